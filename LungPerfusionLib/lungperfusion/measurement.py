@@ -1,0 +1,78 @@
+"""One measured value: where, what, how much, how, and whether it can be trusted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from lungperfusion.terms import MEASURES
+
+Status = Literal["ok", "caution", "missing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A number with its meaning, or the reason why there is none.
+
+    Build with `measured` or `missing`, which take the unit from `lungperfusion.terms.MEASURES`.
+    """
+
+    region: str
+    measure: str
+    value: float
+    unit: str
+    method: str
+    status: Status = "ok"
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        """Hold to the contract: missing means NaN, and every doubt has a reason."""
+        if (self.status == "missing") != math.isnan(self.value) or math.isinf(self.value):
+            raise ValueError(
+                f"{self.measure} of {self.region}: value {self.value} with status {self.status}"
+            )
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"{self.measure} of {self.region}: {self.status} needs a reason")
+
+
+def measured(
+    region: str, measure: str, value: float, method: str, *, caution: str = ""
+) -> Measurement:
+    """Record a value given in the measure's own unit (shares in %).
+
+    Parameters
+    ----------
+    region, measure
+        Identifiers of `lungperfusion.terms`.
+    value
+        Finite number; for a value that could not be had use `missing`.
+    method
+        Short text that tells this number from others of the same name: formula, thresholds,
+        reference energy.
+    caution
+        Why the value should not be trusted as it stands; makes the status ``"caution"``.
+
+    """
+    return Measurement(
+        region=str(region),
+        measure=measure,
+        value=float(value),
+        unit=MEASURES[measure].unit,
+        method=method,
+        status="caution" if caution else "ok",
+        reason=caution,
+    )
+
+
+def missing(region: str, measure: str, reason: str, method: str = "") -> Measurement:
+    """Record that a value could not be had, and why."""
+    return Measurement(
+        region=str(region),
+        measure=measure,
+        value=math.nan,
+        unit=MEASURES[measure].unit,
+        method=method,
+        status="missing",
+        reason=reason,
+    )

@@ -1,0 +1,1 @@
+"""Digital chests with analytic truth: demo, test and sample data."""

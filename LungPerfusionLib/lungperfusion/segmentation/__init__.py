@@ -1,0 +1,1 @@
+"""Lungs, airways, lobes, zones: found in CT, imported or corrected."""

@@ -1,0 +1,50 @@
+"""Names, units, codes and label values of everything the project writes: each defined once."""
+
+from __future__ import annotations
+
+from lungperfusion.terms.density import DENSITY_MEASURES
+from lungperfusion.terms.measures import Measure, Reference
+from lungperfusion.terms.regions import (
+    AIRWAYS,
+    HALVES,
+    LOBES,
+    LUNGS,
+    SHELLS,
+    STRUCTURES,
+    VESSELS,
+    ZONES,
+    Code,
+    Region,
+    Structure,
+    title,
+)
+
+__all__ = [
+    "AIRWAYS",
+    "HALVES",
+    "LOBES",
+    "LUNGS",
+    "MEASURES",
+    "SHELLS",
+    "STRUCTURES",
+    "VESSELS",
+    "ZONES",
+    "Code",
+    "Measure",
+    "Reference",
+    "Region",
+    "Structure",
+    "title",
+]
+
+
+def _by_id(*groups: tuple[Measure, ...]) -> dict[str, Measure]:
+    measures = [measure for group in groups for measure in group]
+    table = {measure.id: measure for measure in measures}
+    if len(table) != len(measures):
+        raise ValueError("two measures share one ID")
+    return table
+
+
+MEASURES: dict[str, Measure] = _by_id(DENSITY_MEASURES)
+"""Every measure by ID."""

@@ -1,0 +1,128 @@
+"""Where measures are summed: regions and structures with label values, colours and codes.
+
+Identifiers find segments, display names never do.  Codes are SNOMED CT as in the segmentation
+category and type list that 3D Slicer ships ("Segmentation category and type - DICOM master").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Region(StrEnum):
+    """Part of the lungs that measures are given for."""
+
+    LUNGS = "lungs"
+    LEFT_LUNG = "left_lung"
+    RIGHT_LUNG = "right_lung"
+    LEFT_UPPER_LOBE = "left_upper_lobe"
+    LEFT_LOWER_LOBE = "left_lower_lobe"
+    RIGHT_UPPER_LOBE = "right_upper_lobe"
+    RIGHT_MIDDLE_LOBE = "right_middle_lobe"
+    RIGHT_LOWER_LOBE = "right_lower_lobe"
+    LEFT_UPPER_ZONE = "left_upper_zone"
+    LEFT_MIDDLE_ZONE = "left_middle_zone"
+    LEFT_LOWER_ZONE = "left_lower_zone"
+    RIGHT_UPPER_ZONE = "right_upper_zone"
+    RIGHT_MIDDLE_ZONE = "right_middle_zone"
+    RIGHT_LOWER_ZONE = "right_lower_zone"
+    ANTERIOR_HALF = "anterior_half"
+    POSTERIOR_HALF = "posterior_half"
+    CORE = "core"
+    RIM = "rim"
+
+
+LUNGS = (Region.LEFT_LUNG, Region.RIGHT_LUNG)
+LOBES = (
+    Region.LEFT_UPPER_LOBE,
+    Region.LEFT_LOWER_LOBE,
+    Region.RIGHT_UPPER_LOBE,
+    Region.RIGHT_MIDDLE_LOBE,
+    Region.RIGHT_LOWER_LOBE,
+)
+ZONES = (
+    Region.LEFT_UPPER_ZONE,
+    Region.LEFT_MIDDLE_ZONE,
+    Region.LEFT_LOWER_ZONE,
+    Region.RIGHT_UPPER_ZONE,
+    Region.RIGHT_MIDDLE_ZONE,
+    Region.RIGHT_LOWER_ZONE,
+)
+HALVES = (Region.ANTERIOR_HALF, Region.POSTERIOR_HALF)
+SHELLS = (Region.CORE, Region.RIM)
+
+AIRWAYS = "airways"
+VESSELS = "vessels"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Coded concept of a DICOM coding scheme."""
+
+    value: str
+    meaning: str
+    scheme: str = "SCT"
+
+    def __str__(self) -> str:
+        """Write the triplet as Slicer's segment tags do."""
+        return f"{self.scheme}^{self.value}^{self.meaning}"
+
+
+ANATOMICAL_STRUCTURE = Code("123037004", "Anatomical Structure")
+LEFT = Code("7771000", "Left")
+RIGHT = Code("24028007", "Right")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """How one segment is labelled, named, coloured and coded in every file of this project."""
+
+    id: str
+    label: int
+    colour: tuple[float, float, float]
+    type: Code
+    modifier: Code | None = None
+    category: Code = ANATOMICAL_STRUCTURE
+
+    @property
+    def title(self) -> str:
+        """Display name, such as ``Left lung``."""
+        return title(self.id)
+
+
+_LUNG = Code("39607008", "Lung")
+_UPPER = Code("45653009", "Upper lobe of lung")
+_LOWER = Code("90572001", "Lower lobe of lung")
+_MIDDLE = Code("72481006", "Middle lobe of right lung")
+
+STRUCTURES: dict[str, Structure] = {
+    structure.id: structure
+    for structure in (
+        Structure(id="left_lung", label=1, colour=(0.88, 0.62, 0.36), type=_LUNG, modifier=LEFT),
+        Structure(id="right_lung", label=2, colour=(0.36, 0.64, 0.88), type=_LUNG, modifier=RIGHT),
+        Structure(id=AIRWAYS, label=3, colour=(0.71, 0.89, 1.0), type=Code("89187006", "Airway")),
+        Structure(
+            id=VESSELS, label=4, colour=(0.85, 0.25, 0.25), type=Code("59820001", "Blood vessel")
+        ),
+        Structure(
+            id="left_upper_lobe", label=11, colour=(0.98, 0.75, 0.35), type=_UPPER, modifier=LEFT
+        ),
+        Structure(
+            id="left_lower_lobe", label=12, colour=(0.80, 0.45, 0.20), type=_LOWER, modifier=LEFT
+        ),
+        Structure(
+            id="right_upper_lobe", label=13, colour=(0.45, 0.75, 0.95), type=_UPPER, modifier=RIGHT
+        ),
+        Structure(id="right_middle_lobe", label=14, colour=(0.45, 0.80, 0.55), type=_MIDDLE),
+        Structure(
+            id="right_lower_lobe", label=15, colour=(0.25, 0.45, 0.75), type=_LOWER, modifier=RIGHT
+        ),
+    )
+}
+"""Label values and looks by segment ID.  Never renumber: saved files carry them."""
+
+
+def title(identifier: str) -> str:
+    """Words for any region or structure ID."""
+    return identifier.replace("_", " ").capitalize()
