@@ -1,0 +1,336 @@
+"""The layers of docs/architecture.md hold, and habits that no linter knows are kept."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "LungPerfusionLib"
+PACKAGE = LIBRARY / "lungperfusion"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = {
+    0: "__init__ errors progress terms volume resampling measurement quality acquisition regions",
+    1: "segmentation density opacity iodine vq vessels phantoms",
+    2: "io results pipelines batch terminal __main__",
+    3: "mrml",
+}
+LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts.split()}
+ALLOWED_BELOW = {0: {0}, 1: {0, 1}, 2: {0, 1, 2}, 3: {0, 1, 3}}
+"""Layers that each layer may import; mrml meets files and pipelines nowhere."""
+
+SHIPPED_WITH_SLICER = {"numpy", "scipy", "SimpleITK", "pydicom", "highdicom"}
+FORBIDDEN = {
+    *("slicer", "vtk", "vtkmodules", "qt", "ctk", "torch", "skimage", "matplotlib"),
+    *("pandas", "sklearn", "dask", "distributed", "numba", "PySide6"),
+}
+TOUCHES_FILES = {
+    *("open", "ReadImage", "WriteImage", "dcmread", "save_as", "write_text", "write_bytes"),
+    *("savefig", "savez", "savetxt", "to_csv", "mkdir", "unlink", "rmtree"),
+}
+
+
+def part_of(module: str) -> str:
+    """``volume`` of ``lungperfusion.volume``, ``terms`` of ``lungperfusion.terms.regions``."""
+    return [*module.split("."), "__init__"][1]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(LIBRARY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported_modules(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Every module that is imported anywhere, functions included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            # `from lungperfusion import mrml` names a module, `from numpy import array` does not
+            if node.module == "lungperfusion":
+                yield from ((node, f"lungperfusion.{alias.name}") for alias in node.names)
+            else:
+                yield node, node.module
+
+
+def file_scope_imports(tree: ast.Module) -> Iterator[str]:
+    """Modules imported when the file is, but for type checkers' eyes only."""
+
+    def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+        for node in body:
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+                continue
+            yield node
+            for field in ("body", "orelse", "finalbody"):
+                if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield from statements(getattr(node, field, []))
+            for handler in getattr(node, "handlers", []):
+                yield from statements(handler.body)
+
+    for node in statements(tree.body):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and bare name of everything that is called."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                yield node.lineno, node.func.id
+            elif isinstance(node.func, ast.Attribute):
+                yield node.lineno, node.func.attr
+
+
+@pytest.fixture(params=SOURCES, ids=relative)
+def source(request: pytest.FixtureRequest) -> tuple[int, ast.Module]:
+    """Layer and syntax tree of one file of the package."""
+    part = part_of(module_name(request.param))
+    assert part in LAYER_OF, f"say in this test and docs/architecture.md which layer {part} is in"
+    return LAYER_OF[part], ast.parse(request.param.read_text(encoding="utf-8"))
+
+
+# Layers ---------------------------------------------------------------------------------------
+
+
+def test_imports_go_downwards(source):
+    layer, tree = source
+    for node, module in imported_modules(tree):
+        if module.split(".")[0] == "lungperfusion":
+            part = part_of(module)
+            target = LAYER_OF.get(part, 0)  # `from lungperfusion import __version__`
+            assert target in ALLOWED_BELOW[layer], (
+                f"line {node.lineno}: layer {layer} imports {module} of layer {target}"
+            )
+        assert not module.startswith("lungperfusion_gui"), f"line {node.lineno}: imports the GUI"
+
+
+def test_file_scope_imports_are_what_slicer_ships(source):
+    layer, tree = source
+    allowed = SHIPPED_WITH_SLICER | {"lungperfusion"} | sys.stdlib_module_names
+    if layer == 3:
+        allowed |= {"slicer", "vtk", "vtkmodules"}
+
+    assert {name.split(".")[0] for name in file_scope_imports(tree)} <= allowed
+
+
+def test_lower_layers_touch_no_files(source):
+    layer, tree = source
+    if layer <= 1:
+        assert [(line, name) for line, name in calls(tree) if name in TOUCHES_FILES] == []
+
+
+def test_only_the_command_line_prints(source, request):
+    _, tree = source
+    if not request.node.callspec.id.endswith("__main__.py"):
+        assert [line for line, name in calls(tree) if name == "print"] == []
+
+
+def test_no_singletons_of_the_slicer_application(source):
+    _, tree = source
+    used = [
+        f"line {node.lineno}: slicer.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "slicer"
+        and node.attr in {"mrmlScene", "app", "modules", "selfTests"}
+    ]
+    assert used == []
+
+
+def test_random_numbers_are_seeded(source):
+    _, tree = source
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and "default_rng" in ast.dump(node.func):
+            assert node.args or node.keywords, f"line {node.lineno}: default_rng() without a seed"
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("np.random."):
+            name = ast.unparse(node)
+            assert name in {"np.random.default_rng", "np.random.Generator"}, name
+
+
+def test_no_names_that_mean_nothing():
+    vague = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "tools"}
+
+    assert [relative(path) for path in SOURCES if path.stem in vague] == []
+
+
+@pytest.mark.parametrize(
+    ("filename", "code", "rule"),
+    [
+        ("lungperfusion/density.py", "import slicer", "TID251"),
+        ("lungperfusion/density.py", "from vtkmodules.util import numpy_support", "TID251"),
+        ("lungperfusion/pipelines/lungs.py", "import vtk", "TID251"),
+        ("lungperfusion/results/report.py", "import qt", "TID251"),
+        ("lungperfusion/segmentation/lungs.py", "import ctk", "TID251"),
+        ("lungperfusion/density.py", "import skimage.measure", "TID253"),
+        ("lungperfusion/results/figures.py", "from matplotlib import pyplot", "TID253"),
+        ("lungperfusion/batch/engine.py", "import dask", "TID253"),
+        ("lungperfusion/segmentation/lobes.py", "import torch", "TID253"),
+        ("lungperfusion/density.py", "print(1)", "T201"),
+        ("lungperfusion/density.py", "from .volume import Volume", "TID252"),
+    ],
+)
+def test_linter_catches_a_seeded_violation(filename, code, rule):
+    assert rule in ruff_rules(filename, f'"""Doc."""\n\n{code}\n')
+
+
+@pytest.mark.parametrize(
+    ("filename", "code"),
+    [
+        ("lungperfusion/mrml.py", "import slicer\nimport vtk"),
+        ("lungperfusion_gui/overlay.py", "import qt\nimport slicer"),
+        ("lungperfusion/__main__.py", "print(1)"),
+        ("lungperfusion/density.py", "import SimpleITK\nfrom scipy import ndimage"),
+    ],
+)
+def test_linter_lets_the_right_layer_pass(filename, code):
+    rules = ruff_rules(filename, f'"""Doc."""\n\n{code}\n')
+
+    assert not {"TID251", "TID252", "TID253", "T201"} & rules
+
+
+def ruff_rules(filename: str, code: str) -> set[str]:
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=concise"]
+    run = subprocess.run(
+        [*command, "--stdin-filename", str(LIBRARY / filename), "-"],
+        input=code,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert run.returncode in (0, 1), run.stderr
+    return set(re.findall(r"^\S+:\d+:\d+: ([A-Z]+\d+)", run.stdout, re.MULTILINE))
+
+
+def test_package_imports_without_slicer_and_without_extras():
+    names = [module_name(path) for path in SOURCES if path.stem != "mrml"]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names}: importlib.import_module(name)\n"
+        f"print(*sorted({FORBIDDEN} & {{name.split('.')[0] for name in sys.modules}}))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == []
+
+
+def test_importing_the_package_itself_loads_nothing():
+    code = "import sys; before = set(sys.modules); import lungperfusion\n"
+    code += "print(*(set(sys.modules) - before))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout.split() == ["lungperfusion"]
+
+
+# The checks themselves ------------------------------------------------------------------------
+
+
+def test_import_scan_sees_every_form():
+    tree = ast.parse(
+        "import a.b\nfrom lungperfusion import mrml\nfrom c.d import e\n"
+        "def f():\n    import lungperfusion.io.scan\n"
+    )
+
+    assert {name for _, name in imported_modules(tree)} == {
+        *("a.b", "lungperfusion.mrml", "c.d", "lungperfusion.io.scan")
+    }
+
+
+def test_file_scope_scan_looks_into_try_but_not_into_functions():
+    tree = ast.parse(
+        "if TYPE_CHECKING:\n    import a\ntry:\n    import b\nexcept ImportError:\n    import c\n"
+        "def f():\n    import d\nclass C:\n    import e\n    def g(self):\n        import h\n"
+    )
+
+    assert set(file_scope_imports(tree)) == {"b", "c", "e"}
+
+
+# What no file of the project may hold ---------------------------------------------------------
+
+PRIVATE = {
+    "a machine path": r"(?<![\w.])/(?:work|root|home|Users|opt/(?:pypi|wheels))/|\b[A-Z]:\\Users\\",
+    "a package registry": "|".join(
+        re.escape(".".join(name))
+        for name in [
+            ("pypi", "org"),
+            ("files", "pythonhosted", "org"),
+            ("conda", "anaconda", "org"),
+            ("registry", "npmjs", "org"),
+            ("index", "crates", "io"),
+            ("proxy", "golang", "org"),
+        ]
+    ),
+    "an open end": r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b",
+}
+GENERATED = {".git", ".venv", "build", "dist", "results", "node_modules"}
+
+
+def project_files() -> list[Path]:
+    """Text files of the repository, without what is generated."""
+    binary = {".png", ".jpg", ".gif", ".pyc", ".nrrd", ".gz", ".dcm", ".zip", ".npz", ".mrb"}
+
+    def walk(folder: Path) -> Iterator[Path]:
+        for path in folder.iterdir():
+            if path.is_dir():
+                generated = path.name in GENERATED and path.parent == ROOT
+                cache = path.name.endswith(("_cache", "__pycache__", ".egg-info"))
+                if not generated and not cache and path.name != ".hypothesis":
+                    yield from walk(path)
+            elif path.suffix.lower() not in binary:
+                yield path
+
+    return sorted(walk(ROOT))
+
+
+@pytest.mark.parametrize("what", PRIVATE)
+def test_no_file_holds(what):
+    pattern = re.compile(PRIVATE[what])
+    found = [
+        f"{relative(path)}:{number}: {line.strip()[:80]}"
+        for path in project_files()
+        if path != Path(__file__) and path.name != ".git"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("a machine path", "open('/" + "home/me/ct.nrrd')"),
+        ("a machine path", "C:" + "\\Users\\me"),
+        ("a package registry", "https://" + "pypi" + ".org/simple"),
+        ("an open end", "# TO" + "DO later"),
+    ],
+)
+def test_patterns_find_what_they_look_for(what, text):
+    assert re.search(PRIVATE[what], text)
+
+
+def test_text_files_have_unix_line_ends_and_a_last_one():
+    wrong = [
+        relative(path)
+        for path in project_files()
+        if (content := path.read_bytes()) and (b"\r\n" in content or content[-1:] != b"\n")
+    ]
+
+    assert wrong == []
