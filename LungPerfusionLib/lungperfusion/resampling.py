@@ -68,10 +68,19 @@ def resample_array(
     if source.same_as(target):
         return array
     reference = set_sitk_geometry(sitk.Image(list(target.shape[::-1]), sitk.sitkUInt8), target)
+    # ITK cuts interpolated values down to integers; round them instead
+    rounded = array.dtype.kind in "iu" and interpolation != "nearest"
     resampled = sitk.Resample(
-        to_sitk(array, source), reference, sitk.Transform(), _INTERPOLATORS[interpolation], fill
+        to_sitk(array, source),
+        reference,
+        sitk.Transform(),
+        _INTERPOLATORS[interpolation],
+        fill,
+        sitk.sitkFloat32 if rounded else sitk.sitkUnknown,
     )
     out = from_sitk(resampled)
+    if rounded:
+        return np.rint(out, out=out).astype(array.dtype)
     return out.view(np.bool_) if array.dtype == np.bool_ else out
 
 

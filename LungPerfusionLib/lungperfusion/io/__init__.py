@@ -1,1 +1,29 @@
 """Reading and writing image files."""
+
+from lungperfusion.io.atomic import atomic_path, results_folder
+from lungperfusion.io.reading import (
+    LabelImage,
+    labelmap_of,
+    read_ct,
+    read_labelmap,
+    read_map,
+    read_segmentation,
+)
+from lungperfusion.io.scan import Scan
+from lungperfusion.io.segment import Segment
+from lungperfusion.io.writing import write_labelmap, write_volume
+
+__all__ = [
+    "LabelImage",
+    "Scan",
+    "Segment",
+    "atomic_path",
+    "labelmap_of",
+    "read_ct",
+    "read_labelmap",
+    "read_map",
+    "read_segmentation",
+    "results_folder",
+    "write_labelmap",
+    "write_volume",
+]

@@ -1,0 +1,331 @@
+"""Reading images from any supported file, folder or zip: the entry points."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungperfusion.acquisition import Acquisition
+from lungperfusion.errors import InputError
+from lungperfusion.io.dicom import is_dicom, read_dicom
+from lungperfusion.io.dicom_seg import read_dicom_seg
+from lungperfusion.io.files import SUFFIXES, file_sha256, is_image_file, read_image
+from lungperfusion.io.padding import AIR_HU, padding_in_volume
+from lungperfusion.io.plausibility import require_hounsfield
+from lungperfusion.io.scan import Scan
+from lungperfusion.io.segment import Segment
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
+
+
+@dataclass(frozen=True, eq=False)
+class LabelImage:
+    """Labels as a file holds them, before their meaning is known."""
+
+    array: NDArray[np.unsignedinteger[Any]]
+    """Shape (K, J, I), or (layers, K, J, I) where segments overlap."""
+    geometry: Geometry
+    segments: tuple[Segment, ...]
+    """What the file says of its labels; for plain label maps one for every value present."""
+    metadata: Mapping[str, str]
+    """Header fields as stored."""
+    name: str
+    sha256: str
+    warnings: tuple[str, ...] = ()
+
+    def mask(self, segment: Segment) -> Mask:
+        """Voxels of one segment."""
+        layer = self.array[segment.layer] if self.array.ndim == 4 else self.array
+        return np.asarray(layer == segment.label)
+
+
+def read_ct(path: Path, *, series_uid: str | None = None, progress: Progress = ignore) -> Scan:
+    """Read a chest CT in HU.
+
+    Parameters
+    ----------
+    path
+        DICOM folder (with subfolders), zip of one, one DICOM file of a series, or an NRRD, NHDR,
+        NIfTI, MHA or MHD file.
+    series_uid
+        Which DICOM series to read where there are several.
+    progress
+        Called with the share done.
+
+    Returns
+    -------
+    Scan
+        With an int16 image wherever the values allow.
+
+    Raises
+    ------
+    InputError
+        In one sentence, if this is not a sound CT volume in HU.
+
+    """
+    scan = _read(Path(path), "HU", True, series_uid, progress)
+    require_hounsfield(scan.volume.array, scan.volume.valid)
+    progress(1.0, "image read")
+    return scan
+
+
+def read_map(
+    path: Path, *, unit: str, series_uid: str | None = None, progress: Progress = ignore
+) -> Scan:
+    """Read an image that is not a plain CT, such as an iodine map.
+
+    Parameters
+    ----------
+    path, series_uid, progress
+        As in `read_ct`; DICOM images of any modality are accepted.
+    unit
+        Unit of the values, which only DICOM files can confirm.  NaN is taken for "not measured"
+        and becomes invalid.
+
+    """
+    scan = _read(Path(path), unit, False, series_uid, progress)
+    progress(1.0, "image read")
+    return scan
+
+
+def read_labelmap(path: Path) -> LabelImage:
+    """Read a label map or segmentation as it is stored.
+
+    Parameters
+    ----------
+    path
+        NRRD (also ``.seg.nrrd`` with overlapping segments), NIfTI, MHA, MHD, or one DICOM SEG
+        file.
+
+    Raises
+    ------
+    InputError
+        If the file holds no whole, non-negative numbers.
+
+    """
+    path = Path(path)
+    _require_file(path)
+    if not is_image_file(path) and _is_dicom_file(path):
+        array, geometry, segments = read_dicom_seg(path)
+        return LabelImage(array, geometry, segments, {}, "dicom-seg", file_sha256(path))
+    if not is_image_file(path):
+        raise InputError(
+            f"{path.name} is no label map; give one as {', '.join(SUFFIXES)}, .seg.nrrd "
+            "or DICOM SEG"
+        )
+    array, geometry, metadata, warnings = read_image(path, layers=True)
+    labels = _as_labels(array, path.name)
+    return LabelImage(
+        array=labels,
+        geometry=geometry,
+        segments=_segments(metadata, labels),
+        metadata=MappingProxyType(metadata),
+        name=path.name,
+        sha256=file_sha256(path),
+        warnings=tuple(warnings),
+    )
+
+
+def read_segmentation(path: Path) -> Labelmap:
+    """Read a label map back under the segment IDs it was written with.
+
+    Raises
+    ------
+    InputError
+        If segments overlap or share a label; import such files segment by segment with
+        `read_labelmap`.
+
+    """
+    return labelmap_of(read_labelmap(path))
+
+
+def labelmap_of(image: LabelImage) -> Labelmap:
+    """Take the labels of a file under the segment IDs it gives them.
+
+    Raises
+    ------
+    InputError
+        If segments overlap or share a label.
+
+    """
+    if image.array.ndim == 4:
+        raise InputError(
+            f"{image.name} holds overlapping segments in {len(image.array)} layers; "
+            "expected segments that do not overlap"
+        )
+    names = {segment.label: segment.id for segment in image.segments}
+    if len(names) != len(image.segments):
+        raise InputError(f"{image.name} gives one label value to several segments; save it again")
+    return Labelmap(image.array, image.geometry, names)
+
+
+# ------------------------------------------------------------------------------------ images
+
+
+def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress: Progress) -> Scan:
+    if path.is_dir() and not _holds_files(path):
+        raise InputError(f"the folder {path.name} is empty; give a folder with a CT series")
+    if not path.is_dir():
+        _require_file(path)
+    named_image = path.is_file() and is_image_file(path)
+    if not named_image and (path.is_dir() or _is_dicom_file(path) or zipfile.is_zipfile(path)):
+        _suggest_single_files(path)
+        return read_dicom(
+            path, unit=unit, only_ct=only_ct, series_uid=series_uid, progress=progress
+        )
+    if not named_image:
+        raise InputError(
+            f"{path.name} is no image this program reads; give a DICOM folder, a zip of one, or a "
+            f"file ending in {', '.join(SUFFIXES)}"
+        )
+    progress(0.0, "reading the image")
+    array, geometry, metadata, notes = read_image(path)
+    if only_ct and _segments_in(metadata):
+        raise InputError(f"{path.name} is a segmentation, not a CT; give the CT itself")
+    array, missing = _as_values(array, path.name, allow_nan=not only_ct)
+    if missing is not None:
+        notes.append(f"{np.count_nonzero(missing)} voxels without a number (NaN) left out")
+    axis, _ = geometry.array_axis_toward("S")
+    padding = padding_in_volume(array, axis, unit=unit)
+    if missing is not None:
+        padding = missing if padding is None else padding | missing
+    if padding is not None:
+        array[padding] = AIR_HU if unit == "HU" else 0
+    volume = Volume(array, geometry, unit, None if padding is None else ~padding)
+    return Scan(volume, Acquisition(), path.name, file_sha256(path), tuple(notes))
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(entry.is_file() for entry in folder.rglob("*"))
+
+
+def _suggest_single_files(path: Path) -> None:
+    """Point to image files that lie in a folder without DICOM."""
+    if not path.is_dir():
+        return
+    files = [entry for entry in path.rglob("*") if entry.is_file()]
+    images = [entry for entry in files if is_image_file(entry)]
+    if images and len(images) == len(files):
+        raise InputError(
+            f"the folder {path.name} holds {len(images)} image file(s) but no DICOM; "
+            f"name one file, such as {images[0].name}"
+        )
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}; check the spelling")
+    if path.is_dir():
+        raise InputError(f"{path.name} is a folder; name a file")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(1)
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read: {error.strerror}") from error
+    if not head:
+        raise InputError(f"{path.name} is empty (0 bytes); export it again")
+
+
+def _is_dicom_file(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return is_dicom(stream.read(132))
+
+
+def _as_values(
+    array: NDArray[Any], name: str, *, allow_nan: bool
+) -> tuple[NDArray[Any], Mask | None]:
+    """Voxel values in the smallest type that holds them exactly, and where they are NaN."""
+    missing = None
+    if array.dtype.kind == "f":
+        if not np.isfinite(array.sum(dtype=np.float64)):
+            missing = np.isnan(array)
+            if np.isinf(array).any() or not missing.any():
+                raise InputError(f"{name} holds infinite values; expected finite numbers")
+            if not allow_nan:
+                share = np.count_nonzero(missing)
+                raise InputError(
+                    f"{name} holds {share} voxels that are not a number (NaN); "
+                    "expected a CT in HU: fill or export it again"
+                )
+            if missing.all():
+                raise InputError(f"{name} holds no number at all, only NaN; export it again")
+            array[missing] = 0
+        if not _is_whole(array):
+            return array.astype(np.float32, copy=False), missing
+    if array.dtype == np.int16:
+        return array, missing
+    if array.min() >= -32768 and array.max() <= 32767:
+        return array.astype(np.int16), missing
+    return array.astype(np.float32), missing
+
+
+def _is_whole(array: NDArray[Any]) -> bool:
+    """Whether a floating-point image holds integers only; plane by plane to save memory."""
+    return all(np.array_equal(plane, np.rint(plane)) for plane in array)
+
+
+# ------------------------------------------------------------------------------------ labels
+
+
+def _as_labels(array: NDArray[Any], name: str) -> NDArray[np.unsignedinteger[Any]]:
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and _is_whole(array)):
+        raise InputError(f"{name} holds fractions, so it is no label map; expected integers")
+    if array.dtype.kind != "u":
+        lowest, highest = int(array.min()), int(array.max())
+        if lowest < 0:
+            raise InputError(
+                f"{name} holds negative values (down to {lowest}), so it is no label map; "
+                "expected labels from 0"
+            )
+        array = array.astype(np.min_scalar_type(highest))
+    return array
+
+
+def _segments_in(metadata: Mapping[str, str]) -> list[str]:
+    """Prefixes of the segments that a .seg.nrrd header describes, in their order."""
+    numbers = [
+        int(match[1]) for key in metadata if (match := re.fullmatch(r"Segment(\d+)_ID", key))
+    ]
+    return [f"Segment{number}_" for number in sorted(numbers)]
+
+
+def _segments(
+    metadata: Mapping[str, str], labels: NDArray[np.unsignedinteger[Any]]
+) -> tuple[Segment, ...]:
+    prefixes = _segments_in(metadata)
+    if not prefixes:
+        present = np.unique(labels)
+        return tuple(
+            Segment(id=f"label_{value}", name=f"Label {value}", label=int(value))
+            for value in present[present > 0]
+        )
+    return tuple(_segment(metadata, prefix) for prefix in prefixes)
+
+
+def _segment(metadata: Mapping[str, str], prefix: str) -> Segment:
+    tags = {}
+    for entry in metadata.get(f"{prefix}Tags", "").split("|"):
+        key, separator, value = entry.partition(":")
+        if separator:
+            tags[key.strip()] = value
+    parts = tags.get("TerminologyEntry", "").split("~")
+    codes = ["" if part == "^^" else part for part in (*parts[1:4], "", "", "")][:3]
+    identifier = metadata[f"{prefix}ID"]
+    return Segment(
+        id=identifier,
+        name=metadata.get(f"{prefix}Name", identifier),
+        label=int(metadata.get(f"{prefix}LabelValue", "1")),
+        layer=int(metadata.get(f"{prefix}Layer", "0")),
+        category=codes[0],
+        type=codes[1],
+        modifier=codes[2],
+        tags=MappingProxyType(tags),
+    )

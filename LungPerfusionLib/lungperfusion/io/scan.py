@@ -1,0 +1,47 @@
+"""What reading an image file yields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from lungperfusion.acquisition import Acquisition
+from lungperfusion.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """An image read from files.
+
+    Parameters
+    ----------
+    volume
+        The image on an even grid; padding is stored as air and left out of ``volume.valid``.
+    acquisition
+        Technical facts of the header, without any patient identifier.
+    name
+        Name of the file or folder; ``"dicom-series"`` where that name holds the patient's name,
+        ID, birth date or accession number.
+    sha256
+        SHA-256 of the file that carries the voxels.  Of several files: of their hexadecimal
+        digests, one a line, in the order of the slices, so the same whatever the files are called
+        and whether they lie in a folder or in a zip.
+    warnings
+        What was mended on reading, in sentences for the user; free of file names and identifiers.
+    identifiers
+        Patient and study identifiers of the header.  They belong into no output unless the user
+        asks for them.
+
+    """
+
+    volume: Volume
+    acquisition: Acquisition
+    name: str
+    sha256: str
+    warnings: tuple[str, ...] = ()
+    identifiers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Freeze."""
+        object.__setattr__(self, "identifiers", MappingProxyType(dict(self.identifiers)))
