@@ -1,0 +1,202 @@
+"""Named phantoms: the command line's KIND, test cases, sample data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungperfusion.phantoms.anatomy import Build
+from lungperfusion.phantoms.chest import Ball, ChestModel
+from lungperfusion.phantoms.rendering import Phantom, render
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.volume import Geometry
+
+DEFAULT_SPACING_MM = (1.5, 1.5, 1.5)
+FIELD_CENTRE_RAS_MM = (0.0, -12.0, -58.0)
+FIELD_MM = (420.0, 320.0, 350.0)
+"""Field of view (along R, A, S): shoulders to below the domes, with air around."""
+
+
+def default_geometry(
+    spacing_ijk_mm: tuple[float, float, float] = DEFAULT_SPACING_MM,
+    *,
+    field_mm: tuple[float, float, float] = FIELD_MM,
+    centre_ras_mm: tuple[float, float, float] = FIELD_CENTRE_RAS_MM,
+    tilt_degrees: float = 0.0,
+    turn: NDArray[np.float64] | None = None,
+) -> Geometry:
+    """Grid around the chest: axial unless tilted or turned.
+
+    Parameters
+    ----------
+    spacing_ijk_mm
+        Distance between voxels.
+    field_mm, centre_ras_mm
+        Extent along I, J, K and centre.
+    tilt_degrees
+        Gantry tilt: slices lean around the R axis while the table moves along S, which shears
+        the grid; the spacing along K is the table's step.
+    turn
+        3x3 rotation of the whole grid around its centre.
+
+    """
+    spacing = np.asarray(spacing_ijk_mm, dtype=np.float64)
+    counts = np.maximum(1, np.round(np.asarray(field_mm) / spacing)).astype(int)
+    lean = np.deg2rad(tilt_degrees)
+    axes = np.array([[-1.0, 0.0, 0.0], [0.0, -np.cos(lean), 0.0], [0.0, np.sin(lean), 1.0]])
+    if turn is not None:
+        axes = np.asarray(turn) @ axes
+    matrix = np.eye(4)
+    matrix[:3, :3] = axes * spacing
+    matrix[:3, 3] = np.asarray(centre_ras_mm) - matrix[:3, :3] @ ((counts - 1) / 2)
+    return Geometry((int(counts[2]), int(counts[1]), int(counts[0])), matrix)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Recipe of a named phantom; call it to make one.
+
+    Parameters
+    ----------
+    summary
+        One line for the command line's help.
+    anatomy
+        Fields of `ChestModel` that differ from the healthy default.
+    grid
+        Arguments of `default_geometry`.
+    scan
+        Arguments of `rendering.render`.
+    spacing_ijk_mm
+        Distance between voxels unless the caller wants another.
+
+    """
+
+    summary: str
+    anatomy: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    scan: Mapping[str, Any] = field(default_factory=dict)
+    spacing_ijk_mm: tuple[float, float, float] = DEFAULT_SPACING_MM
+
+    def model(self, seed: int = 1) -> ChestModel:
+        """Chest of this kind."""
+        return ChestModel(seed=seed, **self.anatomy)
+
+    def geometry(self, spacing_ijk_mm: tuple[float, float, float] | None = None) -> Geometry:
+        """Grid of this kind."""
+        return default_geometry(spacing_ijk_mm or self.spacing_ijk_mm, **self.grid)
+
+    def __call__(
+        self,
+        spacing_ijk_mm: tuple[float, float, float] | None = None,
+        *,
+        seed: int = 1,
+        progress: Progress = ignore,
+    ) -> Phantom:
+        """Make the phantom.
+
+        Parameters
+        ----------
+        spacing_ijk_mm
+            Distance between voxels, or None for the kind's own.
+        seed
+            Of anatomy and noise; same seed, same bytes.
+        progress
+            Told how far it is.
+
+        """
+        return render(
+            self.model(seed),
+            self.geometry(spacing_ijk_mm),
+            seed=seed,
+            progress=progress,
+            **self.scan,
+        )
+
+
+_CONTRAST = {
+    "blood_iodine_mg_ml": 10.0,
+    "parenchyma_iodine_mg_ml": 1.3,
+    "vena_cava_iodine_mg_ml": 40.0,
+    "streak_hu": 90.0,
+}
+_GLASS = (
+    Ball((88.0, -62.0, -50.0), (40.0, 34.0, 44.0)),
+    Ball((-92.0, -58.0, -70.0), (36.0, 34.0, 40.0)),
+    Ball((100.0, 10.0, -20.0), (26.0, 30.0, 28.0)),
+    Ball((-100.0, 0.0, 10.0), (24.0, 26.0, 28.0)),
+)
+_NODULES = (
+    Ball((120.0, -20.0, -30.0), (9.0, 9.0, 9.0)),
+    Ball((-110.0, -45.0, -20.0), (6.0, 6.0, 6.0)),
+    Ball((70.0, -85.0, -60.0), (12.0, 12.0, 12.0)),
+    Ball((-60.0, 10.0, 30.0), (4.0, 4.0, 4.0)),
+    Ball((60.0, 0.0, 40.0), (3.0, 3.0, 3.0)),
+)
+
+KINDS: dict[str, Kind] = {
+    "healthy": Kind("healthy adult, deep breath, no contrast"),
+    "small": Kind(
+        "healthy, coarse and quick to make",
+        anatomy={"leaves": 120},
+        scan={"noise_sd_hu": 12.0},
+        spacing_ijk_mm=(3.2, 3.2, 3.2),
+    ),
+    "consolidation": Kind(
+        "a third of the right lower lobe consolidated against the pleura",
+        anatomy={"consolidated_lobe": "right_lower_lobe", "consolidated_share": 1 / 3},
+    ),
+    "ground_glass": Kind(
+        "ground glass touching the pleura on both sides", anatomy={"ground_glass": _GLASS}
+    ),
+    "nodules": Kind("solid nodules, three of them on the wall", anatomy={"nodules": _NODULES}),
+    "emphysema": Kind(
+        "emphysema with flat domes",
+        anatomy={
+            "emphysema_share": 0.25,
+            "lung_hu": -905.0,
+            "build": Build(flatness=0.7, diaphragm_lift_mm=-12.0),
+        },
+    ),
+    "contrast": Kind("intravenous contrast with streaks at the vena cava", anatomy=_CONTRAST),
+    "one_lung": Kind("left lung removed, its space filled with fluid", {"lungs": ("right_lung",)}),
+    "touching_lungs": Kind(
+        "lungs that touch in front of the great vessels", {"build": Build(junction_mm=0.8)}
+    ),
+    "expiration": Kind(
+        "breathed out: high domes, dense lungs, bowed trachea",
+        anatomy={
+            "build": Build(diaphragm_lift_mm=38.0),
+            "lung_hu": -760.0,
+            "lung_gradient_hu_per_mm": 0.8,
+            "expiratory_trachea": True,
+        },
+    ),
+    "incomplete_fissures": Kind(
+        "40 % of each fissure missing",
+        anatomy={
+            "fissure_completeness": (
+                ("left_oblique", 0.6),
+                ("right_oblique", 0.6),
+                ("right_horizontal", 0.6),
+            )
+        },
+    ),
+    "arms_down": Kind(
+        "arms beside the trunk", {"arms_down": True}, {"field_mm": (560.0, 330.0, 350.0)}
+    ),
+    "low_dose": Kind("much noise", scan={"noise_sd_hu": 70.0, "noise_correlation_mm": 2.0}),
+    "thick_slices": Kind(
+        "slices of 5 mm", scan={"noise_sd_hu": 10.0}, spacing_ijk_mm=(0.9, 0.9, 5.0)
+    ),
+    "cut_off": Kind(
+        "field of view smaller than the lungs, padding outside the scan circle",
+        grid={"field_mm": (250.0, 250.0, 250.0), "centre_ras_mm": (14.0, -14.0, -30.0)},
+        scan={"padding_hu": -2000},
+    ),
+    "tilted": Kind("gantry tilted by 15 degrees", grid={"tilt_degrees": 15.0}),
+}
+"""Every kind that ``lungperfusion phantom`` offers."""
