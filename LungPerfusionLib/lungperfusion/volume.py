@@ -134,7 +134,8 @@ class Geometry:
         along_j = row[1] * np.arange(j)
         along_k = row[2] * np.arange(k)
         plane = (along_j[:, None] + along_i).astype(np.float32)
-        return np.add(plane, along_k[:, None, None], dtype=np.float32)
+        out: NDArray[np.float32] = np.add(plane, along_k[:, None, None], dtype=np.float32)
+        return out
 
     def array_axis_toward(self, axis: Axis) -> tuple[int, int]:
         """Array axis (0 = K, 1 = J, 2 = I) closest to a patient axis, and its sign (+1 or -1).

@@ -8,8 +8,17 @@ from typing import Any
 
 from lungperfusion.measurement import Measurement
 from lungperfusion.quality import Gate
-from lungperfusion.results.report import Section
+from lungperfusion.results.section import Section
 from lungperfusion.volume import Labelmap, Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """List of findings, such as defects or vessels; written as CSV with its columns when empty."""
+
+    columns: tuple[str, ...]
+    """Column names in snake_case with the unit as suffix, such as ``volume_ml``."""
+    rows: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +36,7 @@ class Analysis:
     """Images to write as ``<name>.nrrd``."""
     labelmaps: Mapping[str, Labelmap] = field(default_factory=dict)
     """Label maps to write as ``<name>.seg.nrrd``."""
-    tables: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
-    """Lists of findings (defects, vessels) to write as ``<name>.csv``, one mapping a row."""
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    """Lists of findings to write as ``<name>.csv``."""
     sections: tuple[Section, ...] = ()
     """Report blocks in reading order, between the summary table and the methods."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lungperfusion.terms.density import DENSITY_MEASURES
+from lungperfusion.terms.iodine import IODINE_MEASURES
 from lungperfusion.terms.measures import Measure, Reference
 from lungperfusion.terms.regions import (
     AIRWAYS,
@@ -18,6 +19,7 @@ from lungperfusion.terms.regions import (
     Structure,
     title,
 )
+from lungperfusion.terms.vq import VQ_MEASURES
 
 __all__ = [
     "AIRWAYS",
@@ -46,5 +48,5 @@ def _by_id(*groups: tuple[Measure, ...]) -> dict[str, Measure]:
     return table
 
 
-MEASURES: dict[str, Measure] = _by_id(DENSITY_MEASURES)
+MEASURES: dict[str, Measure] = _by_id(DENSITY_MEASURES, IODINE_MEASURES, VQ_MEASURES)
 """Every measure by ID."""

@@ -1,7 +1,7 @@
 """Where measures are summed: regions and structures with label values, colours and codes.
 
 Identifiers find segments, display names never do.  Codes are SNOMED CT as in the segmentation
-category and type list that 3D Slicer ships ("Segmentation category and type - DICOM master").
+category and type list that 3D Slicer ships ("Segmentation category and type - DICOM master list").
 """
 
 from __future__ import annotations
@@ -118,6 +118,35 @@ STRUCTURES: dict[str, Structure] = {
         Structure(
             id="right_lower_lobe", label=15, colour=(0.25, 0.45, 0.75), type=_LOWER, modifier=RIGHT
         ),
+        *(
+            Structure(id=zone, label=21 + index, colour=colour, type=_LUNG, modifier=side)
+            for index, (zone, side, colour) in enumerate(
+                zip(
+                    ZONES,
+                    (LEFT, LEFT, LEFT, RIGHT, RIGHT, RIGHT),
+                    (
+                        (0.98, 0.78, 0.45),
+                        (0.90, 0.58, 0.30),
+                        (0.70, 0.40, 0.18),
+                        (0.55, 0.80, 0.97),
+                        (0.36, 0.60, 0.85),
+                        (0.20, 0.40, 0.68),
+                    ),
+                    strict=True,
+                )
+            )
+        ),
+        Structure(id=Region.ANTERIOR_HALF, label=31, colour=(0.60, 0.80, 0.60), type=_LUNG),
+        Structure(id=Region.POSTERIOR_HALF, label=32, colour=(0.40, 0.55, 0.75), type=_LUNG),
+        Structure(id=Region.CORE, label=41, colour=(0.75, 0.60, 0.80), type=_LUNG),
+        Structure(id=Region.RIM, label=42, colour=(0.55, 0.75, 0.50), type=_LUNG),
+        Structure(id="vq_normal", label=61, colour=(0.55, 0.80, 0.55), type=_LUNG),
+        Structure(id="shunt", label=62, colour=(0.20, 0.45, 0.85), type=_LUNG),
+        Structure(id="dead_space", label=63, colour=(0.95, 0.60, 0.15), type=_LUNG),
+        Structure(id="matched_defect", label=64, colour=(0.60, 0.25, 0.60), type=_LUNG),
+        Structure(id="prm_normal", label=65, colour=(0.55, 0.80, 0.55), type=_LUNG),
+        Structure(id="prm_small_airways", label=66, colour=(0.95, 0.85, 0.25), type=_LUNG),
+        Structure(id="prm_emphysema", label=67, colour=(0.85, 0.25, 0.20), type=_LUNG),
     )
 }
 """Label values and looks by segment ID.  Never renumber: saved files carry them."""

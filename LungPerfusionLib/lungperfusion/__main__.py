@@ -1,0 +1,90 @@
+"""The command line: ``lungperfusion COMMAND ...``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import lungperfusion
+from lungperfusion.errors import CancelledError, InputError
+from lungperfusion.terminal import TerminalProgress
+
+COMMANDS = {
+    "lungs": "lungs, airways and density scores of a chest CT",
+    "ipv": "iodine perfusion, the score IPv, defects and CT signs",
+    "phantom": "write a digital chest phantom with its truth",
+}
+"""Commands with the line that ``--help`` shows; each lives in ``lungperfusion.pipelines``."""
+
+EXIT_REFUSED = 2
+"""Exit code for input that cannot be used, as argparse uses it for arguments."""
+EXIT_INTERRUPTED = 130
+
+
+def make_parser(command: str | None) -> argparse.ArgumentParser:
+    """Build the parser, with the arguments of one command (others load only when used)."""
+    parser = argparse.ArgumentParser(
+        prog="lungperfusion",
+        description="Lung perfusion, ventilation and small vessels from chest CT. "
+        "Research software: not for diagnosis.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"lungperfusion {lungperfusion.__version__}"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        if name == command:
+            module = importlib.import_module(f"lungperfusion.pipelines.{name}")
+            module.add_arguments(subparser)
+            subparser.add_argument(
+                "--quiet", action="store_true", help="show no progress on standard error"
+            )
+            subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0: done; 2: input or arguments refused, with one sentence on standard error; 130: interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if not word.startswith("-")), None)
+    arguments = make_parser(command).parse_args(words)
+    progress = TerminalProgress(quiet=arguments.quiet)
+    try:
+        with _termination_interrupts():
+            return int(arguments.run(arguments, progress))
+    except InputError as error:
+        progress.close()
+        print(f"lungperfusion {command}: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    except (KeyboardInterrupt, CancelledError):
+        progress.close()
+        print(f"lungperfusion {command}: interrupted, nothing written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finally:
+        progress.close()
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Let a scheduler's request to end clean up as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""What all commands share: where results go, how the case is called, what is kept."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lungperfusion.errors import InputError
+from lungperfusion.io import LabelImage, Scan, results_folder
+from lungperfusion.progress import Progress, part
+from lungperfusion.results.analysis import Analysis
+from lungperfusion.results.provenance import InputFile, Provenance, Stopwatch, peak_memory_mib
+from lungperfusion.results.writing import write_results
+
+CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Case names work as file names on every system."""
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options on results that every command has."""
+    group = parser.add_argument_group("results")
+    group.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results"
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace earlier results of this program in OUT"
+    )
+    group.add_argument(
+        "--case",
+        metavar="NAME",
+        help="name of the case in tables (default: 'case-' and the start of the input's SHA-256)",
+    )
+    group.add_argument(
+        "--keep-identifiers",
+        action="store_true",
+        help="write patient identifiers of DICOM input into results.json; otherwise they appear "
+        "nowhere",
+    )
+    group.add_argument("--no-report", action="store_true", help="write no pictures and no report")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """An analysis with the files that it rests on, by role, in the order results list them."""
+
+    analysis: Analysis
+    sources: Mapping[str, Scan | LabelImage]
+
+
+def carry_out(
+    arguments: argparse.Namespace,
+    work: Callable[[Progress], Outcome],
+    progress: Progress,
+) -> int:
+    """Do the work of one command and write its results; the folder appears whole or not at all.
+
+    Parameters
+    ----------
+    arguments
+        Parsed options of `add_output_arguments`.
+    work
+        Reads the inputs and analyses them.
+    progress
+        Shared by the work (first nine tenths) and the writing.
+
+    Returns
+    -------
+    int
+        Exit code 0.
+
+    """
+    _check_case(arguments.case)
+    watch = Stopwatch()
+    with results_folder(arguments.out, overwrite=arguments.overwrite) as folder:
+        outcome = work(part(progress, 0.0, 0.9))
+        sources = outcome.sources
+        provenance = Provenance(
+            inputs=tuple(
+                InputFile(role=role, name=source.name, sha256=source.sha256)
+                for role, source in sources.items()
+            ),
+            duration_s=watch.seconds,
+            peak_memory_mib=peak_memory_mib(),
+            identifiers=_identifiers(sources) if arguments.keep_identifiers else {},
+        )
+        read_warnings = tuple(w for source in sources.values() for w in source.warnings)
+        analysis = replace(outcome.analysis, warnings=(*read_warnings, *outcome.analysis.warnings))
+        write_results(
+            folder,
+            [analysis],
+            case=arguments.case or f"case-{provenance.inputs[0].sha256[:8]}",
+            provenance=provenance,
+            report=not arguments.no_report,
+            progress=part(progress, 0.9, 1.0),
+        )
+    progress(1.0, "done")
+    for warning in analysis.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    written = "measurements.csv" if arguments.no_report else "report.html"
+    sys.stdout.write(f"{arguments.out / written}\n")
+    return 0
+
+
+def _identifiers(sources: Mapping[str, Scan | LabelImage]) -> dict[str, str]:
+    scans = (source for source in sources.values() if isinstance(source, Scan))
+    return {key: value for scan in scans for key, value in scan.identifiers.items()}
+
+
+def _check_case(case: str | None) -> None:
+    if case is not None and not CASE_PATTERN.fullmatch(case):
+        raise InputError(
+            f"a case name has up to 64 letters, digits, '.', '_' or '-' and starts with a letter "
+            f"or digit; {case!r} does not"
+        )

@@ -1,0 +1,103 @@
+"""Pictures of iodine perfusion and its defects for the report."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lungperfusion.iodine.decomposition import IodineMap
+from lungperfusion.iodine.defects import Defects
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.results.colours import IODINE_PERFUSION
+from lungperfusion.results.figures import (
+    Labels,
+    Overlay,
+    figure_html,
+    label_projection,
+    montage,
+    projection,
+    three_planes,
+)
+from lungperfusion.results.section import Section
+from lungperfusion.volume import Labelmap, Mask, Volume
+
+DEFECT_ID = "perfusion_defect"
+"""Segment ID of the defects."""
+
+
+def iodine_sections(
+    ct: Volume,
+    lungs: Labelmap,
+    iodine: IodineMap,
+    defects: Defects,
+    measurable: Mask,
+    *,
+    progress: Progress = ignore,
+) -> tuple[Section, ...]:
+    """Draw iodine over the CT in three planes, slices with defects, and defects from the front.
+
+    Parameters
+    ----------
+    ct
+        Image under the colours, in HU.
+    lungs
+        Lungs and airways.
+    iodine
+        Smoothed map.
+    defects
+        Defects found in it.
+    measurable
+        Lung whose iodine counts; the rest stays grey.
+
+    """
+    progress(0.0, "drawing iodine")
+    shown = Volume(iodine.enhancement.array, ct.geometry, "HU", measurable)
+    overlay = Overlay(volume=shown, colours=IODINE_PERFUSION, title="Iodine", opacity=0.65)
+    planes = figure_html(
+        three_planes(ct, overlay=overlay, labels=Labels(labelmap=lungs), around=lungs),
+        alt="Axial, coronal and sagittal CT plane with iodine enhancement in colours",
+        caption="Iodine enhancement over the CT: black and blue below 40 HU, then green, yellow "
+        "and red. Large vessels and streak regions are left grey.",
+    )
+    progress(0.4, "drawing defects")
+    marked = defect_labelmap(defects, ct)
+    slices = figure_html(
+        montage(
+            ct,
+            overlay=overlay,
+            labels=Labels(labelmap=marked),
+            count=8,
+            columns=4,
+            plane="coronal",
+            around=lungs,
+        ),
+        alt="Coronal slices from front to back with iodine in colours and defects outlined",
+        caption="Coronal slices from front to back; outlined: perfusion defects.",
+    )
+    progress(0.8, "drawing defects")
+    front = figure_html(
+        label_projection(Labels(labelmap=marked), width_in=3.6),
+        alt="Perfusion defects seen from the front",
+        caption=f"{len(defects.found)} defects seen from the front.",
+        width_percent=38,
+    )
+    bright = figure_html(
+        projection(
+            shown.with_array(np.where(measurable, -shown.array, np.float32(-1e3))),
+            mask=measurable,
+            title="",
+            width_in=3.6,
+        ),
+        alt="Least iodine along each line of sight, from the front",
+        caption="Least iodine along the line of sight; bright means little.",
+        width_percent=38,
+    )
+    progress(1.0, "drawing defects")
+    return (
+        Section(title="Iodine", html=planes, place="top"),
+        Section(title="Defects", html=slices + front + bright),
+    )
+
+
+def defect_labelmap(defects: Defects, like: Volume) -> Labelmap:
+    """All defects as one segment."""
+    return Labelmap(defects.mask.astype(np.uint8), like.geometry, {1: DEFECT_ID})

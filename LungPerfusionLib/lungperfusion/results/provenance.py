@@ -1,0 +1,124 @@
+"""Where results come from: version, inputs, settings, cost."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import lungperfusion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFile:
+    """One input of an analysis."""
+
+    role: str
+    name: str
+    """File or folder name, or the role where the name would identify the patient."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What a reader needs to get the same numbers again."""
+
+    inputs: tuple[InputFile, ...]
+    duration_s: float
+    peak_memory_mib: float | None
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    """Patient identifiers; empty unless the user asked to keep them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for results.json."""
+        record: dict[str, Any] = {
+            "software": "SlicerLungPerfusion",
+            "version": lungperfusion.__version__,
+            "python": platform.python_version(),
+            "libraries": library_versions(),
+            "inputs": [
+                {"role": entry.role, "name": entry.name, "sha256": entry.sha256}
+                for entry in self.inputs
+            ],
+            "duration_s": round(self.duration_s, 2),
+            "peak_memory_mib": self.peak_memory_mib and round(self.peak_memory_mib),
+        }
+        if self.identifiers:
+            record["identifiers"] = dict(self.identifiers)
+        return record
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Elapsed time."""
+        return time.perf_counter() - self._start
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that the numbers rest on."""
+    import numpy
+    import scipy
+    import SimpleITK
+
+    return {
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "SimpleITK": SimpleITK.Version.VersionString(),
+    }
+
+
+def peak_memory_mib() -> float | None:
+    """Largest resident memory of this process so far; None where the system does not tell."""
+    if sys.platform == "win32":
+        return _peak_memory_windows_mib()
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def _peak_memory_windows_mib() -> float | None:
+    import ctypes
+    from ctypes import wintypes
+
+    class Counters(ctypes.Structure):
+        _fields_ = (
+            ("cb", wintypes.DWORD),
+            ("PageFaultCount", wintypes.DWORD),
+            *(
+                (name, ctypes.c_size_t)
+                for name in (
+                    "PeakWorkingSetSize",
+                    "WorkingSetSize",
+                    "QuotaPeakPagedPoolUsage",
+                    "QuotaPagedPoolUsage",
+                    "QuotaPeakNonPagedPoolUsage",
+                    "QuotaNonPagedPoolUsage",
+                    "PagefileUsage",
+                    "PeakPagefileUsage",
+                )
+            ),
+        )
+
+    counters = Counters(cb=ctypes.sizeof(Counters))
+    windll = getattr(ctypes, "windll")  # noqa: B009  # absent from type stubs elsewhere
+    kernel32 = windll.kernel32
+    kernel32.GetCurrentProcess.restype = wintypes.HANDLE
+    kernel32.K32GetProcessMemoryInfo.argtypes = (
+        wintypes.HANDLE,
+        ctypes.POINTER(Counters),
+        wintypes.DWORD,
+    )
+    ok = kernel32.K32GetProcessMemoryInfo(
+        kernel32.GetCurrentProcess(), ctypes.byref(counters), counters.cb
+    )
+    return counters.PeakWorkingSetSize / 1024**2 if ok else None

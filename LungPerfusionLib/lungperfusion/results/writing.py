@@ -1,0 +1,124 @@
+"""Writing the results folder: the same files for every analysis."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lungperfusion.io import write_labelmap, write_volume
+from lungperfusion.measurement import Measurement
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.quality import Gate
+from lungperfusion.results.analysis import Analysis
+from lungperfusion.results.provenance import Provenance
+from lungperfusion.results.report import render_report
+from lungperfusion.results.tables import COLUMNS, csv_text, measurement_rows
+
+RESULTS_FORMAT = 1
+"""Version of the results.json layout; grows when a reader of it would have to change."""
+
+
+def write_results(
+    folder: Path,
+    analyses: Sequence[Analysis],
+    *,
+    case: str,
+    provenance: Provenance,
+    report: bool = True,
+    progress: Progress = ignore,
+) -> None:
+    """Write tables, JSON, maps, segmentations and the report of one case into an empty folder.
+
+    Parameters
+    ----------
+    folder
+        Where to write; `lungperfusion.io.results_folder` makes it appear whole or not at all.
+    analyses
+        One or several analyses of the same case; their rows share one measurements.csv.
+    case, provenance
+        Who and whence.
+    report
+        Whether to write report.html, which needs matplotlib only for pictures made earlier.
+
+    """
+    rows = [
+        row
+        for analysis in analyses
+        for row in measurement_rows(case, analysis.module, analysis.measurements)
+    ]
+    _write_text(folder / "measurements.csv", csv_text(rows, COLUMNS))
+
+    for analysis in analyses:
+        for name, volume in analysis.maps.items():
+            progress(0.1, f"writing {name}")
+            write_volume(volume, folder / f"{name}.nrrd")
+        for name, labelmap in analysis.labelmaps.items():
+            progress(0.5, f"writing {name}")
+            write_labelmap(labelmap, folder / f"{name}.seg.nrrd")
+        for name, table in analysis.tables.items():
+            _write_text(folder / f"{name}.csv", csv_text(table.rows, table.columns))
+
+    if report:
+        progress(0.95, "writing the report")
+        html = render_report(analyses, case=case, provenance=provenance.as_json())
+        _write_text(folder / "report.html", html)
+    files = sorted(
+        [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        + ["results.json"]
+    )
+    record = results_record(analyses, case=case, provenance=provenance, files=files)
+    _write_text(folder / "results.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def results_record(
+    analyses: Sequence[Analysis], *, case: str, provenance: Provenance, files: Sequence[str]
+) -> dict[str, Any]:
+    """Content of results.json: plain values, NaN as null."""
+    return {
+        "format": RESULTS_FORMAT,
+        "case": case,
+        "notice": "Research software. Not for diagnosis.",
+        "provenance": provenance.as_json(),
+        "analyses": [
+            {
+                "module": analysis.module,
+                "parameters": dict(analysis.parameters),
+                "quality_gates": [_gate_record(gate) for gate in analysis.gates],
+                "warnings": list(analysis.warnings),
+                "measurements": [_measurement_record(entry) for entry in analysis.measurements],
+            }
+            for analysis in analyses
+        ],
+        "files": list(files),
+    }
+
+
+def _measurement_record(entry: Measurement) -> dict[str, Any]:
+    return {
+        "region": entry.region,
+        "measure": entry.measure,
+        "value": None if math.isnan(entry.value) else entry.value,
+        "unit": entry.unit,
+        "method": entry.method,
+        "status": entry.status,
+        "reason": entry.reason,
+    }
+
+
+def _gate_record(gate: Gate) -> dict[str, Any]:
+    return {
+        "id": gate.id,
+        "verdict": gate.verdict,
+        "message": gate.message,
+        "value": gate.value,
+        "unit": gate.unit,
+        "limit": gate.limit,
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(text)

@@ -1,0 +1,562 @@
+"""Quality gates of a lung segmentation: whether the numbers that follow can be trusted.
+
+Each gate looks at one thing, says what it found with figures, and never changes the lungs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lungperfusion.acquisition import Acquisition
+from lungperfusion.quality import Gate, Verdict
+from lungperfusion.segmentation.body import (
+    Coarse,
+    coarse_copy,
+    dilated,
+    distance_mm,
+    eroded,
+    to_upright,
+    upright,
+)
+from lungperfusion.segmentation.pathology import dorsal_dents, midline
+from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES, Region
+from lungperfusion.volume import Labelmap, Volume, bounding_box
+
+SIDE_RATIO = (0.7, 1.1)
+"""Left to right lung volume in health: the heart takes from the left."""
+
+SIDE_RATIO_FAIL = (0.2, 5.0)
+"""Outside, one lung is hardly there or the sides are mixed up."""
+
+VOLUME_L = (1.5, 9.0)
+"""Both lungs of an adult between forced expiration and a large full inspiration."""
+
+VOLUME_FAIL_L = (0.4, 12.0)
+"""No adult pair of lungs lies outside: the segmentation leaked or failed."""
+
+TRUNCATED_SHARE = (0.002, 0.05)
+"""Share of the lung surface on the end of the image: above the first a warning, above the second
+volumes are lower bounds only."""
+
+STAIRS = 1.5
+"""A smooth surface has 2/3 of the area of its voxel faces, averaged over all directions."""
+
+AIR_HU = (-1030.0, -960.0)
+"""CT number of tracheal air on a calibrated scanner: -1000 with scatter inside the chest."""
+
+AIR_FAIL_HU = (-1100.0, -900.0)
+"""Outside, density thresholds in HU mean nothing."""
+
+BLOOD_HU = (20.0, 75.0)
+"""Blood without contrast: 13 (severe anaemia) to 75 (high haematocrit), with noise."""
+
+CONTRAST_HU = 100.0
+"""Denser blood holds contrast medium."""
+
+SLICE_MM = (1.5, 5.0)
+"""Slices above the first are too thick for small vessels and fissures, above the second for
+volumes near the diaphragm."""
+
+INSPIRATION_MLD_HU = -730.0
+"""Mean lung density above: expiration or diffuse disease (full inspiration is near -840 HU)."""
+
+BOWING_MM = 1.0
+"""The posterior wall of the trachea is convex in inspiration; farther inward is expiration."""
+
+GAS_HU = -980.0
+"""Coarse voxels below hold nothing but gas."""
+
+GAS_DEPTH_MM = 8.0
+"""Gas that fills a ball of this radius is no airway of the lung and no patch of emphysema."""
+
+GAS_ML = 30.0
+"""Pockets of pure gas in the lungs that call for a look."""
+
+MISSED_SHARE = 0.005
+"""Dense tissue between lung and ribs outside the lungs, relative to them, that calls for a look."""
+
+DENSE_SHARE = 0.15
+"""Share of the lungs above -200 HU (vessels are 5 to 8 %) that calls for a look."""
+
+
+def lung_gates(
+    ct: Volume, labelmap: Labelmap, acquisition: Acquisition | None = None
+) -> tuple[Gate, ...]:
+    """Check a CT and its lungs.
+
+    Parameters
+    ----------
+    ct
+        Chest CT in HU.
+    labelmap
+        ``left_lung``, ``right_lung`` and, where known, ``airways``, on the grid of the CT; own or
+        external.
+    acquisition
+        Technical facts, if the file told them.
+
+    Returns
+    -------
+    tuple of Gate
+        Always the same gates in the same order; what could not be checked is ``unknown``.
+
+    """
+    ct.geometry.require_same(labelmap.geometry, what="CT and lungs")
+    facts = acquisition or Acquisition()
+    coarse = coarse_copy(ct)
+    blocks = _block_labels(coarse, labelmap)
+    blood = _blood_hu(coarse, blocks)
+    return (
+        _both_lungs(labelmap),
+        _side_ratio(labelmap),
+        _volume(labelmap),
+        _truncation(ct, labelmap),
+        _air(ct, labelmap),
+        _blood(blood),
+        _contrast(blood, facts),
+        _slices(ct, facts),
+        _inspiration(ct, labelmap),
+        _dense(ct, labelmap),
+        _missed(coarse, blocks),
+        _gas(coarse, blocks),
+    )
+
+
+def _verdict(value: float, good: tuple[float, float], usable: tuple[float, float]) -> Verdict:
+    if good[0] <= value <= good[1]:
+        return "pass"
+    return "warn" if usable[0] <= value <= usable[1] else "fail"
+
+
+def _both_lungs(lungs: Labelmap) -> Gate:
+    left, right = lungs.volume_ml(Region.LEFT_LUNG), lungs.volume_ml(Region.RIGHT_LUNG)
+    if left and right:
+        return Gate(id="both_lungs", verdict="pass", message="Left and right lung were found.")
+    side, other = ("left", "right") if left else ("right", "left")
+    if not left and not right:
+        return Gate(id="both_lungs", verdict="fail", message="No lung was found.")
+    return Gate(
+        id="both_lungs",
+        verdict="warn",
+        message=f"Only a {side} lung ({max(left, right) / 1000:.2f} L) was found; all values of "
+        f"the {other} lung are missing, and those of both lungs are those of the {side} one.",
+    )
+
+
+def _side_ratio(lungs: Labelmap) -> Gate:
+    left, right = lungs.volume_ml(Region.LEFT_LUNG), lungs.volume_ml(Region.RIGHT_LUNG)
+    limit = f"{SIDE_RATIO[0]} to {SIDE_RATIO[1]}"
+    if not (left and right):
+        return Gate(
+            id="side_ratio",
+            verdict="unknown",
+            message="The volumes of left and right lung cannot be compared: one is missing.",
+            limit=limit,
+        )
+    ratio = left / right
+    verdict = _verdict(ratio, SIDE_RATIO, SIDE_RATIO_FAIL)
+    tail = {
+        "pass": "as usual",
+        "warn": "unusual: look for volume loss, effusion, or lungs that were divided wrongly",
+        "fail": "one lung is hardly there, or the sides are mixed up",
+    }[verdict]
+    return Gate(
+        id="side_ratio",
+        verdict=verdict,
+        message=f"Left lung {left / 1000:.2f} L, right lung {right / 1000:.2f} L: "
+        f"ratio {ratio:.2f}, {tail}.",
+        value=ratio,
+        unit="1",
+        limit=limit,
+    )
+
+
+def _volume(lungs: Labelmap) -> Gate:
+    litres = lungs.volume_ml(Region.LEFT_LUNG, Region.RIGHT_LUNG) / 1000
+    both = bool(lungs.volume_ml(Region.LEFT_LUNG) and lungs.volume_ml(Region.RIGHT_LUNG))
+    share = 1.0 if both else 0.5
+    good = (VOLUME_L[0] * share, VOLUME_L[1] * share)
+    usable = (VOLUME_FAIL_L[0] * share, VOLUME_FAIL_L[1] * share)
+    verdict = _verdict(litres, good, usable)
+    if verdict == "pass":
+        tail = "plausible for an adult"
+    elif litres > good[1]:
+        tail = "more than expected of an adult: look for a leak into bowel or outside air"
+    else:
+        tail = (
+            "less than expected of an adult: look for expiration, a child, missed disease "
+            "or a scan that does not cover the lungs"
+        )
+    return Gate(
+        id="lung_volume",
+        verdict=verdict,
+        message=f"The lung volume is {litres:.2f} L, {tail}.",
+        value=litres,
+        unit="L",
+        limit=f"{good[0]:g} to {good[1]:g} L",
+    )
+
+
+_ENDS = (("foot", "head"), ("back", "front"), ("left", "right"))
+
+
+def _truncation(ct: Volume, lungs: Labelmap) -> Gate:
+    axes, _ = upright(ct.geometry)
+    dk, dj, di = (ct.geometry.spacing_kji_mm[axis] for axis in axes)
+    faces = (dj * di, dk * di, dk * dj)
+    lung = to_upright(lungs.mask(Region.LEFT_LUNG, Region.RIGHT_LUNG), lungs.geometry)
+    if not lung.any():
+        return Gate(id="truncation", verdict="unknown", message="No lung, so none is cut off.")
+    box = bounding_box(lung, (1, 1, 1))
+    inner = lung[box]
+    valid = None if ct.valid is None else to_upright(ct.valid, ct.geometry)[box]
+    ends: dict[str, float] = {}
+    surface = padding = 0.0
+    for axis, area in enumerate(faces):
+        low = [slice(None)] * 3
+        high = [slice(None)] * 3
+        low[axis], high[axis] = slice(None, -1), slice(1, None)
+        first, second = inner[tuple(low)], inner[tuple(high)]
+        surface += np.count_nonzero(first != second) * area
+        if valid is not None:
+            open_end = (first & ~valid[tuple(high)]) | (second & ~valid[tuple(low)])
+            padding += np.count_nonzero(open_end) * area
+        for index, name in zip((0, -1), _ENDS[axis], strict=True):
+            face = np.count_nonzero(np.take(lung, index, axis)) * area
+            if face:
+                ends[name] = face
+    if padding:
+        ends["the edge of the circular scan field"] = padding / STAIRS
+    cut = sum(ends.values())
+    total = (surface - padding) / STAIRS + cut
+    share = cut / total
+    verdict = _verdict(share, (0, TRUNCATED_SHARE[0]), (0, TRUNCATED_SHARE[1]))
+    where = ", ".join(
+        f"{name} {100 * area / total:.1f} %" for name, area in ends.items() if area / total > 5e-4
+    )
+    if verdict == "pass":
+        message = f"The lungs lie within the image ({100 * share:.2f} % of their surface cut off)."
+    else:
+        message = (
+            f"The lungs are cut off by the field of view: {100 * share:.1f} % of their surface "
+            f"lies on its end ({where}); volumes and masses are lower bounds."
+        )
+    return Gate(
+        id="truncation",
+        verdict=verdict,
+        message=message,
+        value=share,
+        unit="1",
+        limit=f"at most {100 * TRUNCATED_SHARE[0]:g} % of the surface",
+    )
+
+
+def _air(ct: Volume, lungs: Labelmap) -> Gate:
+    limit = f"{AIR_HU[0]:.0f} to {AIR_HU[1]:.0f} HU"
+    airways = lungs.mask(AIRWAYS)
+    core = np.zeros(0, np.float32)
+    if airways.any():
+        box = bounding_box(airways, (1, 1, 1))
+        inside = airways[box]
+        depth = distance_mm(~inside, ct.geometry.spacing_kji_mm)
+        if depth.max() >= 2.5:
+            crop = ct.crop(box)
+            core = crop.values(inside & (depth >= min(4.0, 0.6 * float(depth.max()))))
+    if core.size < 20:
+        return Gate(
+            id="air_calibration",
+            verdict="unknown",
+            message="The CT number of air could not be checked: no trachea wide enough was found.",
+            limit=limit,
+        )
+    value = float(np.median(core))
+    verdict = _verdict(value, AIR_HU, AIR_FAIL_HU)
+    tail = {
+        "pass": "the scanner is calibrated for air",
+        "warn": "shifted: low attenuation areas are shifted with it",
+        "fail": "wrong: no density threshold can be trusted",
+    }[verdict]
+    return Gate(
+        id="air_calibration",
+        verdict=verdict,
+        message=f"Air in the trachea measures {value:.0f} HU (expected -1000 HU): {tail}.",
+        value=value,
+        unit="HU",
+        limit=limit,
+    )
+
+
+def _block_labels(coarse: Coarse, lungs: Labelmap) -> NDArray[Any]:
+    array = to_upright(lungs.array, lungs.geometry)
+    index = [
+        np.minimum(np.arange(n) * f + f // 2, size - 1)
+        for n, f, size in zip(coarse.hu.shape, coarse.factors, coarse.fine_shape, strict=True)
+    ]
+    return np.asarray(array[np.ix_(*index)])
+
+
+def _blood_hu(coarse: Coarse, blocks: NDArray[Any]) -> float | None:
+    """Median CT number of the heart and the great vessels.
+
+    The largest homogeneous piece of soft tissue between the lungs, in front of the spine, is the
+    heart; its core, where partial volume and fat no longer reach, is mostly blood.
+    """
+    lung = (blocks == 1) | (blocks == 2)
+    if not lung.any():
+        return None
+    box = bounding_box(lung)
+    lung, hu = lung[box], coarse.hu[box]
+    left, right = blocks[box] == 1, blocks[box] == 2
+    one_side = left.any() != right.any()
+    seen_left = np.logical_or.accumulate(left, axis=2)
+    seen_right = np.logical_or.accumulate(right[:, :, ::-1], axis=2)[:, :, ::-1]
+    between = (seen_left | seen_right) if one_side else (seen_left & seen_right)
+    # The heart lies in front of the middle of the lungs at its level.
+    depth_j = np.arange(lung.shape[1])[:, None]
+    weight = lung.sum(axis=(1, 2))
+    middle = (lung * depth_j).sum(axis=(1, 2)) / np.maximum(weight, 1)
+    front = depth_j[None] >= middle[:, None, None]
+    soft = between & front & ~lung & (hu > 0) & (hu < 700)
+    if not soft.any():
+        return None
+    depth = distance_mm(~soft, coarse.spacing_mm)
+    deepest = float(depth.max())
+    if deepest < 12.0:
+        return None
+    core = depth >= max(10.0, 0.6 * deepest)
+    return float(np.median(hu[core]))
+
+
+def _blood(value: float | None) -> Gate:
+    limit = f"{BLOOD_HU[0]:.0f} to {BLOOD_HU[1]:.0f} HU without contrast"
+    if value is None:
+        return Gate(
+            id="blood_calibration",
+            verdict="unknown",
+            message="The CT number of blood could not be checked: no heart is in the image.",
+            limit=limit,
+        )
+    if value >= CONTRAST_HU:
+        return Gate(
+            id="blood_calibration",
+            verdict="unknown",
+            message=f"The heart measures {value:.0f} HU with contrast medium: it tells nothing "
+            "about the calibration of the scanner.",
+            value=value,
+            unit="HU",
+            limit=limit,
+        )
+    good = BLOOD_HU[0] <= value <= BLOOD_HU[1]
+    tail = "as blood without contrast" if good else "unusual for blood without contrast"
+    return Gate(
+        id="blood_calibration",
+        verdict="pass" if good else "warn",
+        message=f"The heart measures {value:.0f} HU, {tail}.",
+        value=value,
+        unit="HU",
+        limit=limit,
+    )
+
+
+def _contrast(value: float | None, facts: Acquisition) -> Gate:
+    limit = f"contrast from {CONTRAST_HU:.0f} HU"
+    if value is None:
+        said = {None: "does not say", True: "says yes", False: "says no"}[facts.contrast_agent]
+        return Gate(
+            id="contrast",
+            verdict="unknown",
+            message=f"Contrast medium could not be seen or excluded; the file {said}.",
+            limit=limit,
+        )
+    seen = value >= CONTRAST_HU
+    message = (
+        f"Contrast medium is present (heart {value:.0f} HU): densities of lung and vessels are "
+        "higher than without."
+        if seen
+        else f"No contrast medium is seen (heart {value:.0f} HU)."
+    )
+    agrees = facts.contrast_agent is None or facts.contrast_agent == seen
+    if not agrees:
+        message += f" The file says {'yes' if facts.contrast_agent else 'no'} to contrast medium."
+    return Gate(
+        id="contrast",
+        verdict="pass" if agrees else "warn",
+        message=message,
+        value=value,
+        unit="HU",
+        limit=limit,
+    )
+
+
+def _slices(ct: Volume, facts: Acquisition) -> Gate:
+    axes, _ = upright(ct.geometry)
+    step, *plane = (ct.geometry.spacing_kji_mm[axis] for axis in axes)
+    thick = max(step, facts.slice_thickness_mm or 0.0)
+    verdict = _verdict(thick, (0, SLICE_MM[0]), (0, SLICE_MM[1]))
+    message = f"Slices are {thick:g} mm thick, {step:g} mm apart, pixels {max(plane):.2f} mm"
+    gap = facts.slice_thickness_mm is not None and step > 1.2 * facts.slice_thickness_mm
+    if gap:
+        message += f"; between slices of {facts.slice_thickness_mm:g} mm there are gaps"
+        verdict = "warn" if verdict == "pass" else verdict
+    tail = {
+        "pass": "",
+        "warn": "; small vessels, fissures and bronchi are blurred",
+        "fail": "; too thick for fissures, small vessels and exact volumes",
+    }[verdict]
+    return Gate(
+        id="slice_thickness",
+        verdict=verdict,
+        message=f"{message}{tail}.",
+        value=thick,
+        unit="mm",
+        limit=f"at most {SLICE_MM[0]:g} mm",
+    )
+
+
+def _inspiration(ct: Volume, lungs: Labelmap) -> Gate:
+    values = ct.values(lungs.mask(Region.LEFT_LUNG, Region.RIGHT_LUNG))
+    aerated = values[values < -200]
+    if not aerated.size:
+        return Gate(id="inspiration", verdict="unknown", message="There is no aerated lung.")
+    density = float(aerated.mean(dtype=np.float64))
+    bowing = trachea_bowing_mm(ct, lungs)
+    signs = []
+    if density > INSPIRATION_MLD_HU:
+        signs.append(f"a mean lung density of {density:.0f} HU")
+    if bowing is not None and bowing > BOWING_MM:
+        signs.append(f"a posterior tracheal wall {bowing:.1f} mm concave")
+    if signs:
+        message = f"The scan looks expiratory: {' and '.join(signs)}."
+    else:
+        wall = (
+            "the trachea could not be judged"
+            if bowing is None
+            else f"posterior tracheal wall {-bowing:.1f} mm convex"
+            if bowing < 0
+            else f"posterior tracheal wall flat within {max(bowing, 0.1):.1f} mm"
+        )
+        message = f"The scan looks inspiratory: mean lung density {density:.0f} HU, {wall}."
+    return Gate(
+        id="inspiration",
+        verdict="warn" if signs else "pass",
+        message=message,
+        value=density,
+        unit="HU",
+        limit=f"at most {INSPIRATION_MLD_HU:.0f} HU, wall at most {BOWING_MM:g} mm concave",
+    )
+
+
+def trachea_bowing_mm(ct: Volume, lungs: Labelmap) -> float | None:
+    """How far the posterior wall of the trachea bows inward: median over slices, mm.
+
+    Positive when the middle third of the posterior wall lies in front of the line through the
+    outer thirds (the membrane bulges into the lumen in expiration).  Only single round sections
+    in the upper airway count; None when there are fewer than five.
+    """
+    airways = to_upright(lungs.mask(AIRWAYS), lungs.geometry)
+    if not airways.any():
+        return None
+    axes, _ = upright(ct.geometry)
+    _, dj, di = (ct.geometry.spacing_kji_mm[axis] for axis in axes)
+    box = bounding_box(airways)
+    bows: list[float] = []
+    for plane in airways[box][::-1]:
+        labels, count = ndimage.label(plane)
+        sizes = np.bincount(labels.ravel())[1:] * dj * di
+        if count != 1 or not 40.0 <= sizes[0] <= 900.0:
+            if bows and count > 1 and (sizes > 40).sum() > 1:
+                break  # below the carina
+            continue
+        columns = np.flatnonzero(plane.any(axis=0))
+        width = (columns[-1] - columns[0] + 1) * di
+        if width < 6 * di or width > 35:
+            continue
+        back = np.argmax(plane[:, columns], axis=0) * dj
+        across = np.linspace(-1, 1, len(columns))
+        middle = np.abs(across) < 0.25
+        outer = (np.abs(across) > 0.5) & (np.abs(across) < 0.75)
+        if middle.any() and outer.any():
+            bows.append(float(back[middle].mean() - back[outer].mean()))
+    return float(np.median(bows)) if len(bows) >= 5 else None
+
+
+def _dense(ct: Volume, lungs: Labelmap) -> Gate:
+    values = ct.values(lungs.mask(Region.LEFT_LUNG, Region.RIGHT_LUNG))
+    if not values.size:
+        return Gate(id="dense_lung", verdict="unknown", message="There is no lung.")
+    share = float(np.count_nonzero(values >= -200)) / values.size
+    dense = share > DENSE_SHARE
+    tail = (
+        "more than vessels: consolidation, effusion or soft tissue taken for lung"
+        if dense
+        else "no more than vessels and small opacities"
+    )
+    return Gate(
+        id="dense_lung",
+        verdict="warn" if dense else "pass",
+        message=f"{100 * share:.1f} % of the lungs are denser than -200 HU, {tail}.",
+        value=share,
+        unit="1",
+        limit=f"at most {100 * DENSE_SHARE:g} %",
+    )
+
+
+def _missed(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
+    left, right = (blocks == STRUCTURES[name].label for name in LUNGS)
+    lung = left | right
+    limit = f"at most {100 * MISSED_SHARE:g} % of the lungs"
+    if not lung.any():
+        return Gate(id="missed_disease", verdict="unknown", message="There is no lung.")
+    airways = blocks == STRUCTURES[AIRWAYS].label
+    top = airways & (np.arange(blocks.shape[0]) > np.nonzero(lung)[0].mean())[:, None, None]
+    sides = np.where(left, np.uint8(1), np.where(right, np.uint8(2), np.uint8(0)))
+    dents = dorsal_dents(coarse, lung, midline(sides, top))
+    dense = np.count_nonzero(dents.dense) * coarse.voxel_ml
+    fluid = np.count_nonzero(dents.fluid) * coarse.voxel_ml
+    share = (dense + fluid) / (np.count_nonzero(lung) * coarse.voxel_ml)
+    suspicious = share > MISSED_SHARE
+    if suspicious:
+        what = "consolidation that was missed" if dense > fluid else "pleural fluid"
+        message = (
+            f"{dense + fluid:.0f} mL of dense tissue lie between the lungs and the ribs behind "
+            f"them: possibly {what}; the lung volume may be too small."
+        )
+    else:
+        message = "No dense tissue of note lies between the lungs and the ribs behind them."
+    return Gate(
+        id="missed_disease",
+        verdict="warn" if suspicious else "pass",
+        message=message,
+        value=share,
+        unit="1",
+        limit=limit,
+    )
+
+
+def _gas(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
+    lung = (blocks == STRUCTURES[LUNGS[0]].label) | (blocks == STRUCTURES[LUNGS[1]].label)
+    if not lung.any():
+        return Gate(id="gas_pocket", verdict="unknown", message="There is no lung.")
+    box = bounding_box(lung, (1, 1, 1))
+    pure = lung[box] & (coarse.hu[box] < GAS_HU)
+    core = eroded(pure, GAS_DEPTH_MM, coarse.spacing_mm)
+    volume = np.count_nonzero(dilated(core, GAS_DEPTH_MM, coarse.spacing_mm) & pure)
+    volume_ml = float(volume) * coarse.voxel_ml
+    found = volume_ml > GAS_ML
+    message = (
+        f"{volume_ml:.0f} mL of the lungs are pure gas in one place: a pneumothorax, a bulla or "
+        "bowel; it counts as lung."
+        if found
+        else "No large pocket of pure gas lies in the lungs."
+    )
+    return Gate(
+        id="gas_pocket",
+        verdict="warn" if found else "pass",
+        message=message,
+        value=volume_ml,
+        unit="mL",
+        limit=f"at most {GAS_ML:g} mL",
+    )

@@ -1,0 +1,137 @@
+"""Iodine perfusion, its defects, and the CT signs around them."""
+
+from __future__ import annotations
+
+from lungperfusion.terms.measures import Measure, Reference
+
+_LETTER = "iodine perfusion letter"
+_COHORT = "post-COVID-19 clinic cohort, n = 78 (patients, not healthy people)"
+_MEASURABLE = "over measurable lung (without airways, large vessels and streaks)"
+
+
+def _measure(id: str, title: str, unit: str, formula: str, source: str = "this project") -> Measure:
+    return Measure(id=id, title=title, unit=unit, formula=formula, source=source)
+
+
+IODINE_MEASURES = (
+    Measure(
+        id="iodine_mean",
+        title="Iodine perfusion",
+        unit="HU",
+        formula=f"mean iodine enhancement {_MEASURABLE}",
+        source=f"{_LETTER}, Table 1",
+        reference=Reference(45.7, 15.3, _COHORT, f"{_LETTER}, Table 1"),
+    ),
+    _measure("iodine_median", "Median iodine", "HU", f"median enhancement {_MEASURABLE}"),
+    _measure("iodine_sd", "Iodine SD", "HU", f"standard deviation {_MEASURABLE}"),
+    _measure("iodine_p10", "Iodine, 10th percentile", "HU", f"10th percentile {_MEASURABLE}"),
+    _measure("iodine_p90", "Iodine, 90th percentile", "HU", f"90th percentile {_MEASURABLE}"),
+    _measure("iodine_concentration", "Iodine concentration", "mg/mL", f"mean mg/mL {_MEASURABLE}"),
+    _measure(
+        "iodine_mass",
+        "Iodine mass",
+        "mg",
+        "mean concentration x volume; measured lung scaled to the whole so that regions add up",
+    ),
+    Measure(
+        id="ipv",
+        title="Volume-corrected iodine perfusion IPv",
+        unit="HU.L",
+        formula="iodine perfusion (HU) x total lung volume (L); of a region: its share of the sum",
+        source=f"{_LETTER}; a product, as all seven columns of its Table 1 show (docs/iodine.md)",
+        reference=Reference(182.8, 79.3, _COHORT, f"{_LETTER}, Table 1"),
+    ),
+    _measure(
+        "iodine_relative",
+        "Iodine relative to the lungs",
+        "1",
+        "mean of the region / mean of both lungs",
+    ),
+    _measure(
+        "pbv",
+        "Perfused blood volume",
+        "mL/L",
+        "1000 x lung iodine / iodine in the pulmonary trunk",
+        "blood-pool normalisation as in vendors' lung PBV applications",
+    ),
+    _measure("pbv_volume", "Perfused blood volume", "mL", "PBV x volume of the region"),
+    _measure(
+        "iodine_excluded_share",
+        "Lung left out",
+        "%",
+        "100 x voxels of large vessels and streaks / lung voxels",
+    ),
+    _measure("iodine_cv", "Iodine coefficient of variation", "1", "SD / mean"),
+    _measure(
+        "iodine_iqr_ratio",
+        "Iodine quartile spread",
+        "1",
+        "(75th - 25th percentile) / mean",
+    ),
+    _measure(
+        "iodine_gravity_gradient",
+        "Iodine gravity gradient",
+        "%/cm",
+        "Theil-Sen slope of slab medians towards the back, in % of the mean",
+    ),
+    _measure(
+        "iodine_core_rim_ratio", "Iodine rim to core", "1", "mean of the rim / mean of the core"
+    ),
+    _measure(
+        "iodine_mottle",
+        "Iodine mottle",
+        "1",
+        "SD of the band between Gaussian sigma 4 and 12 mm / mean: spots of about 1 to 3 cm",
+    ),
+    _measure("defect_share", "Perfusion defects", "%", "100 x defect volume / measurable lung"),
+    _measure("defect_volume", "Perfusion defect volume", "mL", "sum of defect voxels"),
+    _measure(
+        "defect_share_40hu",
+        "Iodine below 40 HU",
+        "%",
+        "100 x voxels below 40 HU of iodine / measurable lung",
+        f"{_LETTER}, Fig. 1 (blue and black)",
+    ),
+    _measure("defect_subpleural_share", "Subpleural defects", "%", "share of defect volume"),
+    _measure("defect_wedge_share", "Wedge-like defects", "%", "share of defect volume"),
+    _measure("defect_central_share", "Central defects", "%", "share of defect volume"),
+    _measure(
+        "defect_mottled_share", "Mottled defects", "%", "share of defect volume in defects < 5 mL"
+    ),
+    _measure(
+        "defect_normal_lung_share",
+        "Defects in normal lung",
+        "%",
+        "share of defect volume whose CT density beneath is normal",
+        f"{_LETTER}: hypoenhancement in areas of normal parenchyma",
+    ),
+    _measure(
+        "defect_ground_glass_share",
+        "Defects with ground glass",
+        "%",
+        "share of defect volume with ground glass or consolidation beneath",
+    ),
+    _measure(
+        "qanadli",
+        "Pulmonary artery obstruction index",
+        "%",
+        "100 x sum over 20 segments of degree (0, 1, 2) / 40",
+        "Qanadli 2001",
+    ),
+    Measure(
+        id="pa_ao_ratio",
+        title="Pulmonary artery / aorta",
+        unit="1",
+        formula="diameter of the pulmonary trunk / ascending aorta at its bifurcation",
+        source=f"{_LETTER}: normal < 1",
+        reference=Reference(0.88, 0.12, _COHORT, _LETTER),
+    ),
+    Measure(
+        id="rv_lv_ratio",
+        title="Right / left ventricle",
+        unit="1",
+        formula="greatest inner diameters at right angles to the septum",
+        source=f"{_LETTER}: normal < 1",
+        reference=Reference(1.04, 0.23, _COHORT, _LETTER),
+    ),
+)
