@@ -1,17 +1,10 @@
 """Reading and writing image files."""
 
 from lungperfusion.io.atomic import atomic_path, results_folder
-from lungperfusion.io.reading import (
-    LabelImage,
-    labelmap_of,
-    read_ct,
-    read_labelmap,
-    read_map,
-    read_segmentation,
-)
+from lungperfusion.io.reading import read_ct, read_labelmap, read_map, read_segmentation
 from lungperfusion.io.scan import Scan
-from lungperfusion.io.segment import Segment
 from lungperfusion.io.writing import write_labelmap, write_volume
+from lungperfusion.labels import LabelImage, Segment, labelmap_of
 
 __all__ = [
     "LabelImage",

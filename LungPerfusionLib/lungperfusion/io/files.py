@@ -87,7 +87,7 @@ def read_image(
 
 def file_sha256(path: Path) -> str:
     """Hash of an image file; of all its files when the header names others."""
-    parts = [path, *_data_files(path)]
+    parts = [path, *data_files(path)]
     digests = []
     for file in parts:
         with file.open("rb") as stream:
@@ -153,7 +153,7 @@ def _require_all_bytes(path: Path) -> None:
     name = path.name.lower()
     if path.stat().st_size == 0:
         raise InputError(f"{path.name} is empty (0 bytes); export it again")
-    for file in _data_files(path):
+    for file in data_files(path):
         if not file.is_file():
             raise InputError(
                 f"{path.name} refers to {file.name}, which is not there; keep both files in one "
@@ -209,7 +209,7 @@ def _require_metaimage_bytes(path: Path) -> None:
     except ValueError:
         return
     data = header.get("elementdatafile", "LOCAL")
-    files = _data_files(path)
+    files = data_files(path)
     if data.upper() == "LOCAL":
         held = path.stat().st_size - start
     elif len(files) == 1:
@@ -237,7 +237,7 @@ def _metaimage_header(path: Path) -> tuple[dict[str, str], int]:
         return fields, stream.tell()
 
 
-def _data_files(path: Path) -> list[Path]:
+def data_files(path: Path) -> list[Path]:
     """Files with the voxels, where the header lies in a file of its own."""
     name = path.name.lower()
     if name.endswith(".mhd"):

@@ -85,3 +85,8 @@ def _connected(mask: Mask, seeds: Callable[[NDArray[Any]], NDArray[Any]]) -> Mas
     wanted[seeds(labels)] = True
     wanted[0] = False
     return np.asarray(wanted[labels])
+
+
+def fill_value(unit: str) -> float:
+    """Value that stands where nothing was measured."""
+    return float(AIR_HU) if unit == "HU" else 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,35 +15,14 @@ from numpy.typing import NDArray
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
 from lungperfusion.io.dicom import is_dicom, read_dicom
-from lungperfusion.io.dicom_seg import read_dicom_seg
+from lungperfusion.io.dicom.segmentations import read_dicom_seg
 from lungperfusion.io.files import SUFFIXES, file_sha256, is_image_file, read_image
 from lungperfusion.io.padding import AIR_HU, padding_in_volume
 from lungperfusion.io.plausibility import require_hounsfield
 from lungperfusion.io.scan import Scan
-from lungperfusion.io.segment import Segment
+from lungperfusion.labels import LabelImage, Segment, labelmap_of
 from lungperfusion.progress import Progress, ignore
-from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
-
-
-@dataclass(frozen=True, eq=False)
-class LabelImage:
-    """Labels as a file holds them, before their meaning is known."""
-
-    array: NDArray[np.unsignedinteger[Any]]
-    """Shape (K, J, I), or (layers, K, J, I) where segments overlap."""
-    geometry: Geometry
-    segments: tuple[Segment, ...]
-    """What the file says of its labels; for plain label maps one for every value present."""
-    metadata: Mapping[str, str]
-    """Header fields as stored."""
-    name: str
-    sha256: str
-    warnings: tuple[str, ...] = ()
-
-    def mask(self, segment: Segment) -> Mask:
-        """Voxels of one segment."""
-        layer = self.array[segment.layer] if self.array.ndim == 4 else self.array
-        return np.asarray(layer == segment.label)
+from lungperfusion.volume import Labelmap, Mask, Volume
 
 
 def read_ct(path: Path, *, series_uid: str | None = None, progress: Progress = ignore) -> Scan:
@@ -145,26 +123,6 @@ def read_segmentation(path: Path) -> Labelmap:
 
     """
     return labelmap_of(read_labelmap(path))
-
-
-def labelmap_of(image: LabelImage) -> Labelmap:
-    """Take the labels of a file under the segment IDs it gives them.
-
-    Raises
-    ------
-    InputError
-        If segments overlap or share a label.
-
-    """
-    if image.array.ndim == 4:
-        raise InputError(
-            f"{image.name} holds overlapping segments in {len(image.array)} layers; "
-            "expected segments that do not overlap"
-        )
-    names = {segment.label: segment.id for segment in image.segments}
-    if len(names) != len(image.segments):
-        raise InputError(f"{image.name} gives one label value to several segments; save it again")
-    return Labelmap(image.array, image.geometry, names)
 
 
 # ------------------------------------------------------------------------------------ images

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
-from lungperfusion.io.segment import Segment
+from lungperfusion.labels import Segment
 from lungperfusion.volume import Geometry
 
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

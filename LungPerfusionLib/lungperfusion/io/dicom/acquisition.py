@@ -1,0 +1,71 @@
+"""Technical facts of a series, and a name that does not identify the patient."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from lungperfusion.acquisition import Acquisition
+from lungperfusion.io.dicom.frames import Frame
+from lungperfusion.io.dicom.header import (
+    NAMING,
+    header_deep,
+    header_number,
+    header_text,
+    header_values,
+)
+from lungperfusion.io.dicom.sources import DicomFile
+
+
+def acquisition_of(file: DicomFile, frame: Frame) -> Acquisition:
+    """Gather the technical facts of a series from the header of one of its slices."""
+    header = file.header
+    kernel = "/".join(
+        str(value) for value in header_values(header_deep(header, "ConvolutionKernel"))
+    )
+    return Acquisition(
+        modality=file.modality,
+        manufacturer=header_text(header, "Manufacturer"),
+        model=header_text(header, "ManufacturerModelName"),
+        kvp=header_number(header, "KVP"),
+        kernel=kernel or None,
+        slice_thickness_mm=header_number(header, "SliceThickness"),
+        contrast_agent=_contrast(header),
+        image_type=file.image_type,
+        rescale_unit=frame.rescale_type or None,
+        monoenergetic_kev=_monoenergetic_kev(header, file.image_type),
+    )
+
+
+def _contrast(header: Dataset) -> bool | None:
+    agent = header_deep(header, "ContrastBolusAgent")
+    if agent in (None, ""):
+        sequence = header.get("ContrastBolusAgentSequence")
+        return True if sequence else None
+    return str(agent).strip().upper() not in {"NONE", "NO", "N", "WITHOUT"}
+
+
+def _monoenergetic_kev(header: Dataset, image_type: tuple[str, ...]) -> float | None:
+    """Energy of a virtual monoenergetic image: from its own attribute, else from its names."""
+    stated = header_number(header, "MonoenergeticEnergyEquivalent")
+    if stated is not None:
+        return stated
+    for text in (*image_type, str(header.get("SeriesDescription", ""))):
+        match = re.search(r"(?<!\d)(\d{2,3}(?:\.\d+)?)[ _-]?KEV", text.upper())
+        if match:
+            return float(match.group(1))
+    return None
+
+
+def safe_name(path: Path, header: Dataset) -> str:
+    """Name of the file or folder, unless it gives the patient away."""
+    name = path.name or path.resolve().name
+    plain = re.sub(r"[^0-9a-z]", "", name.lower())
+    for keyword in NAMING:
+        text = str(header.get(keyword, "") or "").lower()
+        words = [*re.split(r"[^0-9a-z]+", text), re.sub(r"[^0-9a-z]", "", text)]
+        if any(len(word) >= 3 and word in plain for word in words):
+            return "dicom-series"
+    return name

@@ -1,0 +1,155 @@
+"""Slices: where each lies and how its stored values become values in the unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from lungperfusion.errors import InputError
+from lungperfusion.io.dicom.header import header_numbers, in_group
+from lungperfusion.io.dicom.sources import DicomFile
+
+_UNITS = {"HU": "HU", "HU_MOD": "HU", "MGML": "mg/mL", "MG/ML": "mg/mL", "PCT": "%"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice: where it lies, how its stored values become values in the unit."""
+
+    file: DicomFile
+    index: int
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+    pixel_spacing_mm: tuple[float, float]
+    slope: float
+    intercept: float
+    rescale_type: str
+    padding: tuple[int, int] | None
+    """Lowest and highest stored value that the header declares as padding."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.file.header.Rows), int(self.file.header.Columns)
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """Identity that does not depend on file names."""
+        return str(self.file.header.get("SOPInstanceUID", "")), self.index
+
+
+def frames_of(file: DicomFile) -> list[Frame]:
+    """List the slices of a file, of which an enhanced CT image has many."""
+    header = file.header
+    per_frame = header.get("PerFrameFunctionalGroupsSequence")
+    if per_frame is None:
+        if file.frame_count > 1:
+            raise InputError(
+                "a multi-frame DICOM file does not say where its frames lie (no functional "
+                "groups); export the series as single slices or as enhanced CT"
+            )
+        return [_frame(file, 0, [header])]
+    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
+    if len(per_frame) != file.frame_count:
+        raise InputError(
+            f"a multi-frame DICOM file describes {len(per_frame)} frames but holds "
+            f"{file.frame_count}; export the series again"
+        )
+    return [_frame(file, index, [group, *shared, header]) for index, group in enumerate(per_frame)]
+
+
+def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
+    position = header_numbers(groups, "PlanePositionSequence", "ImagePositionPatient", 3)
+    orientation = header_numbers(groups, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
+    spacing = header_numbers(groups, "PixelMeasuresSequence", "PixelSpacing", 2)
+    if min(spacing) <= 0:
+        raise InputError(
+            f"a DICOM slice has a Pixel Spacing of {spacing[0]:g} x {spacing[1]:g} mm; expected "
+            "positive values: export the series again"
+        )
+    transform = "PixelValueTransformationSequence"
+    slope = header_numbers(groups, transform, "RescaleSlope", 1, default=1.0)
+    intercept = header_numbers(groups, transform, "RescaleIntercept", 1, default=0.0)
+    if slope[0] == 0:
+        raise InputError("a DICOM slice has a Rescale Slope of 0; export the series again")
+    return Frame(
+        file=file,
+        index=index,
+        position=position,
+        orientation=orientation,
+        pixel_spacing_mm=(float(spacing[0]), float(spacing[1])),
+        slope=float(slope[0]),
+        intercept=float(intercept[0]),
+        rescale_type=str(in_group(groups, transform, "RescaleType") or "").strip().upper(),
+        padding=_declared_padding(file.header),
+    )
+
+
+def _declared_padding(header: Dataset) -> tuple[int, int] | None:
+    first = header.get("PixelPaddingValue")
+    if not isinstance(first, int):
+        return None
+    last = header.get("PixelPaddingRangeLimit")
+    bits = int(header.get("BitsAllocated", 16))
+    signed = int(header.get("PixelRepresentation", 0)) == 1
+
+    def as_stored(value: int) -> int:  # US and SS are mixed up by many writers
+        if signed and value >= 1 << (bits - 1):
+            return value - (1 << bits)
+        return value + (1 << bits) if not signed and value < 0 else value
+
+    ends = [as_stored(value) for value in (first, last) if isinstance(value, int)]
+    return min(ends), max(ends)
+
+
+def require_uniform(frames: Sequence[Frame]) -> None:
+    """Refuse slices that do not make one stack."""
+    first = frames[0]
+    for frame in frames:
+        if frame.shape != first.shape:
+            raise InputError(
+                f"the series mixes slices of {first.shape[1]} x {first.shape[0]} and "
+                f"{frame.shape[1]} x {frame.shape[0]} pixels; choose one reconstruction"
+            )
+        if not np.allclose(frame.pixel_spacing_mm, first.pixel_spacing_mm, rtol=1e-3):
+            raise InputError(
+                f"the series mixes pixel spacings of {first.pixel_spacing_mm[0]:g} and "
+                f"{frame.pixel_spacing_mm[0]:g} mm; choose one reconstruction"
+            )
+        if not np.allclose(frame.orientation, first.orientation, atol=1e-3):
+            raise InputError(
+                "the series mixes slices of different orientation; choose one reconstruction"
+            )
+        if frame.rescale_type != first.rescale_type:
+            raise InputError(
+                f"the series mixes the rescale units {first.rescale_type or 'unknown'} and "
+                f"{frame.rescale_type or 'unknown'}; choose one reconstruction"
+            )
+    row, column = first.orientation[:3], first.orientation[3:]
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if not np.allclose(lengths, 1, atol=1e-2) or abs(row @ column) > 1e-2:
+        raise InputError(
+            "the Image Orientation of the slices is not two perpendicular directions; "
+            "export the series again"
+        )
+
+
+def require_unit(rescale_type: str, unit: str, only_ct: bool) -> None:
+    """Compare the Rescale Type, where it says anything, with what is wanted."""
+    if rescale_type in ("", "US"):
+        return
+    stated = _UNITS.get(rescale_type)
+    if only_ct and stated != unit:
+        raise InputError(
+            f"the series is in {stated or rescale_type}, not in HU: it is a derived map; "
+            "give the CT series"
+        )
+    if stated is not None and stated != unit:
+        raise InputError(
+            f"the series is in {stated} by its header, but {unit} was asked for; "
+            "give the right series or unit"
+        )

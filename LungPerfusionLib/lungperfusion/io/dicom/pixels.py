@@ -1,0 +1,210 @@
+"""Decoding pixel data into calibrated slices."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from lungperfusion.errors import InputError
+from lungperfusion.io.dicom.frames import Frame
+from lungperfusion.io.dicom.header import HEADER_ERRORS
+from lungperfusion.io.dicom.sources import PIXEL_DATA_TAG, DicomFile
+from lungperfusion.io.padding import fill_value, padding_in_plane
+from lungperfusion.progress import Progress
+from lungperfusion.volume import Mask
+
+_THREADS = min(4, os.cpu_count() or 1)
+
+
+_NATIVE_SYNTAXES = {"1.2.840.10008.1.2": 8, "1.2.840.10008.1.2.1": 12}
+"""Uncompressed little-endian encodings, with the bytes of the pixel data element's own header."""
+
+
+_JPEG_LOSSLESS = {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
+
+
+def decode(
+    frames: Sequence[Frame], unit: str, progress: Progress
+) -> tuple[NDArray[Any], Mask | None, str]:
+    """Values of all slices in order, their padding, and the hash of their files."""
+    whole = all(frame.slope.is_integer() and frame.intercept.is_integer() for frame in frames)
+    array = np.empty((len(frames), *frames[0].shape), np.int16 if whole else np.float32)
+    valid = np.ones(array.shape, np.bool_)
+    by_file: dict[int, list[int]] = {}
+    for k, frame in enumerate(frames):
+        by_file.setdefault(id(frame.file), []).append(k)
+
+    def decode_file(members: list[int]) -> tuple[str, dict[int, NDArray[Any]]]:
+        file = frames[members[0]].file
+        data = file.source.read()
+        images = stored_images(file, data)
+        wide = {}
+        for k in members:
+            values, padding = calibrated(images(frames[k].index), frames[k], unit)
+            if values.dtype == array.dtype:
+                array[k] = values
+            else:  # beyond 16 bits
+                wide[k] = values
+            valid[k] = ~padding
+        return hashlib.sha256(data).hexdigest(), wide
+
+    digests = []
+    wide: dict[int, NDArray[Any]] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        jobs = pool.map(decode_file, by_file.values())
+        try:
+            for done, (digest, beyond) in enumerate(jobs):
+                progress(done / len(by_file), "decoding slices")
+                digests.append(digest)
+                wide |= beyond
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    if wide:
+        array = array.astype(np.float32)
+        for k, values in wide.items():
+            array[k] = values
+    digest = digests[0]
+    if len(digests) > 1:
+        digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return array, None if valid.all() else valid, digest
+
+
+def stored_images(file: DicomFile, data: bytes) -> Callable[[int], NDArray[Any]]:
+    """Give the stored values of a file's frames by frame index."""
+    native = _native_pixels(file, data)
+    if native is not None:
+        return native.__getitem__
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+    except HEADER_ERRORS as error:
+        raise InputError(
+            f"a DICOM file is damaged or cut short ({error}); export the series again"
+        ) from error
+    if "PixelData" not in dataset:
+        raise InputError("a DICOM slice has no pixel data; export the series again")
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, _ = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = (
+            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        )
+    if str(dataset.file_meta.TransferSyntaxUID) in _JPEG_LOSSLESS:
+        return _jpeg_lossless(file, dataset).__getitem__
+    return partial(_decompressed, file, dataset)
+
+
+def _jpeg_lossless(file: DicomFile, dataset: Dataset) -> NDArray[Any]:
+    """Unpack all frames through ITK: the one common compression that pydicom lacks."""
+    dataset.RescaleSlope, dataset.RescaleIntercept = "1", "0"
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        if keyword in dataset:
+            del dataset[keyword]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.dcm"
+        dataset.save_as(path)
+        try:
+            image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+        except RuntimeError as error:
+            raise InputError(
+                "the pixel data of a DICOM slice is damaged or cut short (JPEG Lossless); "
+                "export the series again"
+            ) from error
+    stored: NDArray[Any] = sitk.GetArrayFromImage(image)
+    return stored.reshape(file.frame_count, int(file.header.Rows), int(file.header.Columns))
+
+
+def _native_pixels(file: DicomFile, data: bytes) -> NDArray[Any] | None:
+    """View of uncompressed pixel data, which needs no second parsing; None for anything special."""
+    header = file.header
+    syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
+    bits = int(header.get("BitsAllocated", 0))
+    stored_bits = int(header.get("BitsStored", 0))
+    skip = _NATIVE_SYNTAXES.get(syntax)
+    if skip is None or bits not in (8, 16) or header.get("HighBit") != stored_bits - 1:
+        return None
+    start = file.pixel_offset + skip
+    shape = (file.frame_count, int(header.Rows), int(header.Columns))
+    kind = "i" if header.get("PixelRepresentation", 0) == 1 else "u"
+    count = math.prod(shape)
+    if data[file.pixel_offset : file.pixel_offset + 4] != PIXEL_DATA_TAG:
+        return None
+    if len(data) < start + count * bits // 8:
+        raise InputError(
+            f"the pixel data of a DICOM slice is cut short ({max(0, len(data) - start)} of "
+            f"{count * bits // 8} bytes); export the series again"
+        )
+    stored = np.frombuffer(data, f"<{kind}{bits // 8}", count, start).reshape(shape)
+    if stored_bits < bits:  # unused bits may hold an overlay
+        span = 2**stored_bits
+        lowest, above = (-span // 2, span // 2) if kind == "i" else (0, span)
+        if stored.min() < lowest or stored.max() >= above:
+            return None
+    return stored
+
+
+def _decompressed(file: DicomFile, dataset: Dataset, index: int) -> NDArray[Any]:
+    try:
+        stored = np.asarray(
+            pixel_array(dataset, index=index if file.frame_count > 1 else None, raw=True)
+        )
+    except (NotImplementedError, ImportError) as error:
+        raise _syntax_error(dataset) from error
+    except (AttributeError, ValueError, RuntimeError, EOFError, OSError, KeyError) as error:
+        if "missing dependencies" in str(error):
+            raise _syntax_error(dataset) from error
+        raise InputError(
+            "the pixel data of a DICOM slice is damaged or cut short "
+            f"({str(error).splitlines()[0]}); export the series again"
+        ) from error
+    expected = int(file.header.Rows), int(file.header.Columns)
+    if stored.shape != expected:
+        raise InputError(
+            f"a DICOM slice holds an image of shape {stored.shape}, its header says {expected}; "
+            "export the series again"
+        )
+    return stored
+
+
+def calibrated(stored: NDArray[Any], frame: Frame, unit: str) -> tuple[NDArray[Any], Mask]:
+    """Rescaled values of one slice with padding stored as air, and its padding."""
+    declared = None
+    if frame.padding is not None:
+        declared = (stored >= frame.padding[0]) & (stored <= frame.padding[1])
+        if not declared.any():
+            declared = None
+    values: NDArray[Any]
+    if frame.slope.is_integer() and frame.intercept.is_integer():
+        values = stored.astype(np.int32)
+        values *= int(frame.slope)
+        values += int(frame.intercept)
+    else:
+        values = stored.astype(np.float32) * np.float32(frame.slope) + np.float32(frame.intercept)
+    padding = padding_in_plane(values, unit=unit, declared=declared)
+    values[padding] = fill_value(unit)
+    if values.dtype.kind == "i" and values.min() >= -32768 and values.max() <= 32767:
+        values = values.astype(np.int16)
+    return values, padding
+
+
+def _syntax_error(dataset: Dataset) -> InputError:
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    return InputError(
+        f"the DICOM slices are compressed as {syntax.name} ({syntax}), which cannot be unpacked "
+        "here; export them uncompressed (Explicit VR Little Endian)"
+    )

@@ -1,0 +1,116 @@
+"""Choosing the one series to read, or saying which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lungperfusion.errors import InputError
+from lungperfusion.io import stacking
+from lungperfusion.io.dicom.header import header_deep, header_values
+from lungperfusion.io.dicom.sources import DicomFile
+
+
+def choose_series(
+    files: Sequence[DicomFile], series_uid: str | None, only_ct: bool
+) -> tuple[list[DicomFile], list[str]]:
+    """Files of the series to read, and what to tell the user about the choice."""
+    series: dict[str, list[DicomFile]] = {}
+    for file in files:
+        series.setdefault(file.series_uid, []).append(file)
+    if series_uid is not None:
+        if series_uid not in series:
+            raise InputError(f"there is no series {series_uid}; {_listing(series)}")
+        chosen = [file for file in series[series_uid] if file.frame_count]
+        slices = [file for file in chosen if not file.is_localizer]
+        if not slices:
+            raise InputError(
+                f"series {series_uid} holds no slices ({_describe(series[series_uid])}); "
+                "choose a series of axial images"
+            )
+        if only_ct and not all(file.modality == "CT" for file in slices):
+            raise InputError(
+                f"series {series_uid} is {slices[0].modality}, not CT; choose a CT series"
+            )
+        return slices, []
+
+    usable = {}
+    for uid, members in series.items():
+        slices = [file for file in members if _usable(file, only_ct)]
+        if sum(file.frame_count for file in slices) >= stacking.MIN_SLICES:
+            usable[uid] = slices
+    if not usable:
+        raise InputError(_why_none(series, only_ct))
+    if len(usable) == 1:
+        return next(iter(usable.values())), []
+    originals = {
+        uid: members for uid, members in usable.items() if "ORIGINAL" in members[0].image_type[:1]
+    }
+    if only_ct and len(originals) == 1:
+        left_out = len(usable) - 1
+        return next(iter(originals.values())), [
+            f"{left_out} derived CT series beside the only original one left out; choose one by "
+            "its series UID if it was meant"
+        ]
+    raise InputError(
+        f"there are {len(usable)} image series; choose one with --series UID. {_listing(usable)}"
+    )
+
+
+def _usable(file: DicomFile, only_ct: bool) -> bool:
+    if not file.frame_count or file.is_localizer:
+        return False
+    if only_ct:
+        return file.is_ct_image
+    return int(file.header.get("SamplesPerPixel", 1) or 1) == 1
+
+
+def _why_none(series: dict[str, list[DicomFile]], only_ct: bool) -> str:
+    members = [file for files in series.values() for file in files]
+    images = [file for file in members if file.frame_count]
+    if not images:
+        kinds = ", ".join(sorted({file.modality for file in members}))
+        return f"the DICOM files hold no images ({kinds}); give a CT series"
+    if all(int(file.header.get("SamplesPerPixel", 1) or 1) > 1 for file in images):
+        return "the DICOM images are colour pictures; give the original CT slices"
+    if only_ct and not any(file.modality == "CT" for file in images):
+        kinds = ", ".join(sorted({file.modality for file in images}))
+        return f"the DICOM images are {kinds}, not CT; give a CT series"
+    if all(file.is_localizer for file in images):
+        return "the only CT images are localizers (scouts); give the series of slices"
+    if only_ct and not any(file.is_ct_image for file in images):
+        return (
+            "the CT files are secondary captures or reports, not CT images; "
+            "give the original CT slices"
+        )
+    most = max(
+        sum(file.frame_count for file in files if _usable(file, only_ct))
+        for files in series.values()
+    )
+    return (
+        f"the longest series has {most} slice(s); expected a volume of at least "
+        f"{stacking.MIN_SLICES}: give the whole series"
+    )
+
+
+def _listing(series: dict[str, list[DicomFile]]) -> str:
+    """Series with technical facts only: descriptions may name the patient."""
+    lines = [f"  {uid}: {_describe(series[uid])}" for uid in sorted(series)]
+    return "Series here:\n" + "\n".join(lines)
+
+
+def _describe(files: Sequence[DicomFile]) -> str:
+    header = files[0].header
+    facts = [files[0].modality, f"{sum(file.frame_count for file in files)} images"]
+    if any(file.is_localizer for file in files):
+        facts.append("localizer")
+    for keyword, form in (
+        ("SliceThickness", "{} mm thick"),
+        ("ConvolutionKernel", "kernel {}"),
+        ("KVP", "{} kV"),
+    ):
+        values = header_values(header_deep(header, keyword))
+        if values:
+            facts.append(form.format("/".join(str(value) for value in values)))
+    if files[0].image_type:
+        facts.append("type " + "\\".join(files[0].image_type))
+    return ", ".join(facts)

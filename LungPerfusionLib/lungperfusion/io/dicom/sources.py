@@ -1,0 +1,219 @@
+"""Finding DICOM files: folders, single files and zips, and their headers."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from lungperfusion.errors import InputError
+from lungperfusion.io.dicom.header import HEADER_ERRORS, header_values
+from lungperfusion.progress import Progress, ignore
+
+MAX_ZIP_BYTES = 16 * 2**30
+"""Unpacked size of a zip beyond which it is refused; a large dynamic CT study has a quarter."""
+
+
+MAX_ZIP_RATIO = 200
+"""Compression beyond which a large zip member is refused: CT slices reach about 10."""
+
+
+_RATIO_MATTERS_BYTES = 64 * 2**20
+
+
+_WITHOUT_PREAMBLE = (
+    b"\x02\x00\x00\x00",
+    b"\x08\x00\x00\x00",
+    b"\x08\x00\x05\x00",
+    b"\x08\x00\x08\x00",
+)
+
+
+_IMAGE_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT image",
+    "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT image",
+    "1.2.840.10008.5.1.4.1.1.2.2": "legacy converted enhanced CT image",
+}
+
+
+PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the bytes of one file come from: a folder or a zip."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+
+    def read(self) -> bytes:
+        with self.open() as stream:
+            return stream.read()
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """One DICOM file: its header, where its pixel data begin and how to get at them."""
+
+    header: Dataset
+    pixel_offset: int
+    source: _Source
+
+    @property
+    def series_uid(self) -> str:
+        """Series Instance UID."""
+        return str(self.header.get("SeriesInstanceUID", ""))
+
+    @property
+    def modality(self) -> str:
+        """Modality, ``unknown`` where the header has none."""
+        return str(self.header.get("Modality", "") or "unknown")
+
+    @property
+    def image_type(self) -> tuple[str, ...]:
+        """Image Type in capitals."""
+        return tuple(str(value).upper() for value in header_values(self.header.get("ImageType")))
+
+    @property
+    def frame_count(self) -> int:
+        """Number of images; 0 for a file without any."""
+        if "Rows" not in self.header:
+            return 0
+        return int(self.header.get("NumberOfFrames") or 1)
+
+    @property
+    def is_localizer(self) -> bool:
+        """Whether this is an overview image."""
+        return any("LOCALIZER" in value or "SCOUT" in value for value in self.image_type)
+
+    @property
+    def is_ct_image(self) -> bool:
+        """Whether this is an image of a CT scanner."""
+        return str(self.header.get("SOPClassUID", "")) in _IMAGE_CLASSES and self.modality == "CT"
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether the first 132 bytes of a file are those of a DICOM file, with or without preamble."""
+    return head[128:132] == b"DICM" or head[:4] in _WITHOUT_PREAMBLE
+
+
+@contextmanager
+def dicom_files(path: Path, progress: Progress) -> Iterator[list[DicomFile]]:
+    """All DICOM files below a path; a zip stays open meanwhile and nothing is unpacked to disk."""
+    if path.is_dir():
+        yield _headers(_sources(path.rglob("*")), progress, path)
+    elif zipfile.is_zipfile(path):
+        with _open_zip(path) as archive:
+            members = [
+                _Source(PurePosixPath(info.filename).name, partial(_open_member, archive, info))
+                for info in archive.infolist()
+                if not info.is_dir() and "__MACOSX" not in info.filename
+            ]
+            yield _headers(members, progress, path)
+    else:
+        wanted = _headers(_sources([path]), ignore, path)[0].series_uid
+        files = _headers(_sources(path.parent.iterdir()), progress, path)
+        yield [file for file in files if file.series_uid == wanted]
+
+
+def _sources(entries: Iterable[Path]) -> list[_Source]:
+    files = sorted(entry for entry in entries if entry.is_file())
+    return [_Source(entry.name, partial(_open_file, entry)) for entry in files]
+
+
+def _open_file(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _headers(sources: Sequence[_Source], progress: Progress, path: Path) -> list[DicomFile]:
+    files = []
+    for done, source in enumerate(sources):
+        if done % 32 == 0:
+            progress(done / len(sources), "reading DICOM headers")
+        if source.name.startswith(".") or source.name.upper() == "DICOMDIR":
+            continue
+        try:
+            with source.open() as stream:
+                file = _header(stream, source)
+        except PermissionError as error:
+            raise InputError(f"{source.name} cannot be read: {error.strerror}") from error
+        if file is not None:
+            files.append(file)
+    if not files:
+        raise InputError(
+            f"{path.name} holds no DICOM file ({len(sources)} other file(s)); give a folder or "
+            "zip with a CT series, or an NRRD, NIfTI, MHA or MHD file"
+        )
+    return files
+
+
+def _header(stream: BinaryIO, source: _Source) -> DicomFile | None:
+    """Header of a DICOM file, None for any other file."""
+    if not is_dicom(stream.read(132)):
+        return None
+    stream.seek(0)
+    try:
+        header = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+        header.get("SOPClassUID")
+    except HEADER_ERRORS as error:
+        raise InputError(
+            f"the DICOM header of {source.name} is damaged or cut short ({error}); "
+            "export the series again"
+        ) from error
+    known = str(header.get("SOPClassUID", ""))
+    if not known or (known in _IMAGE_CLASSES and "Rows" not in header):
+        raise InputError(
+            f"the DICOM header of {source.name} is damaged or cut short (no "
+            f"{'Rows' if known else 'SOP Class UID'}); export the series again"
+        )
+    return DicomFile(header, stream.tell(), source)
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    archive = zipfile.ZipFile(path)
+    members = archive.infolist()
+    total = sum(info.file_size for info in members)
+    if total > MAX_ZIP_BYTES:
+        archive.close()
+        raise InputError(
+            f"{path.name} would unpack to {total / 2**30:.1f} GiB (at most "
+            f"{MAX_ZIP_BYTES / 2**30:.0f} GiB are accepted); give the folder instead"
+        )
+    for info in members:
+        ratio = info.file_size / max(1, info.compress_size)
+        if info.file_size > _RATIO_MATTERS_BYTES and ratio > MAX_ZIP_RATIO:
+            archive.close()
+            raise InputError(
+                f"{path.name} holds a file packed {ratio:.0f} to 1, which no CT is; "
+                "give the folder instead"
+            )
+        if info.flag_bits & 1:
+            archive.close()
+            raise InputError(f"{path.name} is encrypted; unpack it and give the folder")
+    return archive
+
+
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
+    try:
+        return io.BytesIO(archive.read(info))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        raise InputError(f"the zip is damaged ({error}); copy or export it again") from error
+
+
+def require_readable(files: Sequence[DicomFile]) -> None:
+    """Refuse files whose image cannot be read."""
+    for file in files:
+        header = file.header
+        if int(header.get("SamplesPerPixel", 1) or 1) != 1:
+            raise InputError("the series holds colour pictures; give the original CT slices")
+        if int(header.get("Rows", 0)) < 1 or int(header.get("Columns", 0)) < 1:
+            raise InputError("a DICOM slice has no pixels (Rows or Columns is 0); export it again")

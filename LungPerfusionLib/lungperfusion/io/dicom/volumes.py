@@ -1,0 +1,139 @@
+"""A series put together to a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungperfusion.errors import InputError
+from lungperfusion.io import stacking
+from lungperfusion.io.dicom.acquisition import acquisition_of, safe_name
+from lungperfusion.io.dicom.frames import Frame, frames_of, require_uniform, require_unit
+from lungperfusion.io.dicom.header import IDENTIFIERS, warnings_off
+from lungperfusion.io.dicom.pixels import calibrated, decode, stored_images
+from lungperfusion.io.dicom.series import choose_series
+from lungperfusion.io.dicom.sources import dicom_files, require_readable
+from lungperfusion.io.padding import fill_value
+from lungperfusion.io.scan import Scan
+from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.volume import Mask, Volume, lps_from_ras
+
+
+def read_dicom(
+    path: Path,
+    *,
+    unit: str,
+    only_ct: bool,
+    series_uid: str | None = None,
+    progress: Progress = ignore,
+) -> Scan:
+    """Read one image series.
+
+    Parameters
+    ----------
+    path
+        Folder (searched with all its subfolders), zip, or one file whose series is then read
+        from its folder.
+    unit
+        Unit that the values have after rescaling.
+    only_ct
+        Whether only CT images in HU will do.
+    series_uid
+        Series Instance UID; needed when there are several series to choose from.
+
+    Raises
+    ------
+    InputError
+        If there is no series to read, several, or one that is not a sound volume.
+
+    """
+    with warnings_off(), dicom_files(path, part(progress, 0.0, 0.3)) as files:
+        chosen, remarks = choose_series(files, series_uid, only_ct)
+        require_readable(chosen)
+        frames = [frame for file in chosen for frame in frames_of(file)]
+        require_uniform(frames)
+        require_unit(frames[0].rescale_type, unit, only_ct)
+        volume, digest, notes = _read_volume(frames, unit, part(progress, 0.3, 1.0))
+    header = chosen[0].header
+    return Scan(
+        volume=volume,
+        acquisition=acquisition_of(chosen[0], frames[0]),
+        name=safe_name(path, header),
+        sha256=digest,
+        warnings=(*remarks, *notes),
+        identifiers={
+            keyword: str(header.get(keyword))
+            for keyword in IDENTIFIERS
+            if header.get(keyword) not in (None, "")
+        },
+    )
+
+
+def _read_volume(
+    frames: Sequence[Frame], unit: str, progress: Progress
+) -> tuple[Volume, str, list[str]]:
+    """Decode the slices onto an even, orthogonal grid."""
+    notes: list[str] = []
+    row, column = _perpendicular(frames[0].orientation)
+    frames = sorted(frames, key=lambda frame: frame.order)
+    positions = np.array([frame.position for frame in frames])
+    order, heights = stacking.sort_positions(positions, row, column)
+    frames = [frames[index] for index in order]
+    is_new = np.concatenate([[True], np.diff(heights) > stacking.SAME_POSITION_MM])
+    kept = [frame for frame, new in zip(frames, is_new, strict=True) if new]
+    place = np.cumsum(is_new) - 1
+    stack = stacking.make_stack(
+        np.array([frame.position for frame in kept]), row, column, frames[0].pixel_spacing_mm
+    )
+
+    array, valid, digest = decode(kept, unit, progress)
+    copies = [(frame, k) for frame, k, new in zip(frames, place, is_new, strict=True) if not new]
+    if copies:
+        _require_identical(copies, array, valid, unit)
+        notes.append(f"{len(copies)} slice(s) were there twice, identical, and used once")
+    fill = fill_value(unit)
+    start = stack.start
+    if not stack.is_even:
+        gaps = np.diff(stack.heights_mm)
+        notes.append(
+            f"the slices are unevenly spaced ({gaps.min():.4g} to {gaps.max():.4g} mm, some may be "
+            f"missing); resampled linearly to every {stack.spacing_mm:.4g} mm"
+        )
+        array, valid = stacking.even_out(array, valid, stack)
+    if stack.is_tilted:
+        notes.append(
+            f"the slices are stacked askew by {stack.tilt_degrees:.1f} degrees (gantry tilt); "
+            "resampled onto an orthogonal grid"
+        )
+        array, valid, start = stacking.straighten(array, valid, stack, fill=fill)
+    k, j, i = array.shape
+    return Volume(array, stack.geometry((k, j, i), start), unit, valid), digest, notes
+
+
+def _perpendicular(
+    orientation: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Row and column direction, free of the rounding of the header."""
+    row = orientation[:3] / np.linalg.norm(orientation[:3])
+    column = orientation[3:] - row * (row @ orientation[3:])
+    return row, column / np.linalg.norm(column)
+
+
+def _require_identical(
+    copies: Sequence[tuple[Frame, int]], array: NDArray[Any], valid: Mask | None, unit: str
+) -> None:
+    for frame, k in copies:
+        images = stored_images(frame.file, frame.file.source.read())
+        values, padding = calibrated(images(frame.index), frame, unit)
+        same = np.array_equal(values, array[k])
+        if not same or (valid is not None and not np.array_equal(~padding, valid[k])):
+            right, anterior, superior = lps_from_ras(frame.position) + 0.0
+            raise InputError(
+                "the series holds different images at the same position "
+                f"(R {right:.1f}, A {anterior:.1f}, S {superior:.1f}) mm, such as several phases "
+                "or reconstructions in one series; export one of them as a series of its own"
+            )
