@@ -13,6 +13,7 @@ from lungperfusion.density import (
     region_distributions,
 )
 from lungperfusion.io import read_ct
+from lungperfusion.opacity import mark_vessels
 from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
 from lungperfusion.pipelines.regions import (
     SEGMENT_LUNGS,
@@ -24,6 +25,7 @@ from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.results.analysis import Analysis
 from lungperfusion.results.lung_sections import lung_sections
 from lungperfusion.results.section import Section
+from lungperfusion.terms import Region
 from lungperfusion.volume import Volume
 
 
@@ -54,17 +56,30 @@ def analyse_lungs(
 
     """
     found = find_regions(ct, regions, acquisition=acquisition, progress=part(progress, 0.0, 0.6))
+    vessels = mark_vessels(
+        ct,
+        found.regions.mask(Region.LUNGS),
+        ground_glass_from_hu=ground_glass_from_hu,
+        progress=part(progress, 0.6, 0.7),
+    )
     measurements = measure_density(
         ct,
         found.regions,
+        vessels=vessels,
         ground_glass_from_hu=ground_glass_from_hu,
         reference_volume_l=reference_volume_l,
-        progress=part(progress, 0.6, 0.75),
+        progress=part(progress, 0.7, 0.75),
     )
     sections: tuple[Section, ...] = ()
     if pictures:
-        distributions = region_distributions(ct, found.regions, progress=part(progress, 0.75, 0.8))
-        sections = lung_sections(ct, found.lungs, distributions, progress=part(progress, 0.8, 1.0))
+        sections = lung_sections(
+            ct,
+            found.lungs,
+            region_distributions(ct, found.regions, progress=part(progress, 0.75, 0.8)),
+            vessels=vessels,
+            ground_glass_from_hu=ground_glass_from_hu,
+            progress=part(progress, 0.8, 1.0),
+        )
     return Analysis(
         module="lungs",
         measurements=measurements,

@@ -41,6 +41,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "nowhere",
     )
     group.add_argument("--no-report", action="store_true", help="write no pictures and no report")
+    parser.set_defaults(writer=write_results)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,8 @@ def carry_out(
     Parameters
     ----------
     arguments
-        Parsed options of `add_output_arguments`.
+        Parsed options of `add_output_arguments`; ``arguments.writer`` is `write_results` unless a
+        caller sets a function of the same arguments.
     work
         Reads the inputs and analyses them.
     progress
@@ -89,7 +91,7 @@ def carry_out(
         )
         read_warnings = tuple(w for source in sources.values() for w in source.warnings)
         analysis = replace(outcome.analysis, warnings=(*read_warnings, *outcome.analysis.warnings))
-        write_results(
+        arguments.writer(
             folder,
             [analysis],
             case=arguments.case or f"case-{provenance.inputs[0].sha256[:8]}",

@@ -14,7 +14,13 @@ from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
-from lungperfusion.segmentation.airways import find_trachea, fine_tree, main_airways, thick_part
+from lungperfusion.segmentation.airways import (
+    WALLED_LUMEN_HU,
+    find_trachea,
+    fine_tree,
+    main_airways,
+    thick_part,
+)
 from lungperfusion.segmentation.body import (
     Coarse,
     coarse_copy,
@@ -74,7 +80,36 @@ class LungSegmentation:
 def segment_lungs(
     ct: Volume, *, acquisition: Acquisition | None = None, progress: Progress = ignore
 ) -> LungSegmentation:
-    """Find left lung, right lung and airways in a chest CT."""
+    """Find left lung, right lung and airways in a chest CT.
+
+    Air inside the patient is found on a coarse copy and told from gas and table, trachea and main
+    bronchi are taken off, the rest is divided into two lungs; the outlines are then drawn on the
+    full grid, half way between lung and soft tissue.  Vessels and what a ball of
+    `VESSEL_CLOSING_MM` cannot reach from outside belong to the lung, so the hilum is cut by a
+    smooth surface; the airways, as far as they can be followed, do not.  Dense tissue between the
+    aerated lung and the ribs behind it is taken for diseased lung, and said so in a warning.
+
+    Parameters
+    ----------
+    ct
+        Chest CT in HU; any orientation, axis order, obliqueness and spacing.
+    acquisition
+        Technical facts for the quality gates, if the file told them.
+    progress
+        Told how far it is; may raise to cancel.
+
+    Returns
+    -------
+    LungSegmentation
+        Labels ``left_lung``, ``right_lung`` and ``airways`` on the grid of the CT, quality gates
+        and warnings.  Padding (``ct.valid``) carries no label.
+
+    Raises
+    ------
+    InputError
+        If the values are not in HU or the image shows no aerated lung.
+
+    """
     ct.require_unit("HU", "the chest CT")
     warnings: list[str] = []
     progress(0.0, "chest")
@@ -102,6 +137,11 @@ def segment_lungs(
     if trachea.any():
         tree, box = fine_tree(array, coarse, trachea, float(np.median(coarse.hu[sides > 0])))
         labels[box][tree] = TREE
+        if main.any():  # trachea and main bronchi also where the tree broke off
+            blocks = bounding_box(main)
+            fine = coarse.fine_box(blocks)
+            wide = coarse.spread(main[blocks], fine) & (array[fine] < WALLED_LUMEN_HU)
+            labels[fine][wide] = TREE
     progress(0.6, "outlines")
     lung = sides > 0
     dents = dorsal_dents(coarse, lung, midline(sides, trachea))

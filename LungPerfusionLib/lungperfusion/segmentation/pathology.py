@@ -90,7 +90,8 @@ def dorsal_dents(coarse: Coarse, lung: Mask, midline: float) -> Dents:
     bone = hu > BONE_HU
     if not bone.any():
         return Dents(none, none.copy())
-    grown = distance_mm(bone, spacing) <= RIB_GAP_MM
+    # Half a voxel more, so that the closing also bridges the gaps on a grid as coarse as they are.
+    grown = distance_mm(bone, spacing) <= RIB_GAP_MM + max(spacing) / 2
     sheet = eroded(grown, RIB_GAP_MM, spacing) & ~inside
     from_ribs = distance_mm(sheet, spacing)
     # Columns run from the back (index 0) to the front.

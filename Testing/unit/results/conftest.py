@@ -29,11 +29,26 @@ GATES = (
     Gate(id="cut", verdict="fail", message="The lungs touch the edge of the scan field."),
     Gate(id="kernel", verdict="unknown", message="The file does not name the kernel."),
 )
+MANY_GATES = GATES + tuple(
+    Gate(
+        id=f"more{n}",
+        verdict="pass",
+        message=f"Check {n} found what it expected, -968 HU of -1000 HU, and says so at length.",
+        limit="-1010 to -950 HU",
+    )
+    for n in range(8)
+)
 
 
 @pytest.fixture(scope="session")
 def provenance() -> dict:
     return PROVENANCE
+
+
+@pytest.fixture(scope="session")
+def many_gates() -> tuple[Gate, ...]:
+    """As many and as wordy as those of a real scan."""
+    return MANY_GATES
 
 
 @pytest.fixture(scope="session")

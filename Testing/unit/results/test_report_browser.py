@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,9 @@ def pages_printed(html: str, folder: Path) -> int:
     return len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
 
 
-def test_main_part_prints_on_one_a4_page(html, tmp_path):
+def test_main_part_prints_on_one_a4_page(analysis, many_gates, provenance, tmp_path):
+    case = replace(analysis, gates=many_gates)
+    html = render_report(case, case="case-1", provenance=provenance)
     end = html.index("</section>", html.index("<h2>Warnings</h2>")) + len("</section>")
     first = html[:end] + "</main></body></html>"
     assert "Total lung volume" in first
