@@ -50,6 +50,8 @@ GREAT_VESSELS = {
 """Values of the label map of heart and great vessels."""
 
 SAMPLE_SPACING_MM = 1.6
+MOST_SAMPLES = 2
+"""Samples along one axis of a voxel: each averages over its own part by the solids' distances."""
 SLAB_VOXELS = 3_000_000
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
@@ -282,7 +284,10 @@ def sample_offsets(
     spacing_k = extents[2]
     if slice_thickness_mm is not None:
         extents[2] = slice_thickness_mm
-    counts = [max(1, int(np.ceil(extent / SAMPLE_SPACING_MM - 1e-6))) for extent in extents]
+    counts = [
+        min(MOST_SAMPLES, max(1, int(np.ceil(extent / SAMPLE_SPACING_MM - 1e-6))))
+        for extent in extents
+    ]
     shares = [1.0, 1.0, extents[2] / spacing_k]
     steps = [((np.arange(n) + 0.5) / n - 0.5) * f for n, f in zip(counts, shares, strict=True)]
     offsets = [(i, j, k) for k in steps[2] for j in steps[1] for i in steps[0]]
