@@ -36,6 +36,8 @@ class Analysis:
     """Images to write as ``<name>.nrrd``."""
     labelmaps: Mapping[str, Labelmap] = field(default_factory=dict)
     """Label maps to write as ``<name>.seg.nrrd``."""
+    transforms: Mapping[str, Any] = field(default_factory=dict)
+    """ITK displacement fields (SimpleITK vector images, LPS mm) to write as ``<name>.nrrd``."""
     tables: Mapping[str, Table] = field(default_factory=dict)
     """Lists of findings to write as ``<name>.csv``."""
     sections: tuple[Section, ...] = ()

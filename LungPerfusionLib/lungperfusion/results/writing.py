@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import SimpleITK as sitk
+
 from lungperfusion.io import write_labelmap, write_volume
 from lungperfusion.measurement import Measurement
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis
 from lungperfusion.results.provenance import Provenance
+from lungperfusion.results.reference import compare
 from lungperfusion.results.report import render_report
 from lungperfusion.results.tables import COLUMNS, csv_text, measurement_rows
 
@@ -58,6 +61,9 @@ def write_results(
         for name, labelmap in analysis.labelmaps.items():
             progress(0.5, f"writing {name}")
             write_labelmap(labelmap, folder / f"{name}.seg.nrrd")
+        for name, field in analysis.transforms.items():
+            progress(0.7, f"writing {name}")
+            sitk.WriteImage(field, str(folder / f"{name}.nrrd"), useCompression=True)
         for name, table in analysis.tables.items():
             _write_text(folder / f"{name}.csv", csv_text(table.rows, table.columns))
 
@@ -97,7 +103,7 @@ def results_record(
 
 
 def _measurement_record(entry: Measurement) -> dict[str, Any]:
-    return {
+    record: dict[str, Any] = {
         "region": entry.region,
         "measure": entry.measure,
         "value": None if math.isnan(entry.value) else entry.value,
@@ -106,6 +112,17 @@ def _measurement_record(entry: Measurement) -> dict[str, Any]:
         "status": entry.status,
         "reason": entry.reason,
     }
+    comparison = compare(entry)
+    if comparison is not None:
+        record["reference"] = {
+            "mean": comparison.reference.mean,
+            "sd": comparison.reference.sd,
+            "z_score": round(comparison.z_score, 3),
+            "position": comparison.position,
+            "cohort": comparison.reference.cohort,
+            "source": comparison.reference.source,
+        }
+    return record
 
 
 def _gate_record(gate: Gate) -> dict[str, Any]:

@@ -47,6 +47,13 @@ def test_folder_holds_what_is_promised(results):
     assert len(source["sha256"]) == 64
     assert record["provenance"]["peak_memory_mib"] > 50
     assert record["analyses"][0]["parameters"]["zones"] == "thirds of equal height"
+    entries = record["analyses"][0]["measurements"]
+    compared = {e["measure"]: e["reference"] for e in entries if "reference" in e}
+    assert set(compared) == {"tlv", "mld", "ggo"}
+    (tlv,) = [e for e in entries if (e["region"], e["measure"]) == ("lungs", "tlv")]
+    z = (tlv["value"] - 5.060) / 1.353
+    assert compared["tlv"]["z_score"] == pytest.approx(z, abs=1e-3)
+    assert compared["tlv"]["position"] == "within"
 
 
 def test_table_keeps_the_contract(results):
