@@ -342,8 +342,8 @@ class _Matter:
             _stamp(vessel, (samples - origin) / cell_mm, radii / cell_mm)
             forks.append(branching)
         white = rng.standard_normal(vessel.shape, dtype=np.float32)
-        texture = ndimage.gaussian_filter(white, 1.6 / cell_mm)
-        texture /= texture.std()
+        smooth = ndimage.gaussian_filter(white, 1.6 / cell_mm)
+        texture = (smooth / smooth.std()).astype(np.float32)
         return cls(vessel, texture, origin, cell_mm, np.concatenate(forks), scale, defects)
 
     def sample(self, array: NDArray[np.float32], points: Points) -> NDArray[np.float32]:
@@ -413,7 +413,7 @@ def _stamp(fraction: NDArray[np.float32], centres: Points, radii: NDArray[np.flo
         for dz in steps:
             for dy in steps:
                 for dx in steps:
-                    voxel = base + (dx, dy, dz)
+                    voxel = base + np.array([dx, dy, dz])
                     filled = np.clip(
                         radius + 0.5 - np.linalg.norm(voxel - chosen, axis=1), 0, 1
                     ) * min(1.0, 2 * radius)
@@ -467,11 +467,12 @@ def _draw(
         gravity = 1 - 0.3 * points[:, 1] / (85.0 * matter.scale)
         tissue = TISSUE_DENSITY * texture
         blood_density = BLOOD_DENSITY * blood * gravity
-        if inspiration:
-            parenchyma = (tissue + blood_density * (1 + blood_change)) / jacobian
-        else:
-            parenchyma = tissue + blood_density
+        entered = 1 + blood_change * inspiration
+        parenchyma = tissue + blood_density * entered
         lung = parenchyma * (1 - vessel) + (1 + VESSEL_HU / 1000) * vessel
+        if inspiration:
+            # Vessels thin out like the rest: not how wide ones behave, but mass is conserved.
+            lung /= jacobian
         share = np.clip(0.5 - outline[near] / spacing, 0, 1)
         density[near] = lung * share + density[near] * (1 - share)
         out.density[k] = density.reshape(shape[1:])

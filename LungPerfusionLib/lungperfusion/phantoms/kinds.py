@@ -11,6 +11,16 @@ from numpy.typing import NDArray
 
 from lungperfusion.phantoms.anatomy import Build
 from lungperfusion.phantoms.chest import Ball, ChestModel
+from lungperfusion.phantoms.dual_energy import (
+    Blob,
+    Cap,
+    Change,
+    DualEnergyPhantom,
+    DualEnergyScan,
+    Wedge,
+    mottled,
+    render_dual_energy,
+)
 from lungperfusion.phantoms.rendering import Phantom, render
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.volume import Geometry
@@ -200,3 +210,91 @@ KINDS: dict[str, Kind] = {
     "tilted": Kind("gantry tilted by 15 degrees", grid={"tilt_degrees": 15.0}),
 }
 """Every kind that ``lungperfusion phantom`` offers."""
+
+
+@dataclass(frozen=True)
+class DualEnergyKind:
+    """Recipe of a named dual-energy phantom; call it to make one.
+
+    Parameters
+    ----------
+    summary
+        One line for the command line's help.
+    changes
+        Where iodine is missing, or more than elsewhere.
+    anatomy
+        Fields of `ChestModel` that differ from the enhanced default.
+    scan
+        Voltages, noise and artefacts.
+    lobe_factors
+        Iodine by lobe relative to the mean of the lungs.
+    spacing_ijk_mm
+        Distance between voxels unless the caller wants another.
+
+    """
+
+    summary: str
+    changes: tuple[Change, ...] = ()
+    anatomy: Mapping[str, Any] = field(default_factory=dict)
+    scan: DualEnergyScan = field(default_factory=DualEnergyScan)
+    lobe_factors: Mapping[str, float] = field(default_factory=dict)
+    spacing_ijk_mm: tuple[float, float, float] = DEFAULT_SPACING_MM
+
+    def model(self, seed: int = 1) -> ChestModel:
+        """Chest of this kind."""
+        return ChestModel(seed=seed, **{**_ENHANCED, **self.anatomy})
+
+    def __call__(
+        self,
+        spacing_ijk_mm: tuple[float, float, float] | None = None,
+        *,
+        seed: int = 1,
+        progress: Progress = ignore,
+    ) -> DualEnergyPhantom:
+        """Make the phantom; parameters as in `Kind`."""
+        return render_dual_energy(
+            self.model(seed),
+            default_geometry(spacing_ijk_mm or self.spacing_ijk_mm),
+            changes=self.changes,
+            scan=self.scan,
+            lobe_factors=self.lobe_factors,
+            seed=seed,
+            progress=progress,
+        )
+
+
+_ENHANCED = {"blood_iodine_mg_ml": 14.0, "parenchyma_iodine_mg_ml": 1.7}
+_WEDGES = (
+    Wedge((70.0, -45.0, -60.0), (0.75, -0.65, -0.1), 26.0),
+    Wedge((-85.0, -10.0, -20.0), (-1.0, -0.2, 0.1), 30.0),
+    Wedge((-70.0, -50.0, -70.0), (-0.7, -0.7, -0.3), 24.0),
+    Wedge((80.0, 15.0, 10.0), (0.9, 0.5, 0.2), 27.0),
+)
+_DEFECTS = (
+    *_WEDGES,
+    Wedge((58.0, -52.0, -95.0), (0.5, -0.3, -1.0), 38.0, name="segment"),
+    Cap(above_s=85.0, depth_mm=9.0),
+    *mottled((-62.0, 5.0, 30.0), 36.0, 16, 8.0, seed=1),
+    Blob(Ball((95.0, 5.0, -20.0), (22.0, 26.0, 24.0)), 1.4, "ground_glass"),
+    Blob(Ball((-92.0, 10.0, -45.0), (17.0, 20.0, 18.0)), 0.3, "ground_glass_defect"),
+)
+_DEFECT_GLASS = (
+    Ball((95.0, 5.0, -20.0), (22.0, 26.0, 24.0)),
+    Ball((-92.0, 10.0, -45.0), (17.0, 20.0, 18.0)),
+)
+
+DUAL_ENERGY_KINDS: dict[str, DualEnergyKind] = {
+    "dect": DualEnergyKind("dual-energy pair of a healthy chest, 80 and 140 kV with tin filter"),
+    "dect_defects": DualEnergyKind(
+        "dual-energy pair with wedge, segmental, subpleural and mottled defects and ground glass",
+        changes=_DEFECTS,
+        anatomy={"ground_glass": _DEFECT_GLASS},
+    ),
+    "dect_artefacts": DualEnergyKind(
+        "dual-energy pair with streaks, misregistration and an offset of the low voltage",
+        changes=_WEDGES,
+        anatomy={"vena_cava_iodine_mg_ml": 40.0, "streak_hu": 1.0},
+        scan=DualEnergyScan(low_streak_hu=90.0, low_offset_hu=4.0, high_shift_mm=(0.3, 0.4, 0.5)),
+    ),
+}
+"""Dual-energy pairs that ``lungperfusion phantom`` offers."""

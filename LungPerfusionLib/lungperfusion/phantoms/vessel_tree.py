@@ -301,7 +301,7 @@ class VesselPhantom:
     coverage: Volume
 
     def between_ml(self, low_mm2: float, high_mm2: float) -> float:
-        """True volume of vessels of a range of area whose borders are among the edges."""
+        """Give the true volume between two areas that are among the edges."""
         edges = list(self.area_edges_mm2)
         return float(sum(self.volume_ml[edges.index(low_mm2) : edges.index(high_mm2)]))
 
@@ -347,7 +347,8 @@ def render_vessels(
 
     """
     traps = traps or Traps()
-    steps = tuple(max(1, math.ceil(mm / _FINE_MM)) for mm in geometry.spacing_kji_mm)
+    parts = [max(1, math.ceil(mm / _FINE_MM)) for mm in geometry.spacing_kji_mm]
+    steps = (parts[0], parts[1], parts[2])
     ct = np.empty(geometry.shape, np.float32)
     coverage = np.empty(geometry.shape, np.float32)
     volumes = np.zeros(len(TRUTH_EDGES_MM2) - 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
+
 import numpy as np
 
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import Defects
+from lungperfusion.iodine.phenotype import LungFunction, Pattern, stratum
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.results.colours import IODINE_PERFUSION
 from lungperfusion.results.figures import (
@@ -101,3 +104,34 @@ def iodine_sections(
 def defect_labelmap(defects: Defects, like: Volume) -> Labelmap:
     """All defects as one segment."""
     return Labelmap(defects.mask.astype(np.uint8), like.geometry, {1: DEFECT_ID})
+
+
+_ANSWERS = {"met": "met", "not met": "not met", "unknown": "not known"}
+
+
+def pattern_section(function: LungFunction, checked: tuple[Pattern, ...]) -> Section:
+    """Tabulate the patterns of low gas transfer, condition by condition.
+
+    Parameters
+    ----------
+    function
+        Lung function in % of predicted.
+    checked
+        Patterns with their conditions; findings to discuss, never a diagnosis.
+
+    """
+    blocks = [f"<p>Stratum by lung function: {html.escape(stratum(function))}.</p>"]
+    for pattern in checked:
+        rows = "".join(
+            f"<tr><td>{html.escape(condition.text)}</td>"
+            f"<td>{'' if condition.value is None else f'{condition.value:.3g}'}</td>"
+            f"<td>{_ANSWERS[condition.answer]}</td></tr>"
+            for condition in pattern.conditions
+        )
+        blocks.append(
+            f"<h4>{html.escape(pattern.name.capitalize())}: {_ANSWERS[pattern.answer]}</h4>"
+            f"<table><thead><tr><th>condition</th><th>value</th><th></th></tr></thead>"
+            f"<tbody>{rows}</tbody></table><p>{html.escape(pattern.note)}</p>"
+        )
+    blocks.append("<p>A pattern is a finding to discuss, not a diagnosis.</p>")
+    return Section(title="Gas transfer and CT", html="".join(blocks))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from lungperfusion.terms.density import DENSITY_MEASURES
 from lungperfusion.terms.iodine import IODINE_MEASURES
+from lungperfusion.terms.lobes import LOBE_MEASURES
 from lungperfusion.terms.measures import Measure, Reference
 from lungperfusion.terms.regions import (
     AIRWAYS,
+    FISSURES,
     HALVES,
     LOBES,
     LUNGS,
@@ -19,10 +21,12 @@ from lungperfusion.terms.regions import (
     Structure,
     title,
 )
+from lungperfusion.terms.vessels import VESSEL_MEASURES
 from lungperfusion.terms.vq import VQ_MEASURES
 
 __all__ = [
     "AIRWAYS",
+    "FISSURES",
     "HALVES",
     "LOBES",
     "LUNGS",
@@ -48,5 +52,7 @@ def _by_id(*groups: tuple[Measure, ...]) -> dict[str, Measure]:
     return table
 
 
-MEASURES: dict[str, Measure] = _by_id(DENSITY_MEASURES, IODINE_MEASURES, VQ_MEASURES)
+MEASURES: dict[str, Measure] = _by_id(
+    DENSITY_MEASURES, LOBE_MEASURES, IODINE_MEASURES, VQ_MEASURES, VESSEL_MEASURES
+)
 """Every measure by ID."""

@@ -22,6 +22,14 @@ IODINE_MEASURES = (
         source=f"{_LETTER}, Table 1",
         reference=Reference(45.7, 15.3, _COHORT, f"{_LETTER}, Table 1"),
     ),
+    _measure(
+        "iodine_aerated_mean",
+        "Iodine perfusion of aerated lung",
+        "HU",
+        "mean iodine enhancement where the CT lies between -960 and -600 HU",
+        "extraction window of vendors' lung PBV applications (Galvez 2016, J Adv Radiol Med "
+        "Imaging 1:204)",
+    ),
     _measure("iodine_median", "Median iodine", "HU", f"median enhancement {_MEASURABLE}"),
     _measure("iodine_sd", "Iodine SD", "HU", f"standard deviation {_MEASURABLE}"),
     _measure("iodine_p10", "Iodine, 10th percentile", "HU", f"10th percentile {_MEASURABLE}"),
@@ -59,9 +67,15 @@ IODINE_MEASURES = (
         "iodine_excluded_share",
         "Lung left out",
         "%",
-        "100 x voxels of large vessels and streaks / lung voxels",
+        "100 x voxels of large vessels, airways, streaks and heart rim / lung voxels",
     ),
     _measure("iodine_cv", "Iodine coefficient of variation", "1", "SD / mean"),
+    _measure(
+        "iodine_cv_volume_corrected",
+        "Iodine coefficient of variation, volume-corrected",
+        "1",
+        "SD / mean of iodine per tissue (iodine / lung density): local inflation taken out",
+    ),
     _measure(
         "iodine_iqr_ratio",
         "Iodine quartile spread",
@@ -96,7 +110,17 @@ IODINE_MEASURES = (
     _measure("defect_wedge_share", "Wedge-like defects", "%", "share of defect volume"),
     _measure("defect_central_share", "Central defects", "%", "share of defect volume"),
     _measure(
-        "defect_mottled_share", "Mottled defects", "%", "share of defect volume in defects < 5 mL"
+        "defect_mottled_share",
+        "Mottled defects",
+        "%",
+        "share of defect volume in defects < 5 mL with at least 3 others like it within 40 mm",
+    ),
+    _measure(
+        "defect_segmental_share",
+        "Defects of segmental extent",
+        "%",
+        "share of defect volume in defects of more than 75 % of a mean segment of their lung",
+        "PIOPED 1990 (JAMA 263:2753)",
     ),
     _measure(
         "defect_normal_lung_share",

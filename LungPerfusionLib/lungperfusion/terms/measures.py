@@ -5,7 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 UNITS = frozenset(
-    {"L", "mL", "mL/L", "mL/mL", "g", "mg", "mg/mL", "HU", "HU.L", "mm", "mm2", "%", "%/cm", "1"}
+    {
+        "L",
+        "mL",
+        "mL/L",
+        "mL/mL",
+        "g",
+        "mg",
+        "mg/mL",
+        "HU",
+        "HU.L",
+        "mm",
+        "mm2",
+        "%",
+        "%/cm",
+        "1",
+        "m",
+        "m/L",
+        "mL/m2",
+        "mmHg",
+    }
 )
 """Units of results, UCUM spelling; ``1`` is a plain number, ``%`` a share times 100."""
 

@@ -31,6 +31,9 @@ class Region(StrEnum):
     POSTERIOR_HALF = "posterior_half"
     CORE = "core"
     RIM = "rim"
+    LEFT_OBLIQUE_FISSURE = "left_oblique_fissure"
+    RIGHT_OBLIQUE_FISSURE = "right_oblique_fissure"
+    RIGHT_HORIZONTAL_FISSURE = "right_horizontal_fissure"
 
 
 LUNGS = (Region.LEFT_LUNG, Region.RIGHT_LUNG)
@@ -51,6 +54,12 @@ ZONES = (
 )
 HALVES = (Region.ANTERIOR_HALF, Region.POSTERIOR_HALF)
 SHELLS = (Region.CORE, Region.RIM)
+FISSURES = (
+    Region.LEFT_OBLIQUE_FISSURE,
+    Region.RIGHT_OBLIQUE_FISSURE,
+    Region.RIGHT_HORIZONTAL_FISSURE,
+)
+"""Interlobar surfaces: measures of fissures are given for them."""
 
 AIRWAYS = "airways"
 VESSELS = "vessels"
@@ -94,6 +103,9 @@ class Structure:
 _LUNG = Code("39607008", "Lung")
 _UPPER = Code("45653009", "Upper lobe of lung")
 _LOWER = Code("90572001", "Lower lobe of lung")
+_VESSEL = Code("59820001", "Blood vessel")
+_ARTERY = Code("81040000", "Pulmonary artery")
+_VEIN = Code("122972007", "Pulmonary vein")
 _MIDDLE = Code("72481006", "Middle lobe of right lung")
 
 STRUCTURES: dict[str, Structure] = {
@@ -140,6 +152,13 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id=Region.POSTERIOR_HALF, label=32, colour=(0.40, 0.55, 0.75), type=_LUNG),
         Structure(id=Region.CORE, label=41, colour=(0.75, 0.60, 0.80), type=_LUNG),
         Structure(id=Region.RIM, label=42, colour=(0.55, 0.75, 0.50), type=_LUNG),
+        *(
+            Structure(id=f"{fissure}{part}", label=51 + 2 * n + m, colour=colour, type=_LUNG)
+            for n, fissure in enumerate(FISSURES)
+            for m, (part, colour) in enumerate(
+                (("", (0.20, 0.75, 0.35)), ("_absent", (0.90, 0.25, 0.25)))
+            )
+        ),
         Structure(id="vq_normal", label=61, colour=(0.55, 0.80, 0.55), type=_LUNG),
         Structure(id="shunt", label=62, colour=(0.20, 0.45, 0.85), type=_LUNG),
         Structure(id="dead_space", label=63, colour=(0.95, 0.60, 0.15), type=_LUNG),
@@ -147,6 +166,12 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id="prm_normal", label=65, colour=(0.55, 0.80, 0.55), type=_LUNG),
         Structure(id="prm_small_airways", label=66, colour=(0.95, 0.85, 0.25), type=_LUNG),
         Structure(id="prm_emphysema", label=67, colour=(0.85, 0.25, 0.20), type=_LUNG),
+        Structure(id="vessels_below_1_25", label=51, colour=(0.55, 0.75, 0.98), type=_VESSEL),
+        Structure(id="vessels_bv5", label=52, colour=(0.20, 0.45, 0.90), type=_VESSEL),
+        Structure(id="vessels_bv5_10", label=53, colour=(0.98, 0.80, 0.20), type=_VESSEL),
+        Structure(id="vessels_bv10", label=54, colour=(0.85, 0.20, 0.15), type=_VESSEL),
+        Structure(id="lung_arteries", label=55, colour=(0.25, 0.45, 0.80), type=_ARTERY),
+        Structure(id="lung_veins", label=56, colour=(0.80, 0.25, 0.25), type=_VEIN),
     )
 }
 """Label values and looks by segment ID.  Never renumber: saved files carry them."""

@@ -121,7 +121,8 @@ VQ_MEASURES = (
             id=f"{letter}_gradient_{axis}",
             title=f"{words} gradient, {way}",
             unit="1",
-            formula=f"slope of {letter.upper()} / mean against relative position, 0 {start} to 1 {end}",
+            formula=f"slope of {letter.upper()} / mean against relative position, "
+            f"0 {start} to 1 {end}",
             source=_OWN,
         )
         for letter, words in (("v", "Ventilation"), ("q", "Perfusion"))
@@ -180,28 +181,29 @@ VQ_MEASURES = (
         id="emphysema",
         title="Emphysema at inspiration",
         unit="%",
-        formula="100 x volume (inspiratory HU < -950) / volume, inspiratory scan",
+        formula="100 x inspiratory volume with HU < -950 / inspiratory volume, "
+        "carried over by registration",
         source="Gevenois 1995, Am J Respir Crit Care Med 152:653",
     ),
     Measure(
         id="prm_normal",
         title="Parametric response: normal",
         unit="%",
-        formula="100 x volume (inspiration >= -950 HU and expiration >= -856 HU) / classified volume",
+        formula="100 x volume (inspiration >= -950 HU, expiration >= -856 HU) / classified volume",
         source="Galban 2012, Nat Med 18:1711",
     ),
     Measure(
         id="prm_small_airways",
         title="Parametric response: functional small airways disease",
         unit="%",
-        formula="100 x volume (inspiration >= -950 HU and expiration < -856 HU) / classified volume",
+        formula="100 x volume (inspiration >= -950 HU, expiration < -856 HU) / classified volume",
         source="Galban 2012, Nat Med 18:1711",
     ),
     Measure(
         id="prm_emphysema",
         title="Parametric response: emphysema",
         unit="%",
-        formula="100 x volume (inspiration < -950 HU and expiration < -856 HU) / classified volume",
+        formula="100 x volume (inspiration < -950 HU, expiration < -856 HU) / classified volume",
         source="Galban 2012, Nat Med 18:1711",
     ),
     Measure(

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from lungperfusion.errors import GeometryMismatchError, InputError
-from lungperfusion.iodine.calibration import BEAMS, Beam, SpectralPair, spectral_pair
+from lungperfusion.iodine.calibration import (
+    REFERENCE_HU_PER_MG_ML,
+    Beam,
+    SpectralPair,
+    beam,
+    spectral_pair,
+)
 from lungperfusion.iodine.decomposition import decompose, iodine_from_vendor_map, noise_mg_ml
 from lungperfusion.iodine.score import volume_corrected_iodine
 from lungperfusion.iodine.smoothing import smooth_inside
@@ -37,17 +43,16 @@ def test_three_materials_are_separated_exactly(low, high):
     np.testing.assert_allclose(found.concentration.array, iodine, atol=1e-3)
     np.testing.assert_allclose(found.tissue.array, tissue, atol=1e-4)
     assert found.enhancement.unit == "HU"
-    np.testing.assert_allclose(
-        found.enhancement.array, iodine * BEAMS["120"].iodine_hu_per_mg_ml, atol=0.05
-    )
-    assert "k_ref 24.2" in found.method
+    np.testing.assert_allclose(found.enhancement.array, iodine * REFERENCE_HU_PER_MG_ML, atol=0.05)
+    assert "k_ref 25 HU per mg/mL" in found.method
 
 
 def test_two_materials_are_biased_by_tissue_as_documented():
     pair = spectral_pair("80", "140Sn")
     tissue, iodine = random_lung()
     found = decompose(*mixture(tissue, iodine, pair), pair, model="two-material")
-    bias = tissue * (pair.low.soft_tissue_hu - pair.high.soft_tissue_hu) / (39.8 - 13.5)
+    steps = pair.low.iodine_hu_per_mg_ml - pair.high.iodine_hu_per_mg_ml
+    bias = tissue * (pair.low.soft_tissue_hu - pair.high.soft_tissue_hu) / steps
     np.testing.assert_allclose(found.concentration.array, iodine + bias, atol=1e-3)
 
 
@@ -76,10 +81,37 @@ def test_noise_propagates_as_predicted():
     assert (decompose(*noisy, pair).concentration.array < 0).any(), "negative noise must stay"
 
 
-def test_published_iodine_ratios():
-    ratios = {name: spectral_pair(*name).ratio for name in (("80", "140"), ("80", "140Sn"))}
-    assert 1.87 <= ratios["80", "140"] <= 2.0
-    assert 2.9 <= ratios["80", "140Sn"] <= 3.0
+@pytest.mark.parametrize(
+    ("low", "high", "least", "most"),
+    [
+        ("80", "140", 1.85, 2.05),
+        ("100", "140Sn", 2.2, 2.35),
+        ("80", "140Sn", 2.9, 3.05),
+        ("90", "150Sn", 3.1, 3.3),
+        ("70", "150Sn", 4.3, 4.5),
+        ("80", "120", 1.55, 1.65),
+    ],
+)
+def test_published_iodine_ratios(low, high, least, most):
+    for path_cm in (20.0, 30.0):
+        assert least <= spectral_pair(low, high, water_path_cm=path_cm).ratio <= most
+
+
+def test_iodine_is_brighter_in_smaller_patients_and_at_lower_voltage():
+    by_size = [beam("80", path).iodine_hu_per_mg_ml for path in (10, 20, 25, 30, 40)]
+    assert by_size == sorted(by_size, reverse=True)
+    assert beam("80", 22.5).iodine_hu_per_mg_ml == pytest.approx((43.55 + 41.60) / 2)
+    by_voltage = [beam(kv).iodine_hu_per_mg_ml for kv in ("70", "80", "90", "100", "120", "140")]
+    assert by_voltage == sorted(by_voltage, reverse=True)
+
+
+def test_own_ratio_replaces_that_of_the_table():
+    pair = spectral_pair("80", "140Sn").with_ratio(3.1, "own ratio")
+    assert pair.ratio == pytest.approx(3.1)
+    assert pair.low == spectral_pair("80", "140Sn").low
+    assert "own ratio" in pair.method
+    with pytest.raises(InputError, match="at least 1.1 times as bright"):
+        spectral_pair("80", "140Sn").with_ratio(1.0, "own ratio")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +122,7 @@ def test_published_iodine_ratios():
         (
             lambda: SpectralPair(
                 low=Beam(iodine_hu_per_mg_ml=-1, blood_hu=50, lung_tissue_hu=40),
-                high=BEAMS["140"],
+                high=beam("140"),
                 reference_hu_per_mg_ml=25,
                 name="own",
             ),

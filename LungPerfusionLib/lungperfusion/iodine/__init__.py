@@ -1,0 +1,1 @@
+"""Iodine maps: decomposition, scores, defects, and the CT signs around them."""

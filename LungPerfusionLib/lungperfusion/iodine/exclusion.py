@@ -1,0 +1,185 @@
+"""What iodine maps must not count: large vessels, airways, streaks, the rim of the heart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lungperfusion.morphology import depth_mm, dilated, opened
+from lungperfusion.terms import AIRWAYS, LUNGS
+from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
+
+Handling = Literal["exclude", "mark"]
+
+DEFAULT_HANDLING: Handling = "exclude"
+"""Leave the excluded voxels out of every score; ``"mark"`` only shows them."""
+
+VESSEL_ABOVE_HU = -400.0
+"""Voxels of the lung above this density and not thick enough for consolidation are vessels."""
+
+VESSEL_OPENING_MM = 1.5
+"""Vessels of more than this radius are left out: smaller ones belong to the parenchyma's blood."""
+
+VESSEL_MARGIN_MM = 1.0
+"""Blur of the vessel into its neighbourhood."""
+
+CONSOLIDATION_RADIUS_MM = 8.0
+"""Dense lung that holds a ball of this radius is no vessel (hilar vessels lie outside the lung)."""
+
+AIRWAY_MARGIN_MM = 1.5
+"""Wall of a bronchus and its blur."""
+
+DENSE_CONTRAST_ABOVE_HU = 800.0
+"""Undiluted contrast, as in the superior vena cava, casts streaks."""
+
+STREAK_REACH_MM = 17.5
+"""Lung within 15 to 20 mm of dense contrast is marked as streak region."""
+
+HEART_RIM_MM = 5.0
+"""Lung this close to the heart is blurred by its beat, and moves between the two images."""
+
+HEART_RADIUS_MM = 20.0
+"""The heart holds a ball of this radius; the great vessels and the oesophagus do not."""
+
+SOFT_TISSUE_ABOVE_HU = -100.0
+"""Heart and vessels; lung and most of the mediastinal fat's blur lie below."""
+
+_HEART_CELL_MM = 4.0
+
+REASONS = ("large_vessels", "airways", "streaks", "heart_rim")
+"""Why lung is left out, in the order in which a voxel with several reasons is counted."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Exclusion:
+    """What is left out of the lungs: label map with the names `REASONS`."""
+
+    labels: Labelmap
+
+    @property
+    def mask(self) -> Mask:
+        """Voxels left out for any reason."""
+        return np.asarray(self.labels.array > 0)
+
+    def measurable(self, lungs: Mask) -> Mask:
+        """Lung whose iodine counts."""
+        return np.asarray(lungs & ~self.mask)
+
+    def shares(self, inside: Mask) -> dict[str, float]:
+        """Share of the voxels inside a mask by reason, 0 to 1."""
+        counts = np.bincount(self.labels.array[inside], minlength=len(REASONS) + 1)
+        total = max(1, int(counts.sum()))
+        return {reason: counts[n] / total for n, reason in enumerate(REASONS, start=1)}
+
+
+def find_exclusions(
+    contrast: Volume,
+    lungs: Labelmap,
+    *,
+    vessel_above_hu: float = VESSEL_ABOVE_HU,
+    streak_reach_mm: float = STREAK_REACH_MM,
+    heart_rim_mm: float = HEART_RIM_MM,
+) -> Exclusion:
+    """Mark large vessels, airway walls, streak regions and the rim of the heart in the lungs.
+
+    Parameters
+    ----------
+    contrast
+        CT in HU that shows vessels and contrast best (mixed, low-voltage or contrast image).
+    lungs
+        Lungs and, where known, ``airways``, on the same grid.
+    vessel_above_hu
+        See `VESSEL_ABOVE_HU`.
+    streak_reach_mm, heart_rim_mm
+        See `STREAK_REACH_MM` and `HEART_RIM_MM`; 0 leaves the region out.
+
+    """
+    contrast.require_unit("HU", "the image that shows vessels")
+    contrast.geometry.require_same(lungs.geometry, what="image that shows vessels and lungs")
+    labels = np.zeros(lungs.geometry.shape, np.uint8)
+    lung = lungs.mask(*LUNGS)
+    named = dict(enumerate(REASONS, start=1))
+    if lung.any():
+        reach_mm = max(streak_reach_mm, heart_rim_mm, AIRWAY_MARGIN_MM)
+        margin = [int(np.ceil(reach_mm / s)) + 1 for s in lungs.geometry.spacing_kji_mm]
+        box = bounding_box(lung, (margin[0], margin[1], margin[2]))
+        image, inside, geometry = contrast.crop(box), lung[box], lungs.geometry.crop(box)
+        spacing = geometry.spacing_kji_mm
+        between = _between_lungs(inside, geometry)
+        found = (
+            _large_vessels(image, inside, vessel_above_hu),
+            _near(lungs.mask(AIRWAYS)[box], AIRWAY_MARGIN_MM, geometry),
+            _near((image.array > DENSE_CONTRAST_ABOVE_HU) & between, streak_reach_mm, geometry),
+            _heart_rim(image, inside, between, heart_rim_mm, spacing),
+        )
+        for number in range(len(found), 0, -1):  # the first reason wins
+            labels[box][found[number - 1] & inside] = number
+    return Exclusion(labels=Labelmap(labels, lungs.geometry, named))
+
+
+def _large_vessels(image: Volume, lung: Mask, above_hu: float) -> Mask:
+    spacing = image.geometry.spacing_kji_mm
+    dense = lung & (image.array > above_hu)
+    depth = depth_mm(dense, spacing)
+    reach = max(spacing) / 2
+    consolidated = np.zeros_like(dense)
+    if (depth > CONSOLIDATION_RADIUS_MM).any():
+        core = depth > CONSOLIDATION_RADIUS_MM
+        consolidated = dilated(core, 2 * CONSOLIDATION_RADIUS_MM, spacing) & dense
+    core = (depth > VESSEL_OPENING_MM) & ~consolidated
+    thick = dense & dilated(core, VESSEL_OPENING_MM + reach, spacing)
+    return np.asarray(dilated(thick, VESSEL_MARGIN_MM, spacing) & lung & ~consolidated)
+
+
+def _near(mask: Mask, reach_mm: float, geometry: Geometry) -> Mask:
+    if reach_mm == 0 or not mask.any():
+        return np.zeros_like(mask)
+    margin = [int(np.ceil(reach_mm / s)) + 1 for s in geometry.spacing_kji_mm]
+    box = bounding_box(mask, (margin[0], margin[1], margin[2]))
+    out = np.zeros_like(mask)
+    out[box] = dilated(mask[box], reach_mm, geometry.spacing_kji_mm)
+    return out
+
+
+def _between_lungs(lung: Mask, geometry: Geometry) -> Mask:
+    """Mediastinum: in every row from patient right to left, voxels with lung on both sides.
+
+    Cortical bone, which is as dense as undiluted contrast, lies outside of it.
+    """
+    axis, _ = geometry.array_axis_toward("R")
+    before = np.logical_or.accumulate(lung, axis=axis)
+    behind = np.flip(np.logical_or.accumulate(np.flip(lung, axis), axis=axis), axis)
+    return np.asarray(before & behind & ~lung)
+
+
+def _heart_rim(
+    image: Volume,
+    lung: Mask,
+    between: Mask,
+    rim_mm: float,
+    spacing_kji_mm: tuple[float, float, float],
+) -> Mask:
+    """Lung beside the thickest soft tissue of the mediastinum."""
+    nothing = np.zeros_like(lung)
+    if rim_mm == 0:
+        return nothing
+    # on a thinned grid: the heart is large, its surface is found again at full resolution
+    steps = [max(1, round(_HEART_CELL_MM / s)) for s in spacing_kji_mm]
+    thin = tuple(slice(None, None, step) for step in steps)
+    coarse_mm = tuple(s * step for s, step in zip(spacing_kji_mm, steps, strict=True))
+    soft = between[thin] & (image.array[thin] > SOFT_TISSUE_ABOVE_HU)
+    heart = opened(soft, HEART_RADIUS_MM, (coarse_mm[0], coarse_mm[1], coarse_mm[2]))
+    if not heart.any():
+        return nothing
+    for axis, (step, size) in enumerate(zip(steps, lung.shape, strict=True)):
+        heart = np.repeat(heart, step, axis=axis)[_first(axis, size)]
+    heart &= between & (image.array > SOFT_TISSUE_ABOVE_HU)
+    return _near(heart, rim_mm, image.geometry) & lung
+
+
+def _first(axis: int, size: int) -> Box:
+    box = [slice(None)] * 3
+    box[axis] = slice(0, size)
+    return box[0], box[1], box[2]

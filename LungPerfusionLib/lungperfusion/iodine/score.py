@@ -1,0 +1,346 @@
+"""Iodine scores of every region, IPv among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungperfusion.iodine.decomposition import IodineMap
+from lungperfusion.iodine.defects import (
+    ABSOLUTE_BELOW_HU,
+    Defects,
+    gravity_slope_per_mm,
+)
+from lungperfusion.iodine.exclusion import Exclusion
+from lungperfusion.iodine.smoothing import smooth_inside
+from lungperfusion.iodine.trunk import Trunk
+from lungperfusion.measurement import Measurement, measured, missing
+from lungperfusion.regions import RegionSet
+from lungperfusion.terms import Region
+from lungperfusion.volume import Mask, Volume
+
+MOTTLE_BAND_MM = (4.0, 12.0)
+"""Gaussian sigmas between which mottle is looked for: spots of some 1 to 3 cm, above the noise."""
+
+AERATED_HU = (-960.0, -600.0)
+"""Lung density at which vendors' lung PBV applications extract iodine (Galvez 2016)."""
+
+TISSUE_FLOOR_G_ML = 0.05
+"""Least lung density that iodine is divided by: below lie bullae, where the quotient is noise."""
+
+SCORES = (
+    "iodine_mean",
+    "iodine_aerated_mean",
+    "iodine_median",
+    "iodine_sd",
+    "iodine_p10",
+    "iodine_p90",
+    "iodine_concentration",
+    "iodine_mass",
+    "ipv",
+    "iodine_relative",
+    "pbv",
+    "pbv_volume",
+    "iodine_excluded_share",
+)
+"""Measures of `score_iodine`, in the order of its rows."""
+
+
+def volume_corrected_iodine(iodine_hu: float, lung_volume_l: float) -> float:
+    """IPv = iodine perfusion (HU) x total lung volume (L), in HU.L.
+
+    The letter prints "HU per mL" and calls it a correction per litre, but only a product gives
+    its numbers: 182.8 / 45.7 HU = 4.0 L is a lung volume, and so in all seven columns.
+
+    Examples
+    --------
+    >>> round(volume_corrected_iodine(45.7, 4.0), 1)
+    182.8
+
+    """
+    return iodine_hu * lung_volume_l
+
+
+def score_iodine(
+    iodine: IodineMap,
+    regions: RegionSet,
+    measurable: Mask,
+    *,
+    density: Volume | None = None,
+    exclusion: Exclusion | None = None,
+    trunk: Trunk | str = "no pulmonary trunk was found or given",
+) -> tuple[Measurement, ...]:
+    """Score the iodine of every region.
+
+    Parameters
+    ----------
+    iodine
+        Iodine map; a smoothed and an unsmoothed map have the same means.
+    regions
+        Where to score, on the map's grid.
+    measurable
+        Lung voxels whose iodine counts, shape (K, J, I).
+    density
+        CT in HU on the same grid, for the mean of aerated lung.
+    exclusion
+        What was left out, for the shares by reason.
+    trunk
+        Pulmonary trunk, for perfused blood volume, or why there is none.
+
+    Returns
+    -------
+    tuple of Measurement
+        ``SCORES`` for each region in order.  IPv and iodine mass of regions that divide the lungs
+        add up to that of the lungs: a region's measured iodine is scaled by the share of the lungs
+        that could be measured.
+
+    """
+    iodine.concentration.geometry.require_same(regions.geometry, what="iodine map and regions")
+    voxel_ml = regions.geometry.voxel_volume_ml
+    usable = (
+        measurable
+        if iodine.concentration.valid is None
+        else (measurable & iodine.concentration.valid)
+    )
+    lungs = regions.mask(Region.LUNGS)
+    lung_values = iodine.concentration.array[lungs & usable]
+    if not lung_values.size:
+        reason = "no measurable lung: all of it is excluded or outside the iodine map"
+        return tuple(missing(name, score, reason) for name in regions.names for score in SCORES)
+    lung_mean = float(lung_values.mean(dtype=np.float64))
+    measured_share = lung_values.size / np.count_nonzero(lungs)
+
+    rows: list[Measurement] = []
+    for region in regions.names:
+        inside = regions.mask(region)
+        count = int(np.count_nonzero(inside))
+        values = iodine.concentration.array[inside & usable].astype(np.float64)
+        if not values.size:
+            reason = (
+                regions.why_missing(region) if not count else "no measurable voxel in the region"
+            )
+            rows += [missing(region, score, reason) for score in SCORES]
+            continue
+        mean = float(values.mean())
+        whole_ml = values.size * voxel_ml / measured_share
+        p10, median, p90 = np.percentile(values, (10, 50, 90)) * iodine.hu_per_mg_ml
+        k_ref = iodine.hu_per_mg_ml
+        how = iodine.method
+
+        def row(measure: str, value: float, method: str, region: Region = region) -> Measurement:
+            return measured(region, measure, value, method)
+
+        rows += [
+            row("iodine_mean", mean * k_ref, how),
+            _aerated(iodine, inside & usable, density, region),
+            row("iodine_median", median, how),
+            row("iodine_sd", float(values.std()) * k_ref, how),
+            row("iodine_p10", p10, how),
+            row("iodine_p90", p90, how),
+            row("iodine_concentration", mean, how),
+            row("iodine_mass", mean * whole_ml, how),
+            row(
+                "ipv",
+                volume_corrected_iodine(mean * k_ref, whole_ml / 1000),
+                f"iodine (HU) x volume (L); {how}",
+            ),
+            row("iodine_relative", mean / lung_mean, how)
+            if lung_mean > 0
+            else missing(region, "iodine_relative", "mean iodine of the lungs is not above 0"),
+        ]
+        rows += _blood_volume(region, mean, count * voxel_ml, trunk, how)
+        rows.append(
+            row(
+                "iodine_excluded_share",
+                100 * (1 - values.size / count),
+                _reasons(exclusion, inside),
+            )
+        )
+    return tuple(rows)
+
+
+def _aerated(
+    iodine: IodineMap, inside: Mask, density: Volume | None, region: Region
+) -> Measurement:
+    """Mean of the voxels whose density lies in the window of aerated lung, ends included."""
+    name = "iodine_aerated_mean"
+    if density is None:
+        return missing(region, name, "no CT that shows the density")
+    low, high = AERATED_HU
+    values = iodine.concentration.array[inside]
+    hu = density.array[inside]
+    values = values[(hu >= low) & (hu <= high)]
+    if not values.size:
+        return missing(region, name, "no aerated lung in the region")
+    mean = float(values.mean(dtype=np.float64)) * iodine.hu_per_mg_ml
+    return measured(region, name, mean, f"{low:g} to {high:g} HU; {iodine.method}")
+
+
+def _blood_volume(
+    region: Region, mean_mg_ml: float, volume_ml: float, trunk: Trunk | str, method: str
+) -> list[Measurement]:
+    names = ("pbv", "pbv_volume")
+    if isinstance(trunk, str):
+        return [missing(region, name, trunk) for name in names]
+    if trunk.iodine_mg_ml <= 0:
+        reason = "the pulmonary trunk holds no iodine: check the region in it"
+        return [missing(region, name, reason) for name in names]
+    pbv = 1000 * mean_mg_ml / trunk.iodine_mg_ml
+    against = f"trunk {trunk.iodine_mg_ml:.3g} mg/mL; {method}"
+    return [
+        measured(region, name, value, against, caution=trunk.doubt)
+        for name, value in zip(names, (pbv, pbv * volume_ml / 1000), strict=True)
+    ]
+
+
+def _reasons(exclusion: Exclusion | None, inside: Mask) -> str:
+    if exclusion is None:
+        return "voxels that could not be measured"
+    shares = exclusion.shares(inside)
+    return ", ".join(f"{name.replace('_', ' ')} {100 * s:.2g} %" for name, s in shares.items())
+
+
+def score_heterogeneity(
+    iodine: IodineMap, regions: RegionSet, measurable: Mask, *, density: Volume | None = None
+) -> tuple[Measurement, ...]:
+    """Describe how unevenly iodine is spread in every region.
+
+    Coefficient of variation (also per tissue, which takes local inflation out as IPv takes out that
+    of the whole lung), quartile spread, gravity gradient and mottle per region; the rim to core
+    ratio once, for the lungs.
+
+    Parameters
+    ----------
+    iodine, regions, measurable
+        As in `score_iodine`.
+    density
+        CT in HU on the same grid, smoothed like the iodine map, for the volume correction.
+
+    """
+    rows: list[Measurement] = []
+    enhancement = iodine.enhancement
+    band = _mottle_band(enhancement, regions.mask(Region.LUNGS) & measurable)
+    front = enhancement.geometry.coordinate_mm("A")
+    how = iodine.method
+    names = (
+        "iodine_cv",
+        "iodine_iqr_ratio",
+        "iodine_gravity_gradient",
+        "iodine_mottle",
+        "iodine_cv_volume_corrected",
+    )
+    for region in regions.names:
+        inside = regions.mask(region) & measurable
+        values = enhancement.array[inside].astype(np.float64)
+        mean = float(values.mean()) if values.size else 0.0
+        if mean <= 0:
+            reason = "mean iodine is not above 0" if values.size else regions.why_missing(region)
+            rows += [missing(region, name, reason) for name in names]
+            continue
+        q1, q3 = np.percentile(values, (25, 75))
+        slope = gravity_slope_per_mm(front[inside], values)
+        figures = (values.std() / mean, (q3 - q1) / mean)
+        rows += [
+            measured(region, name, value, how)
+            for name, value in zip(names[:2], figures, strict=True)
+        ]
+        rows.append(
+            missing(region, names[2], "the region is too shallow for a gradient")
+            if slope is None
+            else measured(region, names[2], -1000 * slope / mean, f"towards the back; {how}")
+        )
+        rows.append(measured(region, names[3], float(band[inside].std()) / mean, how))
+        if density is None:
+            rows.append(missing(region, names[4], "no CT that shows the density"))
+        else:
+            tissue = np.maximum(density.array[inside] / 1000.0 + 1.0, TISSUE_FLOOR_G_ML)
+            per_tissue = values / tissue
+            spread = float(per_tissue.std() / per_tissue.mean())
+            rows.append(measured(region, names[4], spread, f"iodine / lung density; {how}"))
+    rows.append(_rim_to_core(enhancement, regions, measurable, how))
+    return tuple(rows)
+
+
+def score_defects(
+    iodine: IodineMap, defects: Defects, regions: RegionSet, measurable: Mask
+) -> tuple[Measurement, ...]:
+    """Sum defects in every region, by shape and by what the CT shows beneath."""
+    voxel_ml = regions.geometry.voxel_volume_ml
+    below_40 = iodine.enhancement.array < ABSOLUTE_BELOW_HU
+    lookup = _kinds(defects)
+    rows: list[Measurement] = []
+    for region in regions.names:
+        inside = regions.mask(region) & measurable
+        count = int(np.count_nonzero(inside))
+        if not count:
+            rows += [
+                missing(region, name, regions.why_missing(region))
+                for name in ("defect_share", "defect_volume", "defect_share_40hu", *lookup)
+            ]
+            continue
+        sizes = np.bincount(defects.labels[inside], minlength=len(defects.found) + 1)[1:]
+        total = int(sizes.sum())
+        rows += [
+            measured(region, "defect_share", 100 * total / count, defects.method),
+            measured(region, "defect_volume", total * voxel_ml, defects.method),
+            measured(
+                region,
+                "defect_share_40hu",
+                100 * np.count_nonzero(below_40 & inside) / count,
+                f"iodine < {ABSOLUTE_BELOW_HU:g} HU; {iodine.method}",
+            ),
+        ]
+        rows += [
+            measured(region, name, 100 * float(sizes[chosen].sum()) / total, defects.method)
+            if total
+            else missing(region, name, "no defect in the region")
+            for name, chosen in lookup.items()
+        ]
+    return tuple(rows)
+
+
+def _kinds(defects: Defects) -> dict[str, Mask]:
+    """Which defects count for each kind of share."""
+
+    def chosen(flags: Iterable[bool]) -> Mask:
+        return np.fromiter(flags, dtype=np.bool_, count=len(defects.found))
+
+    found = defects.found
+    return {
+        "defect_subpleural_share": chosen(d.shape == "subpleural" for d in found),
+        "defect_wedge_share": chosen(d.shape == "wedge" for d in found),
+        "defect_central_share": chosen(d.shape == "central" for d in found),
+        "defect_mottled_share": chosen(d.shape == "mottled" for d in found),
+        "defect_segmental_share": chosen(d.extent == "large" for d in found),
+        "defect_normal_lung_share": chosen(d.parenchyma == "normal" for d in found),
+        "defect_ground_glass_share": chosen(
+            d.parenchyma in ("ground glass", "consolidation") for d in found
+        ),
+    }
+
+
+def _mottle_band(enhancement: Volume, inside: Mask) -> NDArray[np.float32]:
+    """Spots between the two sigmas, in HU; 0 outside."""
+    fine, coarse = (
+        smooth_inside(enhancement.array, inside, enhancement.geometry, sigma_mm=sigma)
+        for sigma in MOTTLE_BAND_MM
+    )
+    fine -= coarse
+    return fine
+
+
+def _rim_to_core(
+    enhancement: Volume, regions: RegionSet, measurable: Mask, method: str
+) -> Measurement:
+    rim, core = (
+        enhancement.array[regions.mask(region) & measurable] for region in (Region.RIM, Region.CORE)
+    )
+    name = "iodine_core_rim_ratio"
+    if not rim.size or not core.size:
+        return missing(Region.LUNGS, name, "core and rim were not divided")
+    below = float(core.mean(dtype=np.float64))
+    if below <= 0:
+        return missing(Region.LUNGS, name, "mean iodine of the core is not above 0")
+    return measured(Region.LUNGS, name, float(rim.mean(dtype=np.float64)) / below, method)

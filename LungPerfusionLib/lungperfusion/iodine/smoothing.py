@@ -1,0 +1,56 @@
+"""Smoothing of noisy maps that stays inside its region and keeps the mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from lungperfusion.resampling import from_sitk, to_sitk
+from lungperfusion.volume import FloatArray, Geometry, Mask, bounding_box
+
+IODINE_SMOOTHING_MM = 2.5
+"""Gaussian sigma for iodine maps: at 20 HU of image noise an iodine map has about 1 mg/mL of noise,
+as much as the lung's own signal, so 2 to 3 mm are needed (error propagation in `noise_mg_ml`)."""
+
+
+def smooth_inside(
+    values: FloatArray, mask: Mask, geometry: Geometry, *, sigma_mm: float
+) -> NDArray[np.float32]:
+    """Smooth a map inside a mask by normalised convolution, without any look across its border.
+
+    ``out = G*(m x) / G*m`` inside the mask m, then shifted by a constant so that the mean inside is
+    kept exactly.  A constant map stays constant.  Values outside the mask are returned unchanged.
+
+    Parameters
+    ----------
+    values
+        Map, shape (K, J, I).
+    mask
+        Region, same shape; each lung on its own keeps the pleura between them.
+    geometry
+        Grid, for sigma in mm on anisotropic voxels.
+    sigma_mm
+        Standard deviation of the Gaussian; 0 returns the values.
+
+    """
+    out = np.array(values, dtype=np.float32)
+    if sigma_mm == 0 or not mask.any():
+        return out
+    margin = tuple(int(np.ceil(3 * sigma_mm / s)) for s in geometry.spacing_kji_mm)
+    box = bounding_box(mask, (margin[0], margin[1], margin[2]))
+    inside, local = mask[box], geometry.crop(box)
+    weight = _gaussian(inside.astype(np.float32), local, sigma_mm)
+    signal = _gaussian(np.where(inside, out[box], np.float32(0)), local, sigma_mm)
+    smoothed = signal[inside] / weight[inside]
+    kept = out[box][inside].mean(dtype=np.float64)
+    smoothed += np.float32(kept - smoothed.mean(dtype=np.float64))
+    out[box][inside] = smoothed
+    return out
+
+
+def _gaussian(
+    array: NDArray[np.float32], geometry: Geometry, sigma_mm: float
+) -> NDArray[np.float32]:
+    # recursive: the cost does not grow with sigma
+    return from_sitk(sitk.SmoothingRecursiveGaussian(to_sitk(array, geometry), sigma_mm))

@@ -1,0 +1,95 @@
+"""Iodine as the difference of a contrast and a native CT, with the lung's mass kept."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungperfusion.errors import InputError
+from lungperfusion.iodine.decomposition import IodineMap
+from lungperfusion.volume import FloatArray, Mask, Volume
+
+MINIMAL_ALIGNMENT = 0.6
+"""Correlation of both images inside the lungs below which a subtraction should not be used."""
+
+GOOD_ALIGNMENT = 0.8
+
+
+def subtract_native(
+    contrast: Volume,
+    native_hu: FloatArray,
+    volume_ratio: FloatArray,
+    *,
+    hu_per_mg_ml: float,
+    reference_hu_per_mg_ml: float,
+    source: str = "subtraction",
+) -> IodineMap:
+    """Subtract a native CT, brought onto the contrast CT, after correcting its inflation.
+
+    The tissue of a voxel is diluted when the lung holds more air, so the native density is first
+    scaled to the inflation of the contrast scan (methods of subtraction CT, Grob 2019):
+
+        HU_native' = (HU_native + 1000) J - 1000,    c = (HU_contrast - HU_native') / k
+
+    Parameters
+    ----------
+    contrast
+        CT with contrast, in HU.
+    native_hu
+        Native CT at the place of the same tissue, on the same grid; NaN where it is not known.
+    volume_ratio
+        J: volume in the native scan over that in the contrast scan, same grid; NaN where unknown.
+    hu_per_mg_ml
+        Sensitivity to iodine at the voltage of both scans.
+    reference_hu_per_mg_ml
+        k_ref of the resulting map.
+
+    Returns
+    -------
+    IodineMap
+        Invalid where the native image or the ratio is not known; ``virtual_native`` is
+        HU_native'.
+
+    """
+    contrast.require_unit("HU", "the contrast CT")
+    for name, array in (("native CT", native_hu), ("volume ratio", volume_ratio)):
+        if array.shape != contrast.geometry.shape:
+            raise InputError(
+                f"the {name} has shape {array.shape}, the contrast CT {contrast.geometry.shape}"
+            )
+    for value in (hu_per_mg_ml, reference_hu_per_mg_ml):
+        if not value > 0:
+            raise InputError(f"the iodine sensitivity must be above 0 HU per mg/mL, not {value:g}")
+    native: NDArray[np.float32] = (native_hu + np.float32(1000)) * volume_ratio
+    native = np.asarray(native, np.float32)
+    native -= np.float32(1000)
+    known = np.isfinite(native)
+    native[~known] = -1000
+    valid = known if contrast.valid is None else known & contrast.valid
+    concentration = contrast.array.astype(np.float32)
+    concentration -= native
+    concentration *= np.float32(1 / hu_per_mg_ml)
+    concentration[~valid] = 0
+    return IodineMap(
+        concentration=Volume(concentration, contrast.geometry, "mg/mL", valid),
+        hu_per_mg_ml=reference_hu_per_mg_ml,
+        method=(
+            f"{source}, {hu_per_mg_ml:.4g} HU per mg/mL, lung mass kept, "
+            f"k_ref {reference_hu_per_mg_ml:.4g} HU per mg/mL"
+        ),
+        virtual_native=Volume(native, contrast.geometry, "HU", valid),
+    )
+
+
+def alignment(contrast: Volume, native: Volume, inside: Mask) -> float:
+    """Correlation of both images in the lungs, where both are known; NaN without overlap.
+
+    Iodine changes the density of lung little against that of vessels and airways, so well aligned
+    images are nearly proportional.
+    """
+    usable = inside if native.valid is None else inside & native.valid
+    first = np.clip(contrast.array[usable], -1000, 100).astype(np.float64)
+    second = np.clip(native.array[usable], -1000, 100).astype(np.float64)
+    if first.size < 2 or first.std() == 0 or second.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])

@@ -1,0 +1,72 @@
+"""Subtraction CT: mass kept under inflation, units, what is not known."""
+
+import numpy as np
+import pytest
+
+from lungperfusion.errors import InputError
+from lungperfusion.iodine.subtraction import alignment, subtract_native
+from lungperfusion.volume import Geometry, Volume
+
+GEOMETRY = Geometry.axial((4, 12, 14), (2.0, 2.0, 3.0))
+K = 27.0
+
+
+def scans(inflation, seed=1):
+    """Contrast scan, and the native one of the same tissue with ``inflation`` times the volume."""
+    rng = np.random.default_rng(seed)
+    density = rng.uniform(0.08, 0.3, GEOMETRY.shape)  # g/mL at the contrast scan
+    iodine = rng.uniform(0.5, 3.0, GEOMETRY.shape)
+    contrast = Volume((1000 * density - 1000 + K * iodine).astype(np.float32), GEOMETRY, "HU")
+    native = (1000 * density / inflation - 1000).astype(np.float32)
+    return contrast, native, iodine
+
+
+@pytest.mark.parametrize("inflation", [0.92, 1.0, 1.05, 1.08])
+def test_mass_is_kept_under_inflation(inflation):
+    contrast, native, iodine = scans(inflation)
+    ratio = np.full(GEOMETRY.shape, inflation, np.float32)
+    found = subtract_native(contrast, native, ratio, hu_per_mg_ml=K, reference_hu_per_mg_ml=25.0)
+    np.testing.assert_allclose(found.concentration.array, iodine, atol=1e-3)
+    np.testing.assert_allclose(found.enhancement.array, 25 * iodine, atol=0.03)
+
+
+def test_uncorrected_inflation_of_five_percent_falsifies_iodine():
+    contrast, native, iodine = scans(1.05)
+    found = subtract_native(
+        contrast, native, np.ones(GEOMETRY.shape), hu_per_mg_ml=K, reference_hu_per_mg_ml=25.0
+    )
+    error_hu = K * (found.concentration.array - iodine)
+    assert error_hu.mean() == pytest.approx(0.05 / 1.05 * 190, rel=0.05)  # 190 kg/m3 on average
+
+
+def test_what_is_not_known_is_invalid_and_not_zero_iodine():
+    contrast, native, _ = scans(1.0)
+    native[0] = np.nan
+    ratio = np.ones(GEOMETRY.shape, np.float32)
+    ratio[1] = np.nan
+    found = subtract_native(contrast, native, ratio, hu_per_mg_ml=K, reference_hu_per_mg_ml=25.0)
+    assert not found.concentration.valid[:2].any()
+    assert found.concentration.valid[2:].all()
+    assert np.isfinite(found.concentration.array).all()
+
+
+def test_alignment_falls_with_a_shift():
+    # structure of several voxels, as vessels make it
+    rng = np.random.default_rng(2)
+    coarse = np.repeat(np.repeat(rng.uniform(-950, -300, (4, 6, 7)), 2, 1), 2, 2)
+    native = Volume(coarse.astype(np.float32), GEOMETRY, "HU")
+    contrast = native.with_array(native.array + np.float32(40))
+    inside = np.ones(GEOMETRY.shape, bool)
+    assert alignment(contrast, native, inside) > 0.99
+    moved = native.with_array(np.roll(native.array, 2, axis=2))
+    assert alignment(contrast, moved, inside) < 0.5
+    assert np.isnan(alignment(contrast, native, ~inside))
+
+
+def test_refusals():
+    contrast, native, _ = scans(1.0)
+    ratio = np.ones(GEOMETRY.shape)
+    with pytest.raises(InputError, match="native CT has shape"):
+        subtract_native(contrast, native[:2], ratio, hu_per_mg_ml=K, reference_hu_per_mg_ml=25)
+    with pytest.raises(InputError, match="above 0 HU per mg/mL, not 0"):
+        subtract_native(contrast, native, ratio, hu_per_mg_ml=0, reference_hu_per_mg_ml=25)
