@@ -1,0 +1,141 @@
+"""Speed, memory and detection of the vessel scale space, beside other implementations."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import numpy as np
+import SimpleITK as sitk
+
+from Benchmarks import Figure
+from Benchmarks.vessels_accuracy import ROOM, scan, trees
+from lungperfusion.phantoms.vessel_tree import Room, Tubes, render_vessels
+from lungperfusion.vessels.detection import find_vessels
+from lungperfusion.vessels.enhancement import SCALES_MM, enhance_vessels
+from lungperfusion.volume import Geometry, Mask
+
+
+def average_precision(truth: Mask, score: np.ndarray) -> float:
+    """Area under the precision-recall curve, steps between distinct scores."""
+    order = np.argsort(-score, kind="stable")
+    hits = truth[order].cumsum()
+    last = np.append(np.flatnonzero(np.diff(score[order])), score.size - 1)
+    precision = hits[last] / (last + 1)
+    recall = hits[last] / hits[-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def itk_objectness(image: np.ndarray, spacing: float) -> np.ndarray:
+    """Greatest Frangi-like objectness of bright lines over the scales, as ITK computes it."""
+    picture = sitk.GetImageFromArray(image)
+    picture.SetSpacing((spacing,) * 3)
+    best = np.zeros(image.shape, np.float32)
+    for sigma in SCALES_MM:
+        smooth = sitk.SmoothingRecursiveGaussian(picture, sigma)
+        answer = sitk.ObjectnessMeasure(
+            smooth, alpha=0.53, beta=0.61, gamma=100.0, objectDimension=1, brightObject=True
+        )
+        np.maximum(best, sitk.GetArrayViewFromImage(answer), out=best)
+    return best
+
+
+def skimage_frangi(image: np.ndarray, spacing: float) -> np.ndarray:
+    from skimage.filters import frangi
+
+    return np.asarray(
+        frangi(
+            image,
+            sigmas=[sigma / spacing for sigma in SCALES_MM],
+            alpha=0.53,
+            beta=0.61,
+            gamma=100.0,
+            black_ridges=False,
+        )
+    )
+
+
+def comparison() -> list[Figure]:
+    """Compare time and area under precision-recall on one crop at the same scales."""
+    image = scan(trees(1))
+    crop = (slice(14, 114),) * 3
+    array = image.ct.array[crop].astype(np.float32)
+    truth = image.coverage.array[crop] >= 0.5
+    inner = np.zeros(array.shape, np.bool_)
+    inner[3:-3, 3:-3, 3:-3] = True
+    depth = np.stack(
+        [image.ct.geometry.crop(crop).coordinate_mm(axis) for axis in ("R", "A", "S")], axis=-1
+    )
+    inner &= ROOM.depth_mm(depth) > 3.0
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(2)
+    seconds: dict[str, float] = {}
+    scores: dict[str, np.ndarray] = {}
+    spacing = (0.7, 0.7, 0.7)
+    for name, work in (
+        ("this project", lambda: enhance_vessels(array, inner, spacing).strength_hu),
+        ("ITK objectness", lambda: itk_objectness(array, 0.7)),
+        ("scikit-image frangi", lambda: skimage_frangi(array, 0.7)),
+    ):
+        times = []
+        for _ in range(1 if "frangi" in name else 3):
+            start = time.perf_counter()
+            scores[name] = work()
+            times.append(time.perf_counter() - start)
+        seconds[name] = min(times)
+    figures = [
+        Figure(name=f"{name}: seconds per million voxels", value=s / array.size * 1e6, unit="s")
+        for name, s in seconds.items()
+    ]
+    own = average_precision(truth[inner], scores["this project"][inner])
+    figures.append(Figure(name="this project: area under precision-recall", value=own))
+    for name in ("ITK objectness", "scikit-image frangi"):
+        other = average_precision(truth[inner], scores[name][inner])
+        figures += [
+            Figure(name=f"{name}: area under precision-recall", value=other, at_most=own),
+            Figure(
+                name=f"{name}: time over this project's",
+                value=seconds[name] / seconds["this project"],
+                at_least=5.0,
+            ),
+        ]
+    return figures
+
+
+def whole_chest() -> list[Figure]:
+    """512 x 512 x 450 at 0.7 mm with two lungs full of trees."""
+    rooms = (Room((78.0, 0, 0), (62, 92, 138)), Room((-78.0, 0, 0), (62, 92, 138)))
+    tiles = [trees(seed) for seed in (1, 2)]
+    placed: list[Tubes] = []
+    for side, room in ((1, rooms[0]), (-1, rooms[1])):
+        for number, (a, s) in enumerate(((0, -80), (0, 0), (0, 80), (44, 40), (-44, -40))):
+            tube = tiles[number % 2].moved(shift_mm=(78.0 * side, a, s))
+            inside = room.depth_mm(tube.start_mm) > 4
+            placed.append(
+                Tubes(
+                    tube.start_mm[inside],
+                    tube.end_mm[inside],
+                    tube.start_radius_mm[inside],
+                    tube.end_radius_mm[inside],
+                )
+            )
+    mm = 0.7
+    geometry = Geometry.axial((450, 512, 512), (mm, mm, mm), (mm * 255.5, mm * 255.5, -mm * 224.5))
+    image = render_vessels(placed[0].joined(*placed[1:]), geometry, rooms=rooms)
+    start = time.perf_counter()
+    find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return [
+        Figure(name="512 x 512 x 450: vessels", value=seconds, unit="s", at_most=90.0),
+        Figure(
+            name="512 x 512 x 450: peak memory, phantom included",
+            value=peak / (1024**3 if sys.platform == "darwin" else 1024**2),
+            unit="GiB",
+            at_most=6.0,
+        ),
+    ]
+
+
+def main() -> list[Figure]:
+    return [*comparison(), *whole_chest()]

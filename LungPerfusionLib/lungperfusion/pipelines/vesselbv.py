@@ -1,0 +1,517 @@
+"""``lungperfusion vesselbv``: blood volume of the lung's vessels by their cross-section."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungperfusion.acquisition import Acquisition
+from lungperfusion.errors import InputError
+from lungperfusion.io import LabelImage, labelmap_of, read_ct, read_labelmap
+from lungperfusion.measurement import Measurement, measured
+from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.pipelines.regions import (
+    SEGMENT_LUNGS,
+    FoundRegions,
+    RegionOptions,
+    add_region_arguments,
+    find_regions,
+)
+from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.quality import Gate
+from lungperfusion.resampling import resample_labelmap
+from lungperfusion.results.analysis import Analysis, Table
+from lungperfusion.results.section import Section
+from lungperfusion.results.vessel_sections import (
+    FINE_EDGES_MM2,
+    vessel_labelmap,
+    vessel_sections,
+)
+from lungperfusion.terms import VESSELS, Region, title
+from lungperfusion.terms.vessels import OTHER_METHODS
+from lungperfusion.vessels.blood_density import (
+    BloodDensity,
+    blood_density_of_label,
+    find_blood_density,
+    given_blood_density,
+)
+from lungperfusion.vessels.blood_volume import (
+    Method,
+    blood_sample,
+    measure_blood_volume,
+    refuse_blood_volume,
+    volume_by_area,
+)
+from lungperfusion.vessels.correction import correct_vessels
+from lungperfusion.vessels.detection import VesselMap, find_vessels, segment_classes
+from lungperfusion.vessels.oxygen import (
+    BODY_TEMPERATURE_C,
+    SEA_LEVEL_MMHG,
+    BloodGas,
+    measure_oxygen,
+)
+from lungperfusion.vessels.published import (
+    PUBLISHED_COLUMNS,
+    compare_with_published,
+    letter_z_scores,
+)
+from lungperfusion.vessels.quality import point_spread_mm, slice_gate, vessel_gates
+from lungperfusion.volume import Labelmap, Volume
+
+ARTERIES, VEINS = "lung_arteries", "lung_veins"
+"""Labels that split every measure, named as TotalSegmentator does."""
+BLOOD_LABELS = ("heart", "aorta", "pulmonary_artery", "blood")
+"""Labels in which the density of blood is measured."""
+
+SEGMENT_COLUMNS = (
+    "segment",
+    "region",
+    "length_mm",
+    "cross_section_mm2",
+    "blood_ml",
+    "r_mm",
+    "a_mm",
+    "s_mm",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VesselOptions:
+    """Settings of the vessel analysis."""
+
+    blood_hu: float | None = None
+    """Density of blood; None measures it."""
+    compare_methods: bool = False
+    """Whether to add the two published estimators of cross-section."""
+    body_surface_m2: float | None = None
+    edges_mm2: tuple[float, ...] = FINE_EDGES_MM2
+    """Borders of the distribution that is listed."""
+    gas: BloodGas = field(default_factory=BloodGas)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Estimators of cross-section."""
+        return ("integral", *OTHER_METHODS) if self.compare_methods else ("integral",)  # type: ignore[return-value]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Settings for results.json."""
+        return {
+            "methods": list(self.methods),
+            "body_surface_m2": self.body_surface_m2,
+            "edges_mm2": [edge if math.isfinite(edge) else "inf" for edge in self.edges_mm2],
+        }
+
+
+DEFAULT_OPTIONS = VesselOptions()
+
+
+def analyse_vesselbv(
+    ct: Volume,
+    *,
+    regions: RegionOptions = SEGMENT_LUNGS,
+    found: FoundRegions | None = None,
+    acquisition: Acquisition | None = None,
+    options: VesselOptions = DEFAULT_OPTIONS,
+    arteries_and_veins: Labelmap | None = None,
+    blood: Labelmap | None = None,
+    corrected: Labelmap | None = None,
+    pictures: bool = True,
+    progress: Progress = ignore,
+) -> Analysis:
+    """Measure the blood in the vessels of the lungs by their cross-section.
+
+    Parameters
+    ----------
+    ct
+        Chest CT in HU.
+    regions
+        How the lungs are found and divided.
+    found
+        Regions found before, to use instead.
+    acquisition
+        Technical facts for the quality gates.
+    options
+        Settings.
+    arteries_and_veins
+        Labels ``lung_arteries`` and ``lung_veins``, which split every measure; nothing is guessed
+        without them.
+    blood
+        Labels of blood (``heart``, ``aorta``, ``pulmonary_artery`` or ``blood``) to measure its
+        density in.
+    corrected
+        The user's vessel mask: what it lacks is taken out, what it adds is looked at.
+    pictures
+        Whether to draw for the report; needs matplotlib.
+
+    """
+    if found is None:
+        found = find_regions(
+            ct, regions, acquisition=acquisition, progress=part(progress, 0.0, 0.35)
+        )
+    thickness = slice_gate(ct.geometry, acquisition)
+    oxygen = measure_oxygen(options.gas)
+    parameters = {**regions.parameters, **options.parameters}
+    if thickness.verdict == "fail":
+        reason = thickness.message.rstrip(".")
+        return Analysis(
+            module="vesselbv",
+            measurements=(*refuse_blood_volume(found.regions, reason), *oxygen),
+            gates=(thickness, *found.gates),
+            warnings=found.warnings,
+            parameters=parameters,
+            labelmaps={"lungs": found.lungs},
+        )
+    density = _blood_density(ct, found.lungs, options, blood)
+    classes = _on_grid(arteries_and_veins, ct)
+    class_hu, class_words = _class_densities(ct, classes)
+    vessel_map = find_vessels(
+        ct,
+        found.lungs,
+        blood_hu=density.hu,
+        class_blood_hu=class_hu,
+        classes=classes,
+        progress=part(progress, 0.35, 0.8),
+    )
+    tables: dict[str, Table] = {}
+    warnings = list(found.warnings)
+    if corrected is not None:
+        correction = correct_vessels(vessel_map, ct, _required_on_grid(corrected, ct))
+        vessel_map = correction.vessel_map
+        tables["corrected_vessels"] = Table(correction.columns, correction.rows)
+        warnings += correction.warnings
+    progress(0.8, "summing blood volumes")
+    caution = thickness.message.rstrip(".") if thickness.verdict == "warn" else ""
+    note = f"; blood {density.words}{class_words}"
+    volumes = measure_blood_volume(
+        vessel_map,
+        found.regions,
+        methods=options.methods,
+        body_surface_m2=options.body_surface_m2,
+        point_class=_point_classes(vessel_map, classes),
+        note=note,
+        caution=caution,
+    )
+    here = {row.measure: row.value for row in volumes if row.region == Region.LUNGS}
+    z_scores = letter_z_scores(here["bv5_letter_share"], f"this project's integral{note}")
+    fine = volume_by_area(blood_sample(vessel_map), FINE_EDGES_MM2)
+    tables = {
+        "vessels": Table(SEGMENT_COLUMNS, _segment_rows(vessel_map, found)),
+        "distribution": _distribution_table(vessel_map, found, options.edges_mm2),
+        "published": Table(PUBLISHED_COLUMNS, compare_with_published(here)),
+        **tables,
+    }
+    labels = vessel_labelmap(vessel_map, ct)
+    sections: tuple[Section, ...] = ()
+    if pictures:
+        sections = vessel_sections(
+            ct, found.lungs, labels, volumes, fine, progress=part(progress, 0.85, 1.0)
+        )
+    gates: tuple[Gate, ...] = (thickness, *vessel_gates(vessel_map, density, acquisition))
+    return Analysis(
+        module="vesselbv",
+        measurements=(*volumes, *z_scores, *_scan_rows(vessel_map, density), *oxygen),
+        gates=(*gates, *found.gates),
+        warnings=tuple(warnings),
+        parameters={
+            **parameters,
+            "blood_hu": round(density.hu, 2),
+            "blood_source": density.source,
+            "class_blood_hu": {name: round(value, 2) for name, value in class_hu.items()},
+        },
+        labelmaps={"lungs": found.lungs, "vessels": labels},
+        tables=tables,
+        sections=sections,
+    )
+
+
+def _blood_density(
+    ct: Volume, lungs: Labelmap, options: VesselOptions, labels: Labelmap | None
+) -> BloodDensity:
+    if options.blood_hu is not None:
+        return given_blood_density(options.blood_hu)
+    if labels is not None:
+        labels = _required_on_grid(labels, ct)
+        names = tuple(name for name in labels.names.values() if name in BLOOD_LABELS)
+        found = blood_density_of_label(ct, labels, *names) if names else None
+        if found is None:
+            raise InputError(
+                f"the blood label map needs at least 0.2 mL labelled {', '.join(BLOOD_LABELS)}; "
+                f"it has {sorted(labels.names.values())}"
+            )
+        return found
+    return find_blood_density(ct, lungs)
+
+
+def _on_grid(labels: Labelmap | None, ct: Volume) -> Labelmap | None:
+    return None if labels is None else _required_on_grid(labels, ct)
+
+
+def _required_on_grid(labels: Labelmap, ct: Volume) -> Labelmap:
+    return resample_labelmap(labels, ct.geometry)
+
+
+def _class_densities(ct: Volume, classes: Labelmap | None) -> tuple[dict[str, float], str]:
+    """Densities of arterial and venous blood, in the cores of the widest labelled vessels."""
+    if classes is None:
+        return {}, ""
+    names = [name for name in (ARTERIES, VEINS) if name in classes.names.values()]
+    if not names:
+        raise InputError(
+            f"the artery and vein label map needs labels {ARTERIES} and {VEINS}; it has "
+            f"{sorted(classes.names.values())}"
+        )
+    densities: dict[str, float] = {}
+    for name in names:
+        found = blood_density_of_label(ct, classes, name)
+        if found is not None:
+            densities[name] = found.hu
+    words = "".join(f"; {title(name).lower()} {value:.0f} HU" for name, value in densities.items())
+    return densities, words
+
+
+def _point_classes(vessel_map: VesselMap, classes: Labelmap | None) -> NDArray[Any] | None:
+    """``"arterial"`` or ``"venous"`` per axis point, or None without a label map."""
+    if classes is None:
+        return None
+    names = segment_classes(vessel_map.vessels, vessel_map.geometry, classes, vessel_map.box)
+    words = {ARTERIES: "arterial", VEINS: "venous"}
+    sides = np.array([words.get(name, "") for name in names] or [""])
+    return np.asarray(sides[vessel_map.vessels.segment])
+
+
+def _segment_rows(vessel_map: VesselMap, found: FoundRegions) -> tuple[dict[str, Any], ...]:
+    """One row per vessel segment, the ones with most blood first."""
+    vessels = vessel_map.vessels
+    if not vessels.count:
+        return ()
+    counts = np.bincount(vessels.segment, minlength=vessels.count)
+    area = np.bincount(vessels.segment, weights=vessel_map.measured.area_mm2) / counts
+    blood = np.bincount(vessels.segment, weights=vessel_map.measured.volume_ml)
+    middle = (vessels.first + vessels.last + 1) // 2
+    ras = vessel_map.axis_ras_mm[middle]
+    voxel = np.rint(vessels.position_mm[middle] / np.asarray(vessel_map.geometry.spacing_kji_mm))
+    voxel = np.clip(voxel.astype(int), 0, np.asarray(vessel_map.geometry.shape) - 1)
+    where = np.full(vessels.count, "", dtype=object)
+    for partition in found.regions.partitions[:2]:
+        values = partition.array[vessel_map.box][tuple(voxel.T)]
+        for value, name in partition.names.items():
+            where[values == value] = name
+    order = np.lexsort((np.arange(vessels.count), -blood))
+    return tuple(
+        {
+            "segment": int(n) + 1,
+            "region": str(where[n]),
+            "length_mm": float(vessels.segment_length_mm[n]),
+            "cross_section_mm2": float(area[n]),
+            "blood_ml": float(blood[n]),
+            "r_mm": float(ras[n, 0]),
+            "a_mm": float(ras[n, 1]),
+            "s_mm": float(ras[n, 2]),
+        }
+        for n in order
+    )
+
+
+def _distribution_table(
+    vessel_map: VesselMap, found: FoundRegions, edges: tuple[float, ...]
+) -> Table:
+    """Blood between successive cross-sections in every region."""
+    sample = blood_sample(vessel_map)
+    rows = []
+    for region in found.regions.names:
+        inside = found.regions.mask(region)[vessel_map.box].ravel()
+        if not inside.any():
+            continue
+        chosen = inside[sample.index]
+        part_ml = volume_by_area(
+            type(sample)(
+                sample.area_mm2[chosen],
+                sample.volume_ml[chosen],
+                sample.index[chosen],
+                sample.point[chosen],
+            ),
+            edges,
+        )
+        rows += [
+            {
+                "region": region.value,
+                "from_mm2": float(low),
+                "to_mm2": math.inf if math.isinf(high) else float(high),
+                "blood_ml": float(volume),
+            }
+            for low, high, volume in zip(edges[:-1], edges[1:], part_ml, strict=True)
+        ]
+    return Table(("region", "from_mm2", "to_mm2", "blood_ml"), tuple(rows))
+
+
+def _scan_rows(vessel_map: VesselMap, density: BloodDensity) -> tuple[Measurement, ...]:
+    """Rows on what the volumes rest on, and what was left out."""
+    region = Region.LUNGS
+    lung = "lung outside the vessels' reach"
+    rows = [
+        measured(region, "blood_density", density.hu, density.words),
+        measured(
+            region,
+            "vessel_background",
+            float(np.median(vessel_map.background.coarse_hu)),
+            lung,
+        ),
+        measured(region, "vessel_noise", vessel_map.noise_hu, lung),
+    ]
+    vessels = vessel_map.vessels
+    if vessels.size:
+        order = np.argsort(vessel_map.measured.area_mm2, kind="stable")
+        along = np.cumsum(vessels.point_length_mm[order])
+        smallest = vessel_map.measured.area_mm2[order][
+            min(int(np.searchsorted(along, 0.05 * along[-1])), vessels.size - 1)
+        ]
+        rows.append(
+            measured(region, "smallest_cross_section", float(smallest), "5th percentile by length")
+        )
+    spread = point_spread_mm(vessel_map)
+    if spread is not None:
+        rows.append(measured(region, "point_spread", spread, "vessels of 1 to 6 mm2"))
+    for id_, reason in (
+        ("excluded_thick_tissue", "thick_tissue"),
+        ("excluded_airway_wall", "airway_wall"),
+        ("excluded_nodule", "nodule"),
+    ):
+        rows.append(measured(region, id_, vessel_map.excluded_ml[reason], "told by shape"))
+    return tuple(rows)
+
+
+# ------------------------------------------------------------------------------------ command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "ct",
+        type=Path,
+        metavar="CT",
+        help="DICOM folder, zip of one, or NRRD, NIfTI, MHA file of a chest CT",
+    )
+    parser.add_argument("--series", metavar="UID", help="DICOM series to read, of several")
+    add_region_arguments(parser)
+    group = parser.add_argument_group("vessels")
+    group.add_argument(
+        "--blood-hu", type=float, metavar="HU", help="density of blood; measured if left out"
+    )
+    group.add_argument(
+        "--blood-mask",
+        type=Path,
+        metavar="LABELMAP",
+        help=f"labels to measure blood in: {', '.join(BLOOD_LABELS)}",
+    )
+    group.add_argument(
+        "--arteries-veins",
+        type=Path,
+        metavar="LABELMAP",
+        help=f"labels {ARTERIES} and {VEINS}; splits every measure",
+    )
+    group.add_argument(
+        "--vessel-mask",
+        type=Path,
+        metavar="LABELMAP",
+        help="corrected vessels.seg.nrrd of an earlier run: erased vessels go, painted ones come",
+    )
+    group.add_argument(
+        "--compare-methods",
+        action="store_true",
+        help="add cross-sections by distance transform and by scale space",
+    )
+    group.add_argument(
+        "--edges-mm2",
+        type=float,
+        nargs="+",
+        metavar="MM2",
+        help="borders of the distribution table instead of the usual ones",
+    )
+    group.add_argument("--bsa-m2", type=float, metavar="M2", help="body surface area")
+    gas = parser.add_argument_group("blood gas, for the alveolar-arterial oxygen gradient")
+    gas.add_argument("--pao2-mmhg", type=float, metavar="MMHG")
+    gas.add_argument("--paco2-mmhg", type=float, metavar="MMHG")
+    gas.add_argument("--fio2", type=float, metavar="FRACTION", help="0.21 to 1")
+    gas.add_argument("--oxygen-l-min", type=float, metavar="L/MIN")
+    gas.add_argument("--temperature-c", type=float, default=BODY_TEMPERATURE_C, metavar="C")
+    gas.add_argument("--pressure-mmhg", type=float, default=SEA_LEVEL_MMHG, metavar="MMHG")
+    gas.add_argument("--age-years", type=float, metavar="YEARS")
+    add_output_arguments(parser)
+
+
+def options_from_arguments(arguments: argparse.Namespace) -> VesselOptions:
+    """Check and take the options that `add_arguments` added."""
+    edges = tuple(arguments.edges_mm2) if arguments.edges_mm2 else FINE_EDGES_MM2
+    if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
+        raise InputError(f"--edges-mm2 needs two or more ascending borders, not {list(edges)}")
+    if arguments.bsa_m2 is not None and not 0.1 <= arguments.bsa_m2 <= 4.0:
+        raise InputError(
+            f"--bsa-m2 expects a body surface of 0.1 to 4 m2, not {arguments.bsa_m2:g}"
+        )
+    return VesselOptions(
+        blood_hu=arguments.blood_hu,
+        compare_methods=arguments.compare_methods,
+        body_surface_m2=arguments.bsa_m2,
+        edges_mm2=edges,
+        gas=BloodGas(
+            pao2_mmhg=arguments.pao2_mmhg,
+            paco2_mmhg=arguments.paco2_mmhg,
+            fio2=arguments.fio2,
+            oxygen_l_min=arguments.oxygen_l_min,
+            temperature_c=arguments.temperature_c,
+            pressure_mmhg=arguments.pressure_mmhg,
+            age_years=arguments.age_years,
+        ),
+    )
+
+
+def run(arguments: argparse.Namespace, progress: Progress) -> int:
+    """Read the CT, analyse it, write the results folder."""
+    options = options_from_arguments(arguments)
+
+    def work(progress: Progress) -> Outcome:
+        scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
+        regions = RegionOptions.from_arguments(arguments)
+        images = {
+            role: read_labelmap(path)
+            for role, path in (
+                ("blood_mask", arguments.blood_mask),
+                ("arteries_veins", arguments.arteries_veins),
+                ("vessel_mask", arguments.vessel_mask),
+            )
+            if path is not None
+        }
+        analysis = analyse_vesselbv(
+            scan.volume,
+            regions=regions,
+            acquisition=scan.acquisition,
+            options=options,
+            blood=_named(images, "blood_mask", dict(enumerate(BLOOD_LABELS, 1))),
+            arteries_and_veins=_named(images, "arteries_veins", {1: ARTERIES, 2: VEINS}),
+            corrected=_named(images, "vessel_mask", {1: VESSELS}),
+            pictures=not arguments.no_report,
+            progress=part(progress, 0.2, 1.0),
+        )
+        return Outcome(analysis, {"ct": scan, **regions.sources, **images})
+
+    return carry_out(arguments, work, progress)
+
+
+def _named(images: dict[str, LabelImage], role: str, names: dict[int, str]) -> Labelmap | None:
+    """Labels of a file; those of a plain label map take the names of their values."""
+    if role not in images:
+        return None
+    labels = labelmap_of(images[role])
+    renamed = {
+        value: names.get(value, name) if name == f"label_{value}" else name
+        for value, name in labels.names.items()
+    }
+    return Labelmap(labels.array, labels.geometry, renamed)

@@ -1,0 +1,323 @@
+"""All vessels of the lungs with their cross-sections: the stages in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungperfusion.errors import InputError
+from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.terms import AIRWAYS, LUNGS
+from lungperfusion.vessels.area import (
+    Measured,
+    Territory,
+    claim_territory,
+    integral_area,
+)
+from lungperfusion.vessels.background import (
+    Background,
+    Surface,
+    extended_beyond_lung,
+    local_background,
+    outside_share,
+    surface_blur,
+)
+from lungperfusion.vessels.centreline import LEAST_VESSEL_MM, Vessels, trace_vessels
+from lungperfusion.vessels.enhancement import (
+    CORE_FRACTION,
+    SCALES_MM,
+    Float32,
+    enhance_vessels,
+    smooth_mm,
+)
+from lungperfusion.vessels.exclusion import (
+    LUMEN_ABOVE_LUNG_HU,
+    airway_axes,
+    airway_walls,
+    judge_segments,
+    thick_tissue,
+)
+from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
+
+_MARGIN_MM = 6.0
+LEAST_CONTRAST_HU = 200.0
+"""Blood must be denser than the lung by this much for vessels to be told from it."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VesselMap:
+    """Vessels of one CT.
+
+    Parameters
+    ----------
+    geometry
+        Grid of everything here: the CT cropped to the lungs.
+    box
+        Where that crop lies in the CT.
+    vessels
+        Their axes.
+    measured
+        Cross-section and blood of each axis point.
+    territory
+        Voxels around the vessels.
+    blood_fraction
+        Share of blood at ``territory.index``.
+    background
+        Density between the vessels.
+    strength_hu
+        Tubeness.
+    thick
+        Dense tissue too thick for vessels.
+    walls
+        Airways with their walls.
+    lung
+        Lung without airways.
+    usable
+        Voxels whose blood counts: lung without thick tissue, airway walls and blurred surface.
+    surface
+        Blur of the chest wall.
+    blood_hu
+        Density of blood, at each axis point.
+    blood_hu_common
+        Density of blood where no label says otherwise.
+    excluded_ml
+        Volume of dense tissue left out, by reason.
+    noise_hu
+        Standard deviation of the lung between the vessels.
+
+    """
+
+    geometry: Geometry
+    box: Box
+    vessels: Vessels
+    measured: Measured
+    territory: Territory
+    blood_fraction: NDArray[np.float64]
+    background: Background
+    strength_hu: Float32
+    thick: Mask
+    walls: Mask
+    lung: Mask
+    usable: Mask
+    surface: Surface
+    blood_hu: NDArray[np.float64]
+    blood_hu_common: float
+    excluded_ml: Mapping[str, float]
+    noise_hu: float
+
+    @property
+    def voxel_area_mm2(self) -> Float32:
+        """Cross-section of the vessel at every voxel inside one, 0 elsewhere; shape (K, J, I)."""
+        out = np.zeros(self.geometry.shape, np.float32)
+        inside = self.inside
+        owners = self.territory.owner[inside]
+        out.ravel()[self.territory.index[inside]] = self.measured.area_mm2[owners]
+        return out
+
+    @property
+    def inside(self) -> Mask:
+        """Which voxels of the territory lie within the wall of their vessel.
+
+        Half the diagonal of a voxel is added to thin vessels, so that each shows as a line.
+        """
+        radius = np.sqrt(self.measured.area_mm2 / np.pi)
+        shown = np.maximum(radius, 0.6 * float(np.cbrt(self.geometry.voxel_volume_ml * 1000)))
+        return np.asarray(self.territory.off_axis_mm <= shown[self.territory.owner])
+
+    @property
+    def axis_ras_mm(self) -> NDArray[np.float64]:
+        """Axis points in RAS mm, shape (n, 3)."""
+        ijk = (self.vessels.position_mm / np.asarray(self.geometry.spacing_kji_mm))[:, ::-1]
+        return self.geometry.ras_from_ijk(ijk)
+
+
+def find_vessels(
+    ct: Volume,
+    lungs: Labelmap,
+    *,
+    blood_hu: float,
+    class_blood_hu: Mapping[str, float] | None = None,
+    classes: Labelmap | None = None,
+    scales_mm: tuple[float, ...] = SCALES_MM,
+    progress: Progress = ignore,
+) -> VesselMap:
+    """Find the vessels of the lungs and measure them by the integral of density.
+
+    Parameters
+    ----------
+    ct
+        Chest CT in HU.
+    lungs
+        ``left_lung``, ``right_lung`` and, where known, ``airways``.
+    blood_hu
+        Density of blood.
+    class_blood_hu, classes
+        Other densities of blood near voxels with these labels, such as arteries and veins.
+    scales_mm
+        Standard deviations of the scale space.
+
+    Raises
+    ------
+    InputError
+        If there is no lung, or blood is hardly denser than the lung.
+
+    """
+    ct.require_unit("HU", "the chest CT")
+    ct.geometry.require_same(lungs.geometry, what="lung label map")
+    whole = lungs.mask(*LUNGS)
+    if not whole.any():
+        raise InputError(
+            "vessels need a lung label map with left_lung or right_lung; the one given has none"
+        )
+    margins = [int(np.ceil(_MARGIN_MM / mm)) for mm in ct.geometry.spacing_kji_mm]
+    box = bounding_box(whole, (margins[0], margins[1], margins[2]))
+    geometry = ct.geometry.crop(box)
+    lung = whole[box] if ct.valid is None else whole[box] & ct.valid[box]
+    image = ct.array[box].astype(np.float32)
+    airways = lungs.mask(AIRWAYS)[box]
+    spacing = geometry.spacing_kji_mm
+    progress(0.0, "density between the vessels")
+    around = lung | airways
+    share = outside_share(around, spacing)
+    background = local_background(image, lung & (share < 2e-3), spacing)
+    if blood_hu - float(np.median(background.coarse_hu)) < LEAST_CONTRAST_HU:
+        raise InputError(
+            f"blood of {blood_hu:.0f} HU in lung of {np.median(background.coarse_hu):.0f} HU: "
+            f"vessels need a difference of {LEAST_CONTRAST_HU:.0f} HU; check the blood density"
+        )
+    surface = surface_blur(image, lung, share, background)
+    extended = extended_beyond_lung(image, around, surface, background, spacing)
+    thick = thick_tissue(image, lung, spacing)
+    search = around & surface.measurable & ~thick
+    for axis in range(3):
+        border = [slice(None)] * 3
+        border[axis] = slice(None, None, max(1, search.shape[axis] - 1))
+        search[tuple(border)] = False
+
+    def filled_from(index: NDArray[np.int64]) -> Float32:
+        here = background.at(index)
+        return np.asarray(here + np.float32(CORE_FRACTION) * (np.float32(blood_hu) - here))
+
+    progress(0.1, "looking for vessels")
+    enhanced = enhance_vessels(
+        extended,
+        search,
+        spacing,
+        filled_from_hu=filled_from,
+        scales_mm=scales_mm,
+        progress=part(progress, 0.1, 0.6),
+    )
+    progress(0.6, "leaving out airway walls")
+    lumens = enhanced.lumens
+    level = smooth_mm(image, 0.5, spacing).ravel()[lumens.index] if lumens.size else np.zeros(0)
+    hollow = level < background.at(lumens.index) + LUMEN_ABOVE_LUNG_HU
+    walls = airway_walls(image.shape, spacing, airways, airway_axes(lumens, spacing, hollow))
+    progress(0.65, "tracing vessels")
+    ridges = enhanced.ridges
+    ridges = ridges.take(np.flatnonzero(~(walls | thick).ravel()[ridges.index]))
+    vessels = trace_vessels(ridges, spacing)
+    progress(0.7, "measuring cross-sections")
+    lengths = np.bincount(vessels.component, weights=vessels.segment_length_mm)
+    vessels = vessels.keep(lengths[vessels.component] >= LEAST_VESSEL_MM)
+    blocked = walls | thick
+    reject_ml = {"nodule": 0.0, "speck": 0.0}
+    for last in (False, True):
+        territory = claim_territory(vessels, image.shape, spacing)
+        free = lung & ~blocked
+        free.ravel()[territory.index] = False
+        background = local_background(image, free & (share < 2e-3), spacing)
+        surface = surface_blur(image, free, share, background)
+        blood = blood_at(vessels, geometry, blood_hu, class_blood_hu, classes, box)
+        usable = lung & ~blocked & surface.measurable
+        fraction = blood_fraction(image, usable, territory, background, surface, blood)
+        measured = integral_area(vessels, territory, fraction, geometry.voxel_volume_ml * 1000)
+        if last:
+            break
+        rejected = judge_segments(vessels, measured.area_mm2, LEAST_VESSEL_MM)
+        if not rejected.any.any():
+            break
+        for name, which in (
+            ("nodule", rejected.nodule),
+            ("speck", rejected.any & ~rejected.nodule),
+        ):
+            reject_ml[name] += float(measured.volume_ml[which[vessels.segment]].sum())
+        vessels = vessels.keep(~rejected.any)
+    progress(1.0, "measuring cross-sections")
+    dense = lung & (image > -300.0)
+    voxel_ml = geometry.voxel_volume_ml
+    return VesselMap(
+        geometry=geometry,
+        box=box,
+        vessels=vessels,
+        measured=measured,
+        territory=territory,
+        blood_fraction=fraction,
+        background=background,
+        strength_hu=enhanced.strength_hu,
+        thick=thick,
+        walls=walls,
+        lung=lung,
+        usable=usable,
+        surface=surface,
+        blood_hu=blood,
+        blood_hu_common=blood_hu,
+        excluded_ml={
+            "thick_tissue": float(np.count_nonzero(thick)) * voxel_ml,
+            "airway_wall": float(np.count_nonzero(dense & walls & ~thick)) * voxel_ml,
+            **reject_ml,
+        },
+        noise_hu=background.noise_hu,
+    )
+
+
+def blood_at(
+    vessels: Vessels,
+    geometry: Geometry,
+    blood_hu: float,
+    class_blood_hu: Mapping[str, float] | None,
+    classes: Labelmap | None,
+    box: Box,
+) -> NDArray[np.float64]:
+    """Density of blood at each axis point: of its artery or vein label, else the common one."""
+    blood = np.full(vessels.size, float(blood_hu))
+    if classes is None or not class_blood_hu:
+        return blood
+    names = segment_classes(vessels, geometry, classes, box)
+    for name, value in class_blood_hu.items():
+        blood[np.asarray(names)[vessels.segment] == name] = value
+    return blood
+
+
+def segment_classes(vessels: Vessels, geometry: Geometry, classes: Labelmap, box: Box) -> list[str]:
+    """Label that most points of each segment carry, ``""`` for none."""
+    index = np.rint(vessels.position_mm / np.asarray(geometry.spacing_kji_mm)).astype(int)
+    index = np.clip(index, 0, np.asarray(geometry.shape) - 1)
+    values = classes.array[box][tuple(index.T)]
+    names = [""] * vessels.count
+    best = np.zeros(vessels.count)
+    for value, name in sorted(classes.names.items()):
+        votes = np.bincount(vessels.segment, weights=values == value, minlength=vessels.count)
+        for segment in np.flatnonzero(votes > best):
+            names[segment] = name
+        best = np.maximum(best, votes)
+    return names
+
+
+def blood_fraction(
+    image_hu: NDArray[Any],
+    usable: Mask,
+    territory: Territory,
+    background: Background,
+    surface: Surface,
+    blood_hu: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Share of blood in each voxel of the territory; 0 where the lung cannot be measured."""
+    index = territory.index
+    lung_hu = background.at(index).astype(np.float64)
+    excess = image_hu.ravel()[index] - lung_hu - surface.excess_at(index)
+    fraction = excess / np.maximum(blood_hu[territory.owner] - lung_hu, LEAST_CONTRAST_HU)
+    return np.where(usable.ravel()[index], fraction, 0.0)

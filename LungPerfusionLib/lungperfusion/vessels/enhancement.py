@@ -1,0 +1,417 @@
+"""Bright tubes in the lung: scale space in mm, ridge points below the voxel.
+
+Positions in this package are "grid mm": array index (K, J, I) times spacing, one frame for
+anisotropic voxels and any orientation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.volume import Mask
+
+Float32 = NDArray[np.float32]
+Spacing = tuple[float, float, float]
+Found = tuple[NDArray[np.int64], Float32, Float32, float]
+
+SCALES_MM = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+"""Standard deviations of the scale space: capillary-feeding arterioles to lobar arteries."""
+
+LOW_OVER_NOISE = 2.5
+"""A ridge continues where its strength exceeds the noise of the scale by this factor."""
+HIGH_OVER_NOISE = 6.0
+"""A vessel needs one point this much stronger than the noise."""
+LEAST_STRENGTH_HU = 12.0
+"""Ridges weaker than this are no vessels, however quiet the image."""
+
+LUMEN_STRENGTH_HU = 50.0
+"""Dark tubes this strong are airways: lumen and wall differ by several hundred HU."""
+LUMEN_SCALES_MM = (0.7, 2.8)
+"""Least and greatest scale of airways looked for; wider ones are in the airway label map."""
+
+RIDGE_OFFSET_VOXELS = 0.75
+"""A voxel holds a ridge whose sub-voxel position lies at most this far off along each axis."""
+SLOPE_LIMIT = 0.6
+"""Largest intensity slope along a ridge, in units of its curvature times the scale.
+
+Along a vessel the intensity hardly changes; the flank of a nodule, which curves like a tube,
+falls off.
+"""
+
+CORE_FRACTION = 0.5
+"""A wide tube must be filled: least share of blood at its centre, at half its scale.
+
+Keeps bundles of thin vessels and hollow airways from passing as one wide vessel.
+"""
+LEAST_FILLED_SCALE_MM = 1.0
+"""Scale from which tubes must be filled; thinner ones are not resolved."""
+
+SLICE_BLUR = 0.5
+"""Standard deviation of what a thick slice adds to the blur along its axis, in excess spacings.
+
+Where voxels are longer along one axis, a vessel across it looks flat in mm; derivatives along the
+axis are taken in units of its own blur, so that the vessel is round again.
+"""
+
+_HALO_SIGMAS = 4.0
+_PART_VOXELS = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Ridges:
+    """Points on the axes of bright tubes.
+
+    Parameters
+    ----------
+    index
+        Flat voxel index, ascending, int64.
+    position_mm
+        Sub-voxel position in grid mm, shape (n, 3).
+    direction
+        Unit vector along the tube in grid mm, sign arbitrary, shape (n, 3).
+    strength_hu
+        Scale-normalised tubeness.
+    scale_mm
+        Standard deviation of the scale at which it is greatest.
+    certain
+        Whether the strength exceeds the high threshold of its scale.
+
+    """
+
+    index: NDArray[np.int64]
+    position_mm: NDArray[np.float64]
+    direction: NDArray[np.float64]
+    strength_hu: NDArray[np.float64]
+    scale_mm: NDArray[np.float64]
+    certain: Mask
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return int(self.index.size)
+
+    def take(self, chosen: NDArray[Any]) -> Ridges:
+        """Take some of the points."""
+        return Ridges(
+            self.index[chosen],
+            self.position_mm[chosen],
+            self.direction[chosen],
+            self.strength_hu[chosen],
+            self.scale_mm[chosen],
+            self.certain[chosen],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Enhanced:
+    """Result of the scale space.
+
+    Parameters
+    ----------
+    strength_hu
+        Greatest tubeness over the scales, float32; 0 where there is no tube.
+    ridges
+        Points on the axes.
+    lumens
+        Points on the axes of dark tubes: airways.
+    noise_hu
+        Noise of the tubeness at each scale.
+
+    """
+
+    strength_hu: Float32
+    ridges: Ridges
+    lumens: Ridges
+    noise_hu: dict[float, float]
+
+
+def enhance_vessels(
+    image_hu: Float32,
+    mask: Mask,
+    spacing_kji_mm: Spacing,
+    *,
+    filled_from_hu: Callable[[NDArray[np.int64]], Float32] | None = None,
+    scales_mm: tuple[float, ...] = SCALES_MM,
+    low_over_noise: float = LOW_OVER_NOISE,
+    high_over_noise: float = HIGH_OVER_NOISE,
+    progress: Progress = ignore,
+) -> Enhanced:
+    """Find bright tubes of all widths.
+
+    The tubeness of a scale is ``-l2 (1 - |l3 / l2|)`` with the eigenvalues ``l1 <= l2 < 0`` across
+    and ``l3`` along the tube of the Hessian in units of the scale (methods.md A.4): plates,
+    whose ``l2`` is small, and blobs, whose ``l3`` is as large as ``l2``, answer weakly.
+
+    Parameters
+    ----------
+    image_hu
+        Image, float32, shape (K, J, I), with what lies outside the lungs filled by parenchyma.
+    mask
+        Where to look for tubes.
+    spacing_kji_mm
+        Voxel size.
+    filled_from_hu
+        Density at which the centre of a wide vessel counts as filled, at voxels given by flat
+        index; None asks for nothing.
+    scales_mm
+        Standard deviations, ascending.
+    low_over_noise, high_over_noise
+        Thresholds as multiples of the noise of each scale.
+
+    """
+    flat_mask = np.flatnonzero(mask)
+    best = np.zeros(image_hu.shape, np.float32)
+    darkest = np.zeros(image_hu.shape, np.float32)
+    found: list[Found] = []
+    dark: list[Found] = []
+    noise: dict[float, float] = {}
+    smooth, reached = image_hu, 0.0
+    finer: list[tuple[float, Float32]] = []
+    for number, sigma in enumerate(scales_mm):
+        progress(number / len(scales_mm), f"looking for vessels of scale {sigma:g} mm")
+        smooth = smooth_mm(smooth, float(np.sqrt(sigma**2 - reached**2)), spacing_kji_mm)
+        reached = sigma
+        half = next((image for scale, image in finer if scale >= 0.45 * sigma), smooth)
+        finer = [*finer[-1:], (sigma, smooth)]
+        units = axis_scales_mm(sigma, spacing_kji_mm)
+        noise[sigma] = _curvature_noise_hu(smooth, flat_mask, spacing_kji_mm, units)
+        threshold = max(LEAST_STRENGTH_HU, low_over_noise * noise[sigma])
+        least_lumen, most_lumen = LUMEN_SCALES_MM
+        lumen = LUMEN_STRENGTH_HU if least_lumen <= sigma <= most_lumen else np.inf
+        for down, up in _curved(smooth, flat_mask, spacing_kji_mm, threshold, lumen, units):
+
+            def filled(voxels: NDArray[np.int64], half: Float32 = half) -> Mask:
+                if filled_from_hu is None:
+                    return np.ones(voxels.size, np.bool_)
+                return np.asarray(half.ravel()[voxels] >= filled_from_hu(voxels))
+
+            accept = filled if sigma >= LEAST_FILLED_SCALE_MM else None
+            found.append(_stronger(smooth, best, down, spacing_kji_mm, sigma, threshold, 1, accept))
+            dark.append(_stronger(smooth, darkest, up, spacing_kji_mm, sigma, lumen, -1, None))
+    progress(0.95, "placing vessel axes below the voxel")
+    high = {
+        sigma: max(2 * LEAST_STRENGTH_HU, high_over_noise * level) for sigma, level in noise.items()
+    }
+    return Enhanced(
+        best,
+        _ridges(found, best, spacing_kji_mm, high),
+        _ridges(dark, darkest, spacing_kji_mm, dict.fromkeys(high, 0.0)),
+        noise,
+    )
+
+
+def axis_scales_mm(sigma_mm: float, spacing_kji_mm: Spacing) -> Spacing:
+    """Blur along each axis at one scale: the scale, and what longer voxels add."""
+    least = min(spacing_kji_mm)
+    k, j, i = (float(np.hypot(sigma_mm, SLICE_BLUR * (mm - least))) for mm in spacing_kji_mm)
+    return k, j, i
+
+
+def _stronger(
+    smooth: Float32,
+    best: Float32,
+    index: NDArray[np.int64],
+    spacing: Spacing,
+    sigma: float,
+    threshold: float,
+    sign: int,
+    accept: Callable[[NDArray[np.int64]], Mask] | None,
+) -> Found:
+    """Voxels at which this scale answers most strongly so far, with derivatives; updates best."""
+    units = axis_scales_mm(sigma, spacing)
+    jet = _second_derivatives(smooth, index, spacing, units) * np.float32(sign)
+    strength = tubeness(jet)
+    strong = (strength > threshold) & (strength > best.ravel()[index])
+    if accept is not None:
+        where = np.flatnonzero(strong)
+        strong[where] = accept(index[where])
+    index, jet, strength = index[strong], jet[:, strong], strength[strong]
+    best.ravel()[index] = strength
+    slope = _first_derivatives(smooth, index, spacing, units) * np.float32(sign)
+    return index, strength, np.concatenate([jet, slope]), sigma
+
+
+def smooth_mm(
+    array: Float32, sigma_mm: float | Sequence[float], spacing_kji_mm: Spacing
+) -> Float32:
+    """Gaussian smoothing on two threads; the result does not depend on how the work is cut."""
+    each = (sigma_mm,) * 3 if isinstance(sigma_mm, float) else sigma_mm
+    sigmas = [sigma / mm for sigma, mm in zip(each, spacing_kji_mm, strict=True)]
+    out = np.empty_like(array)
+    halo = int(np.ceil(_HALO_SIGMAS * sigmas[0])) + 1
+    step = max(16, -(-array.shape[0] // 2))
+    starts = range(0, array.shape[0], step)
+
+    def work(start: int) -> None:
+        stop = min(array.shape[0], start + step)
+        low, high = max(0, start - halo), min(array.shape[0], stop + halo)
+        part = ndimage.gaussian_filter(
+            array[low:high], sigmas, mode="nearest", truncate=_HALO_SIGMAS
+        )
+        out[start:stop] = part[start - low : stop - low]
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, starts))
+    return out
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return shape[1] * shape[2], shape[2], 1
+
+
+def _curved(
+    smooth: Float32,
+    flat_mask: NDArray[np.int64],
+    spacing: Spacing,
+    bright: float,
+    dark: float,
+    units: Spacing,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Voxels curved enough to hold a bright or a dark tube, in parts of bounded size.
+
+    The eigenvalues across a tube are together more negative than that along it is positive, so
+    the Laplacian is at least as negative as the tubeness; three second differences are all it
+    costs.
+    """
+    strides = _strides(smooth.shape)
+    flat = smooth.ravel()
+    for start in range(0, flat_mask.size, _PART_VOXELS):
+        index = flat_mask[start : start + _PART_VOXELS]
+        twice = 2 * flat[index]
+        laplacian = np.zeros(index.size, np.float32)
+        for stride, mm, unit in zip(strides, spacing, units, strict=True):
+            second = flat[index + stride] + flat[index - stride] - twice
+            laplacian += second * np.float32((unit / mm) ** 2)
+        yield index[laplacian < -np.float32(bright)], index[laplacian > np.float32(dark)]
+
+
+def _curvature_noise_hu(
+    smooth: Float32, flat_mask: NDArray[np.int64], spacing: Spacing, units: Spacing
+) -> float:
+    """Noise of one scale-normalised second derivative: from the median absolute deviation."""
+    strides = _strides(smooth.shape)
+    flat = smooth.ravel()
+    index = flat_mask[:: max(1, flat_mask.size // 200_000)]
+    spread = []
+    for stride, mm, unit in zip(strides, spacing, units, strict=True):
+        second = (flat[index + stride] + flat[index - stride] - 2 * flat[index]) * (unit / mm) ** 2
+        spread.append(np.median(np.abs(second - np.median(second))) / 0.6745)
+    return float(np.mean(spread))
+
+
+def _second_derivatives(
+    smooth: Float32, index: NDArray[np.int64], spacing: Spacing, units: Spacing
+) -> Float32:
+    """Hessian by central differences in units of the blur: KK, JJ, II, KJ, KI, JI; shape (6, n)."""
+    step = [mm / unit for mm, unit in zip(spacing, units, strict=True)]
+    strides = _strides(smooth.shape)
+    flat = smooth.ravel()
+    out = np.empty((6, index.size), np.float32)
+    centre = flat[index]
+    for n in range(3):
+        out[n] = flat[index + strides[n]] + flat[index - strides[n]] - 2 * centre
+        out[n] /= np.float32(step[n] ** 2)
+    for n, (a, b) in enumerate(((0, 1), (0, 2), (1, 2)), start=3):
+        both, apart = strides[a] + strides[b], strides[a] - strides[b]
+        out[n] = flat[index + both] + flat[index - both]
+        out[n] -= flat[index + apart] + flat[index - apart]
+        out[n] /= np.float32(4 * step[a] * step[b])
+    return out
+
+
+def _first_derivatives(
+    smooth: Float32, index: NDArray[np.int64], spacing: Spacing, units: Spacing
+) -> Float32:
+    """Gradient by central differences in units of the blur, shape (3, n)."""
+    strides = _strides(smooth.shape)
+    flat = smooth.ravel()
+    return np.stack(
+        [
+            (flat[index + stride] - flat[index - stride]) * np.float32(unit / (2 * mm))
+            for stride, mm, unit in zip(strides, spacing, units, strict=True)
+        ]
+    )
+
+
+def tubeness(hessian: Float32) -> Float32:
+    """Tubeness ``-l2 (1 - |l3 / l2|)`` of symmetric 3x3 matrices, 0 unless ``l2 < 0``.
+
+    Eigenvalues by the trigonometric solution of the characteristic cubic (Smith 1961, Commun ACM
+    4:168).
+
+    Parameters
+    ----------
+    hessian
+        Components KK, JJ, II, KJ, KI, JI, shape (6, n).
+
+    """
+    a, b, c, d, e, f = hessian
+    mean = (a + b + c) / np.float32(3)
+    a, b, c = a - mean, b - mean, c - mean
+    off = d * d + e * e + f * f
+    p = np.sqrt((a * a + b * b + c * c + 2 * off) / np.float32(6))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half_det = a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)
+        half_det /= 2 * p * p * p
+    angle = np.arccos(np.clip(np.nan_to_num(half_det), -1, 1)) / np.float32(3)
+    high = mean + 2 * p * np.cos(angle)
+    low = mean + 2 * p * np.cos(angle + np.float32(2 * np.pi / 3))
+    middle = 3 * mean - high - low
+    # `low` and `middle` lie across a bright tube, `high`, near 0, along it.
+    return np.asarray(np.where(middle < 0, np.maximum(-middle - np.abs(high), 0), 0))
+
+
+def _ridges(
+    found: list[Found],
+    best: Float32,
+    spacing: Spacing,
+    high: dict[float, float],
+) -> Ridges:
+    """Keep the voxels through which the axis of a tube passes, at their best scale."""
+    parts = []
+    mm = np.asarray(spacing)
+    flat = best.ravel()
+    for index, strength, jet, sigma in found:
+        top = flat[index] == strength
+        index, jet, strength = index[top], jet[:, top].astype(np.float64), strength[top]
+        matrix = np.empty((index.size, 3, 3))
+        for n, (r, c) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))):
+            matrix[:, r, c] = matrix[:, c, r] = jet[n]
+        values, vectors = np.linalg.eigh(matrix)
+        slope = np.einsum("ni,nij->nj", jet[6:].T, vectors)
+        # Newton step to the maximum across the tube: Steger 1998, IEEE PAMI 20:113.
+        across = -slope[:, :2] / values[:, :2]
+        units = np.asarray(axis_scales_mm(sigma, spacing))
+        offset = np.einsum("nj,nij->ni", across, vectors[:, :, :2]) * units
+        on_axis = (np.abs(offset) <= RIDGE_OFFSET_VOXELS * mm).all(axis=1)
+        level = np.abs(slope[:, 2]) <= SLOPE_LIMIT * np.abs(values[:, 1])
+        keep = on_axis & level
+        along = vectors[:, :, 2] * units
+        along /= np.linalg.norm(along, axis=1)[:, None]
+        position = np.stack(np.unravel_index(index[keep], best.shape), axis=1) * mm
+        parts.append(
+            Ridges(
+                index[keep],
+                position + offset[keep],
+                along[keep],
+                strength[keep].astype(np.float64),
+                np.full(int(keep.sum()), sigma),
+                strength[keep] > high[sigma],
+            )
+        )
+    every = Ridges(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("index", "position_mm", "direction", "strength_hu", "scale_mm", "certain")
+        )
+    )
+    order = np.unique(every.index, return_index=True)[1]
+    return every.take(order)

@@ -1,0 +1,155 @@
+"""Cross-sections and blood volumes of phantoms, with noise and tilt."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lungperfusion.errors import GeometryMismatchError, InputError
+from lungperfusion.phantoms.vessel_tree import straight_tube
+from lungperfusion.vessels.area import distance_transform_area, scale_space_area
+from lungperfusion.vessels.blood_volume import blood_sample, volume_by_area
+from lungperfusion.vessels.detection import find_vessels
+from lungperfusion.vessels.quality import point_spread_mm
+from lungperfusion.volume import Labelmap, Volume
+
+
+def bins_ml(found):
+    return volume_by_area(blood_sample(found))
+
+
+@pytest.fixture(scope="module")
+def found(tree_phantom):
+    return find_vessels(tree_phantom.ct, tree_phantom.lungs, blood_hu=40.0)
+
+
+@pytest.mark.parametrize("direction", [(0, 0, 1), (1, 0, 0), (1, 2, 3)])
+@pytest.mark.parametrize("area_mm2", [1.0, 5.0, 40.0])
+def test_cross_section_of_a_tube_at_any_angle(make_phantom, area_mm2, direction):
+    tube = straight_tube((0.2, -0.3, 0.1), direction, 40.0, area_mm2)
+    image = make_phantom(tube, size_mm=34.0, rooms=(), psf_fwhm_mm=1.2)
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    middle = np.abs(found.axis_ras_mm).max(axis=1) < 8
+    assert np.median(found.measured.area_mm2[middle]) == pytest.approx(area_mm2, rel=0.05)
+
+
+def test_cross_section_does_not_depend_on_slice_thickness(make_phantom):
+    tube = straight_tube((0.2, -0.3, 0.1), (1, 2, 3), 60.0, 4.0)
+    for thickness in (0.6, 1.25, 2.0):
+        image = make_phantom(tube, size_mm=34.0, rooms=(), spacing=(0.7, 0.7, thickness))
+        found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+        middle = np.abs(found.axis_ras_mm).max(axis=1) < 8
+        assert np.median(found.measured.area_mm2[middle]) == pytest.approx(4.0, rel=0.07)
+
+
+def test_usual_estimators_are_biased_where_the_integral_is_not(make_phantom):
+    errors = []
+    for area_mm2 in (1.25, 2.5, 5.0):
+        tube = straight_tube((0.2, 0, 0), (1, 2, 3), 60.0, area_mm2)
+        image = make_phantom(tube, size_mm=34.0, rooms=(), psf_fwhm_mm=1.2)
+        found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+        middle = np.abs(found.axis_ras_mm).max(axis=1) < 8
+        spacing = found.geometry.spacing_kji_mm
+        disc = distance_transform_area(
+            found.vessels, found.territory, found.blood_fraction, found.geometry.shape, spacing
+        )
+        scale = scale_space_area(found.vessels, spacing)
+        estimates = (found.measured.area_mm2, disc, scale)
+        errors.append([abs(np.median(area[middle]) / area_mm2 - 1) for area in estimates])
+    integral, distance_transform, scale_space = np.max(errors, axis=0)
+    assert integral < 0.06
+    assert distance_transform > 0.2
+    assert scale_space > 0.2
+
+
+def test_total_and_wide_vessels_of_a_tree(tree_phantom, found, true_bins):
+    truth, here = true_bins(tree_phantom), bins_ml(found)
+    assert here.sum() == pytest.approx(truth.sum(), rel=0.03)
+    assert here[3] == pytest.approx(truth[3], rel=0.06)
+    assert here[1:].sum() == pytest.approx(truth[1:].sum(), rel=0.05)
+
+
+def test_bins_add_up_and_lose_nothing(found):
+    sample = blood_sample(found)
+    total = float(found.blood_fraction.sum()) * found.geometry.voxel_volume_ml
+    assert bins_ml(found).sum() == pytest.approx(total, rel=1e-12)
+    assert found.measured.volume_ml.sum() == pytest.approx(total, rel=1e-9)
+    assert np.unique(sample.index).size == sample.index.size  # no voxel twice
+
+
+def test_same_input_same_bytes(tree_phantom, found):
+    again = find_vessels(tree_phantom.ct, tree_phantom.lungs, blood_hu=40.0)
+    assert again.measured.area_mm2.tobytes() == found.measured.area_mm2.tobytes()
+    assert again.voxel_area_mm2.tobytes() == found.voxel_area_mm2.tobytes()
+
+
+@pytest.mark.parametrize("axes", [(0,), (2,), (0, 1)])
+def test_flips_change_little(tree_phantom, found, axes):
+    ct, lungs = tree_phantom.ct, tree_phantom.lungs
+    flipped = Volume(np.flip(ct.array, axes), ct.geometry, "HU")
+    mirror = Labelmap(np.flip(lungs.array, axes), lungs.geometry, lungs.names)
+    other = find_vessels(flipped, mirror, blood_hu=40.0)
+    assert bins_ml(other).sum() == pytest.approx(bins_ml(found).sum(), rel=0.01)
+
+
+def test_axis_order_changes_little(tree_phantom, found):
+    ct, lungs = tree_phantom.ct, tree_phantom.lungs
+    turned = Volume(ct.array.transpose(2, 0, 1), ct.geometry, "HU")
+    other = find_vessels(
+        turned,
+        Labelmap(lungs.array.transpose(2, 0, 1), lungs.geometry, lungs.names),
+        blood_hu=40.0,
+    )
+    assert bins_ml(other).sum() == pytest.approx(bins_ml(found).sum(), rel=0.01)
+
+
+def test_touching_parallel_vessels_stay_two(make_phantom):
+    radius = np.sqrt(7.0 / np.pi)
+    first = straight_tube((0, -radius, 0), (0, 0, 1), 60.0, 7.0)
+    second = straight_tube((0, radius, 0), (0, 0, 1), 60.0, 7.0)
+    image = make_phantom(first.joined(second), size_mm=34.0, rooms=())
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    middle = np.abs(found.axis_ras_mm[:, 2]) < 8
+    assert np.median(found.measured.area_mm2[middle]) == pytest.approx(7.0, rel=0.1)
+
+
+def test_a_vessel_under_the_pleura_keeps_its_blood(make_phantom):
+    tube = straight_tube((0.0, 0.0, -25.5), (1, 0.1, 0), 16.0, 3.0)
+    image = make_phantom(tube)
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    assert bins_ml(found).sum() == pytest.approx(sum(image.volume_ml), rel=0.12)
+
+
+def test_traps_are_no_vessels(trap_phantom):
+    found = find_vessels(trap_phantom.ct, trap_phantom.lungs, blood_hu=40.0)
+    truth = sum(trap_phantom.volume_ml)
+    assert bins_ml(found).sum() == pytest.approx(truth, rel=0.06)
+    assert found.excluded_ml["thick_tissue"] > 1.5
+
+
+def test_noise_alone_holds_next_to_no_vessel(make_phantom):
+    far = straight_tube((0, 0, 200.0), (0, 0, 1), 4.0, 4.0)
+    image = make_phantom(far, noise_hu=40.0)
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    assert abs(bins_ml(found).sum()) < 0.02
+
+
+def test_point_spread_is_seen(make_phantom):
+    for width in (0.9, 1.5):
+        image = make_phantom(psf_fwhm_mm=width)
+        found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+        assert point_spread_mm(found) == pytest.approx(width, abs=0.2)
+
+
+def test_refusals(tree_phantom):
+    ct, lungs = tree_phantom.ct, tree_phantom.lungs
+    empty = Labelmap(np.zeros_like(lungs.array), lungs.geometry, lungs.names)
+    with pytest.raises(InputError, match="left_lung or right_lung"):
+        find_vessels(ct, empty, blood_hu=40.0)
+    with pytest.raises(InputError, match="difference of 200 HU"):
+        find_vessels(ct, lungs, blood_hu=-700.0)
+    with pytest.raises(InputError, match="in HU"):
+        find_vessels(Volume(ct.array, ct.geometry, "1"), lungs, blood_hu=40.0)
+    part = (slice(0, 40), slice(None), slice(None))
+    with pytest.raises(GeometryMismatchError, match="lung label map"):
+        find_vessels(ct, lungs.crop(part), blood_hu=40.0)

@@ -1,0 +1,85 @@
+"""The scale space answers tubes, in mm, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lungperfusion.vessels.enhancement import enhance_vessels, smooth_mm, tubeness
+
+
+def random_matrices(count=500):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(6, count)).astype(np.float32)
+    full = np.empty((count, 3, 3))
+    for n, (r, c) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))):
+        full[:, r, c] = full[:, c, r] = values[n]
+    return values, full
+
+
+def test_tubeness_from_closed_form_eigenvalues():
+    values, full = random_matrices()
+    low = np.linalg.eigvalsh(full)
+    expected = np.where(low[:, 1] < 0, np.maximum(-low[:, 1] - np.abs(low[:, 2]), 0), 0)
+    np.testing.assert_allclose(tubeness(values), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("diagonal", "expected"),
+    [((-2, -2, 0), 2.0), ((-2, 0, 0), 0.0), ((-2, -2, -2), 0.0), ((2, 2, 0), 0.0), ((0, 0, 0), 0)],
+    ids=["tube", "plate", "blob", "dark tube", "nothing"],
+)
+def test_tubeness_of_shapes(diagonal, expected):
+    matrix = np.zeros((6, 1), np.float32)
+    matrix[:3, 0] = diagonal
+    assert tubeness(matrix)[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_smoothing_does_not_depend_on_the_cut():
+    rng = np.random.default_rng(1)
+    array = rng.normal(size=(70, 9, 8)).astype(np.float32)
+    whole = smooth_mm(array, 1.3, (0.7, 0.8, 0.9))
+    part = smooth_mm(array[:50], 1.3, (0.7, 0.8, 0.9))
+    np.testing.assert_allclose(part[:30], whole[:30], atol=1e-6)
+
+
+def line(spacing, shape, sigma_mm=0.8):
+    k, j, i = (np.arange(n) * mm for n, mm in zip(shape, spacing, strict=True))
+    kk, jj, _ = np.meshgrid(k, j, i, indexing="ij")
+    away = (kk - k.mean() - 0.13) ** 2 + (jj - j.mean() + 0.21) ** 2
+    return (800 * np.exp(-away / (2 * sigma_mm**2)) - 850).astype(np.float32)
+
+
+@pytest.mark.parametrize("spacing", [(0.7, 0.7, 0.7), (1.2, 0.6, 0.8)])
+def test_axis_below_the_voxel_on_anisotropic_grids(spacing):
+    shape = tuple(round(20 / mm) for mm in spacing)
+    image = line(spacing, shape)
+    rng = np.random.default_rng(0)
+    image += rng.normal(0, 10, shape).astype(np.float32)
+    mask = np.zeros(shape, bool)
+    mask[2:-2, 2:-2, 2:-2] = True
+    ridges = enhance_vessels(image, mask, spacing).ridges
+    ridges = ridges.take(np.flatnonzero(ridges.certain))
+    centre = [(n - 1) / 2 * mm + d for n, mm, d in zip(shape, spacing, (0.13, -0.21), strict=False)]
+    error = ridges.position_mm[:, :2] - centre
+    assert np.abs(error).mean() < 0.15
+    assert np.abs(ridges.direction[:, 2]).min() > 0.9
+
+
+def test_dark_tubes_are_no_vessels():
+    image = -1700 - line((0.7,) * 3, (28, 28, 28))
+    mask = np.zeros(image.shape, bool)
+    mask[2:-2, 2:-2, 2:-2] = True
+    enhanced = enhance_vessels(image, mask, (0.7,) * 3)
+    assert not enhanced.ridges.certain.any()
+    assert enhanced.lumens.size > 10
+
+
+def test_a_bright_block_elsewhere_changes_nothing():
+    image = line((0.7,) * 3, (28, 28, 28))
+    mask = np.zeros(image.shape, bool)
+    mask[2:-2, 2:-2, 2:10] = True
+    before = enhance_vessels(image, mask, (0.7,) * 3, scales_mm=(0.5, 0.7)).strength_hu
+    image[:, :, 20:] += 3000
+    after = enhance_vessels(image, mask, (0.7,) * 3, scales_mm=(0.5, 0.7)).strength_hu
+    np.testing.assert_array_equal(before, after)
