@@ -1,0 +1,604 @@
+"""``lungperfusion ctvq``: ventilation, perfusion and V/Q from one expiratory, inspiratory pair."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from lungperfusion.acquisition import Acquisition
+from lungperfusion.errors import InputError
+from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
+from lungperfusion.measurement import Measurement
+from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.pipelines.regions import (
+    FoundRegions,
+    RegionOptions,
+    add_region_arguments,
+    find_regions,
+)
+from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.quality import Gate
+from lungperfusion.regions import RegionSet
+from lungperfusion.results.analysis import Analysis, Table
+from lungperfusion.results.section import Section
+from lungperfusion.results.vq_sections import vq_sections
+from lungperfusion.terms import LOBES, LUNGS
+from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box, lps_from_ras
+from lungperfusion.vq.classes import LOW, Thresholds, classify, relative_to_mean, sensitivity
+from lungperfusion.vq.collateral import BoundaryFinding, assess_boundaries
+from lungperfusion.vq.comparison import (
+    RegionComparison,
+    agree,
+    compare_with_reference,
+    partition_of,
+)
+from lungperfusion.vq.defects import Candidate, find_defects, patient_score
+from lungperfusion.vq.displacement import (
+    DisplacementField,
+    displacement_from_sitk,
+    displacement_to_sitk,
+)
+from lungperfusion.vq.gates import registration_gates
+from lungperfusion.vq.metrics import classify_prm, measure_vq
+from lungperfusion.vq.model import LogisticModel
+from lungperfusion.vq.pair import pair_breaths
+from lungperfusion.vq.perfusion import WEIGHTS, Perfusion, Surrogate, map_perfusion
+from lungperfusion.vq.planning import flag_surgery, rank_targets
+from lungperfusion.vq.registration import (
+    Registration,
+    register_lungs,
+    registration_from_field,
+)
+from lungperfusion.vq.ventilation import DEFAULT_METHOD, VentilationMethod, map_ventilation
+
+HELP = "ventilation, perfusion and V/Q from an expiratory and an inspiratory CT"
+
+TRANSFORM = "inspiration_to_expiration_transform"
+"""Name of the displacement field: moves the inspiratory volume onto the expiratory one."""
+
+_CROP_MM = 30.0
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VqOptions:
+    """Settings of the analysis."""
+
+    ventilation: VentilationMethod = DEFAULT_METHOD
+    perfusion: Mapping[Surrogate, float] | None = None
+    """Exponents of the surrogates; None for those of `lungperfusion.vq.perfusion.WEIGHTS`."""
+    low_ventilation: float = LOW
+    low_perfusion: float = LOW
+    slide_lobes: bool = False
+    """Whether lobes glide along the fissures, where both scans have lobes.
+
+    Off: it needs lobes that agree between the scans, and costs accuracy where nothing slid.
+    """
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Settings for results.json."""
+        return {
+            "ventilation": self.ventilation,
+            "perfusion_weights": dict(self.perfusion or WEIGHTS),
+            "low_ventilation": self.low_ventilation,
+            "low_perfusion": self.low_perfusion,
+            "slide_lobes": self.slide_lobes,
+        }
+
+
+DEFAULT_OPTIONS = VqOptions()
+
+
+def analyse_ctvq(
+    expiration: Volume,
+    inspiration: Volume,
+    expiration_found: FoundRegions,
+    inspiration_found: FoundRegions,
+    *,
+    options: VqOptions = DEFAULT_OPTIONS,
+    transform: DisplacementField | None = None,
+    landmarks: tuple[Points, Points] | None = None,
+    reference: Volume | None = None,
+    reference_kind: str = "perfusion",
+    completeness_percent: Mapping[Any, float] | None = None,
+    collateral_model: LogisticModel | None = None,
+    vessels: Mask | None = None,
+    pictures: bool = True,
+    progress: Progress = ignore,
+) -> Analysis:
+    """Map ventilation, perfusion and their match, and measure them per region.
+
+    Parameters
+    ----------
+    expiration, inspiration
+        CT in HU.
+    expiration_found, inspiration_found
+        Lungs and regions of each; results are given for the regions of the expiratory scan.
+    options
+        Methods and thresholds.
+    transform
+        Earlier result to use instead of registering: displacement from expiratory points.
+    landmarks
+        Corresponding points, RAS mm, expiratory and inspiratory, that steer the registration.
+    reference, reference_kind
+        SPECT, iodine or gas image in the patient space of the expiratory CT, and whether it shows
+        ``"perfusion"`` or ``"ventilation"``.
+    completeness_percent
+        Fissure completeness by boundary name, where measured.
+    collateral_model
+        Trained model of collateral ventilation.
+    vessels
+        Vessels and airways on the expiratory grid to leave out of the parenchyma.
+    pictures
+        Whether to draw for the report; needs matplotlib.
+    progress
+        Called throughout; may raise to cancel.
+
+    Raises
+    ------
+    InputError
+        If the inspiratory lungs are not larger than the expiratory ones, or no lung is in both.
+
+    """
+    _check_breath(expiration_found.lungs, inspiration_found.lungs)
+    box = _lung_box(expiration_found.lungs)
+    whole = expiration.geometry
+    scan, found = expiration.crop(box), _cropped(expiration_found, box)
+    other_box = _lung_box(inspiration_found.lungs)
+    other, other_found = inspiration.crop(other_box), _cropped(inspiration_found, other_box)
+    lobes = _lobes_of_both(found, other_found)
+
+    if transform is not None:
+        registration = registration_from_field(transform, found.lungs, other.geometry)
+    else:
+        registration = register_lungs(
+            scan,
+            other,
+            found.lungs,
+            other_found.lungs,
+            lobes=lobes if options.slide_lobes else None,
+            landmarks=landmarks,
+            progress=part(progress, 0.0, 0.55),
+        )
+    progress(0.55, "checking the registration")
+    gates = registration_gates(registration, scan, other, found.lungs, other_found.lungs)
+    progress(0.6, "mapping ventilation and perfusion")
+    pair = pair_breaths(
+        scan,
+        other,
+        registration,
+        found.lungs,
+        other_found.lungs,
+        lobes=lobes,
+        vessels=None if vessels is None else vessels[box],
+    )
+    ventilation = map_ventilation(pair, method=options.ventilation)
+    perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
+    limits = Thresholds(ventilation=options.low_ventilation, perfusion=options.low_perfusion)
+    inside = pair.mask
+    classes = classify(ventilation, perfusion.combined, inside, pair.geometry, thresholds=limits)
+    measurements = measure_vq(
+        pair,
+        ventilation,
+        perfusion.combined,
+        classes,
+        found.regions,
+        ventilation_method=options.ventilation,
+        perfusion_method=_surrogate_text(perfusion),
+        thresholds=limits,
+        progress=part(progress, 0.65, 0.75),
+    )
+    progress(0.75, "looking for perfusion defects")
+    candidates, candidate_labels = find_defects(
+        pair, ventilation, perfusion.combined, found.regions
+    )
+    boundaries = assess_boundaries(
+        pair,
+        ventilation,
+        perfusion.combined,
+        found.regions,
+        completeness_percent=completeness_percent,
+        model=collateral_model,
+    )
+    rows = sensitivity(ventilation, perfusion.combined, inside, pair.geometry)
+    compared: tuple[RegionComparison, ...] = ()
+    if reference is not None:
+        chosen = ventilation if reference_kind == "ventilation" else perfusion.combined
+        compared = compare_with_reference(chosen, reference, found.regions, inside)
+
+    relative = {
+        "ventilation": relative_to_mean(ventilation, inside),
+        "perfusion": perfusion.combined,
+    }
+    remarks = _remarks(perfusion, measurements, candidates, compared, reference_kind, registration)
+    sections: tuple[Section, ...] = ()
+    if pictures:
+        sections = vq_sections(
+            scan,
+            found.lungs,
+            _map(relative["ventilation"], inside, pair.geometry, "1"),
+            _map(relative["perfusion"], inside, pair.geometry, "1"),
+            classes,
+            measurements,
+            rows,
+            remarks,
+            progress=part(progress, 0.85, 0.98),
+        )
+    ratio = relative["ventilation"] / np.maximum(relative["perfusion"], 0.05)
+    maps = {
+        "ventilation": _map(ventilation, inside, pair.geometry, "mL/mL"),
+        "perfusion": _map(perfusion.combined, inside, pair.geometry, "1"),
+        "vq_ratio": _map(ratio, inside, pair.geometry, "1"),
+        "jacobian": _map(pair.jacobian, inside, pair.geometry, "mL/mL"),
+        "inspiration_on_expiration": _map(
+            pair.inspiration_hu, inside, pair.geometry, "HU", fill=-1000
+        ),
+    }
+    labelmaps = {"lungs": found.lungs, "vq_classes": classes, "prm": classify_prm(pair)}
+    if candidates:
+        labelmaps["perfusion_defects"] = Labelmap(
+            candidate_labels,
+            pair.geometry,
+            {c.number: f"perfusion_defect_{c.number}" for c in candidates},
+        )
+    return Analysis(
+        module="ctvq",
+        measurements=measurements,
+        gates=(*_named_gates(expiration_found, "expiration"), *gates),
+        warnings=(
+            *expiration_found.warnings,
+            *inspiration_found.warnings,
+            *registration.missing.values(),
+            *perfusion.left_out.values(),
+        ),
+        parameters={
+            **options.parameters,
+            "perfusion_weights_used": dict(perfusion.weights),
+            "volume_factors": pair.volume_factors,
+            "registration": "given transform" if transform is not None else "own B-spline",
+            "landmarks": 0 if landmarks is None else len(landmarks[0]),
+        },
+        maps={name: _padded_map(volume, box, whole) for name, volume in maps.items()},
+        labelmaps={name: _padded(labels, box, whole) for name, labels in labelmaps.items()},
+        transforms={TRANSFORM: displacement_to_sitk(registration.combined())},
+        tables={
+            "threshold_sensitivity": _sensitivity_table(rows),
+            "perfusion_defect_candidates": _candidate_table(candidates),
+            "collateral_ventilation": _boundary_table(boundaries),
+            "target_lobes": _target_table(measurements),
+            **({"reference_comparison": _comparison_table(compared)} if compared else {}),
+        },
+        sections=sections,
+    )
+
+
+def _check_breath(expiration: Labelmap, inspiration: Labelmap) -> None:
+    before, after = (labels.volume_ml(*LUNGS) for labels in (expiration, inspiration))
+    if not before > 0 or not after > 0:
+        raise InputError("both scans must show the lungs; one of them has none")
+    if after <= before:
+        raise InputError(
+            f"the lungs hold {after / 1000:.2f} L in the inspiratory and {before / 1000:.2f} L in "
+            "the expiratory scan; an inspiration is larger: check whether the scans are swapped"
+        )
+
+
+def _lung_box(lungs: Labelmap) -> Box:
+    margin = [int(np.ceil(_CROP_MM / s)) for s in lungs.geometry.spacing_kji_mm]
+    return bounding_box(lungs.mask(*LUNGS), (margin[0], margin[1], margin[2]))
+
+
+def _cropped(found: FoundRegions, box: Box) -> FoundRegions:
+    partitions = tuple(partition.crop(box) for partition in found.regions.partitions)
+    return replace(
+        found,
+        lungs=found.lungs.crop(box),
+        regions=RegionSet(partitions, found.regions.absent),
+    )
+
+
+def _lobes_of_both(
+    expiration: FoundRegions, inspiration: FoundRegions
+) -> tuple[Labelmap, Labelmap] | None:
+    found = []
+    for regions in (expiration.regions, inspiration.regions):
+        lobes = [p for p in regions.partitions if set(LOBES) & set(p.names.values())]
+        if not lobes:
+            return None
+        found.append(lobes[0])
+    return found[0], found[1]
+
+
+def _named_gates(found: FoundRegions, state: str) -> tuple[Gate, ...]:
+    return tuple(replace(gate, message=f"{gate.message} ({state})") for gate in found.gates)
+
+
+def _surrogate_text(perfusion: Perfusion) -> str:
+    return "CT surrogate: " + ", ".join(
+        f"{name.replace('_', ' ')} {weight:.2f}" for name, weight in perfusion.weights.items()
+    )
+
+
+def _map(
+    values: NDArray[Any], inside: Mask, geometry: Geometry, unit: str, fill: float = 0.0
+) -> Volume:
+    return Volume(np.where(inside, values, fill).astype(np.float32), geometry, unit, inside)
+
+
+def _padded_map(volume: Volume, box: Box, whole: Geometry) -> Volume:
+    fill = -1000 if volume.unit == "HU" else 0
+    array = np.full(whole.shape, fill, volume.array.dtype)
+    array[box] = volume.array
+    valid = np.zeros(whole.shape, np.bool_)
+    valid[box] = True if volume.valid is None else volume.valid
+    return Volume(array, whole, volume.unit, valid)
+
+
+def _padded(labels: Labelmap, box: Box, whole: Geometry) -> Labelmap:
+    array = np.zeros(whole.shape, labels.array.dtype)
+    array[box] = labels.array
+    return Labelmap(array, whole, labels.names)
+
+
+def _remarks(
+    perfusion: Perfusion,
+    measurements: tuple[Measurement, ...],
+    candidates: tuple[Candidate, ...],
+    compared: tuple[RegionComparison, ...],
+    kind: str,
+    registration: Registration,
+) -> list[str]:
+    remarks = [
+        "Perfusion here is a surrogate from the density of two non-contrast scans, not a "
+        "measurement of flow.",
+        *(
+            f"Left out: {name.replace('_', ' ')}: {why}."
+            for name, why in perfusion.left_out.items()
+        ),
+        *(f"Not registered: {why}." for why in registration.missing.values()),
+        flag_surgery(measurements).sentence,
+    ]
+    unmatched = [c for c in candidates if not c.matched]
+    remarks.append(
+        f"{len(unmatched)} regions have low perfusion with ventilation kept, "
+        f"{len(candidates) - len(unmatched)} with low ventilation or emphysema as well; highest "
+        f"combined score {patient_score(candidates):.2f} (uncalibrated, for research)."
+    )
+    if compared:
+        name, rows = partition_of(compared)
+        if len(rows) >= 3:
+            result = agree(
+                [r.ct_percent for r in rows],
+                [r.reference_percent for r in rows],
+                [r.volume_percent for r in rows],
+            )
+            remarks.append(
+                f"Against the {kind} reference over {result.count} {name}: r = "
+                f"{result.pearson:.2f} (volume alone: {result.null_pearson:.2f}), "
+                f"bias {result.bias:+.1f}, limits "
+                f"{result.limits[0]:.1f} to {result.limits[1]:.1f} percentage points."
+            )
+    return remarks
+
+
+def _sensitivity_table(rows: list[dict[str, float]]) -> Table:
+    return Table(tuple(rows[0]), tuple(rows))
+
+
+def _candidate_table(candidates: tuple[Candidate, ...]) -> Table:
+    columns = (
+        "number", "volume_ml", "r_mm", "a_mm", "s_mm", "lobe", "lobe_share", "contrast", "wedge",
+        "pleural_contact", "relative_ventilation", "emphysema_share", "matched", "score",
+    )  # fmt: skip
+    rows = []
+    for c in candidates:
+        r, a, s = c.centre_ras_mm
+        values = (
+            c.number, c.volume_ml, r, a, s, c.lobe, c.lobe_share, c.contrast, c.wedge,
+            c.pleural_contact, c.ventilation, c.emphysema, int(c.matched), c.score,
+        )  # fmt: skip
+        rows.append(dict(zip(columns, values, strict=True)))
+    return Table(columns, tuple(rows))
+
+
+def _boundary_table(boundaries: tuple[BoundaryFinding, ...]) -> Table:
+    names = sorted({name for finding in boundaries for name in finding.features})
+    columns = ("boundary", *names, "published_rule", "probability")
+    rows = [
+        {
+            "boundary": finding.boundary,
+            **finding.features,
+            "published_rule": finding.rule,
+            "probability": finding.probability,
+        }
+        for finding in boundaries
+    ]
+    return Table(columns, tuple(rows))
+
+
+def _target_table(measurements: tuple[Measurement, ...]) -> Table:
+    columns = (
+        "rank", "lobe", "emphysema_percent", "ventilation_percent", "perfusion_percent",
+        "volume_percent", "heterogeneity_percent", "score",
+    )  # fmt: skip
+    targets = rank_targets(measurements)
+    return Table(columns, tuple({c: getattr(t, c) for c in columns} for t in targets))
+
+
+def _comparison_table(rows: tuple[RegionComparison, ...]) -> Table:
+    columns = (
+        "region", "ct_percent", "reference_percent", "volume_percent", "voxel_pearson",
+        "voxel_spearman",
+    )  # fmt: skip
+    return Table(columns, tuple({c: getattr(row, c) for c in columns} for row in rows))
+
+
+# ------------------------------------------------------------------------------------ command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    source = parser.add_argument_group("images")
+    source.add_argument("--expiration", type=Path, required=True, metavar="CT")
+    source.add_argument("--inspiration", type=Path, required=True, metavar="CT")
+    source.add_argument(
+        "--inspiration-lung-mask",
+        type=Path,
+        metavar="LABELMAP",
+        help="lung or lobe label map of the inspiratory scan (--lung-mask is the expiratory one)",
+    )
+    steer = parser.add_argument_group("registration")
+    steer.add_argument(
+        "--transform", type=Path, metavar="FILE", help=f"earlier {TRANSFORM}.nrrd to reuse"
+    )
+    steer.add_argument(
+        "--landmarks",
+        type=Path,
+        nargs=2,
+        metavar=("EXPIRATION", "INSPIRATION"),
+        help="markups (.mrk.json) of corresponding points that steer the registration",
+    )
+    steer.add_argument(
+        "--slide-lobes",
+        action="store_true",
+        help="let lobes glide along the fissures (needs lobes in both label maps)",
+    )
+    maps = parser.add_argument_group("maps and classes")
+    maps.add_argument(
+        "--ventilation",
+        choices=("jacobian", "density", "hybrid"),
+        default=DEFAULT_METHOD,
+        help="default: %(default)s",
+    )
+    maps.add_argument(
+        "--perfusion",
+        choices=("combined", *WEIGHTS),
+        default="combined",
+        help="surrogate; default: %(default)s",
+    )
+    maps.add_argument("--low-ventilation", type=float, default=LOW, metavar="SHARE")
+    maps.add_argument("--low-perfusion", type=float, default=LOW, metavar="SHARE")
+    compare = parser.add_argument_group("comparison")
+    compare.add_argument(
+        "--reference", type=Path, metavar="IMAGE", help="SPECT, iodine or gas image to compare"
+    )
+    compare.add_argument(
+        "--reference-kind", choices=("perfusion", "ventilation"), default="perfusion"
+    )
+    compare.add_argument(
+        "--collateral-model", type=Path, metavar="JSON", help="model of `lungperfusion train`"
+    )
+    add_region_arguments(parser)
+    add_output_arguments(parser)
+
+
+def read_markups(path: Path) -> Points:
+    """Read the control points of a Slicer markups file, RAS mm, shape (N, 3).
+
+    Raises
+    ------
+    InputError
+        If the file is no markups JSON with points.
+
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        markup = record["markups"][0]
+        points = np.array([p["position"] for p in markup["controlPoints"]], dtype=np.float64)
+        system = str(markup.get("coordinateSystem", "LPS")).upper()
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise InputError(
+            f"{Path(path).name} is no Slicer markups file with points (.mrk.json): {error}"
+        ) from error
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise InputError(f"{Path(path).name} holds no points; place at least one")
+    return points if system in ("RAS", "1") else lps_from_ras(points)
+
+
+def read_transform(path: Path) -> DisplacementField:
+    """Read a displacement field that this command wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is no displacement field.
+
+    """
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{Path(path).name} cannot be read as a displacement field") from error
+    if image.GetNumberOfComponentsPerPixel() != 3 or image.GetDimension() != 3:
+        raise InputError(
+            f"{Path(path).name} is no displacement field: it has "
+            f"{image.GetNumberOfComponentsPerPixel()} components per voxel instead of 3"
+        )
+    return displacement_from_sitk(image)
+
+
+def run(arguments: argparse.Namespace, progress: Progress) -> int:
+    """Read both scans, analyse them, write the results folder."""
+    marks = arguments.landmarks
+    landmarks = None if marks is None else (read_markups(marks[0]), read_markups(marks[1]))
+    transform = None if arguments.transform is None else read_transform(arguments.transform)
+    model = None
+    if arguments.collateral_model is not None:
+        model = LogisticModel.from_json(arguments.collateral_model.read_text(encoding="utf-8"))
+    options = VqOptions(
+        ventilation=arguments.ventilation,
+        perfusion=None if arguments.perfusion == "combined" else {arguments.perfusion: 1.0},
+        low_ventilation=arguments.low_ventilation,
+        low_perfusion=arguments.low_perfusion,
+        slide_lobes=arguments.slide_lobes,
+    )
+
+    def work(progress: Progress) -> Outcome:
+        expiration = read_ct(arguments.expiration, progress=part(progress, 0.0, 0.05))
+        inspiration = read_ct(arguments.inspiration, progress=part(progress, 0.05, 0.1))
+        sources: dict[str, Scan | LabelImage] = {
+            "expiration": expiration,
+            "inspiration": inspiration,
+        }
+        regions = RegionOptions.from_arguments(arguments)
+        sources |= regions.sources
+        other = replace(regions, lung_mask=None)
+        if arguments.inspiration_lung_mask is not None:
+            other = replace(other, lung_mask=read_labelmap(arguments.inspiration_lung_mask))
+            sources |= {f"inspiration_{k}": v for k, v in other.sources.items()}
+        reference = None
+        if arguments.reference is not None:
+            image = read_map(arguments.reference, unit="1")
+            sources["reference"] = image
+            reference = image.volume
+        analysis = analyse_ctvq(
+            expiration.volume,
+            inspiration.volume,
+            _find(expiration, regions, part(progress, 0.1, 0.2)),
+            _find(inspiration, other, part(progress, 0.2, 0.3)),
+            options=options,
+            transform=transform,
+            landmarks=landmarks,
+            reference=reference,
+            reference_kind=arguments.reference_kind,
+            collateral_model=model,
+            pictures=not arguments.no_report,
+            progress=part(progress, 0.3, 1.0),
+        )
+        return Outcome(analysis, sources)
+
+    return carry_out(arguments, work, progress)
+
+
+def _find(scan: Scan, options: RegionOptions, progress: Progress) -> FoundRegions:
+    acquisition: Acquisition = scan.acquisition
+    return find_regions(scan.volume, options, acquisition=acquisition, progress=progress)

@@ -1,0 +1,1 @@
+"""Ventilation, perfusion and V/Q from one inspiratory and one expiratory CT."""

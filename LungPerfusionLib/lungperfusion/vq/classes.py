@@ -1,0 +1,155 @@
+"""Classes of ventilation and perfusion: shunt, dead space, matched defect, normal.
+
+"Preserved" and "impaired" as in the CT:VQ white paper, which prints no thresholds: here low is
+below a share of the mean of both lungs, or below a percentile of healthy people when given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from lungperfusion.resampling import from_sitk, to_sitk
+from lungperfusion.terms import STRUCTURES
+from lungperfusion.volume import Geometry, Labelmap, Mask
+from lungperfusion.vq.pair import Float
+
+LOW = 0.60
+"""Low is strictly below this share of the lungs' mean: the usual cut of ventilation defects."""
+
+SMALLEST_ML = 1.0
+"""A smaller connected patch of a defect counts as normal."""
+
+THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
+"""Shares of the mean at which the sensitivity of the fractions is shown."""
+
+CLASSES = ("vq_normal", "shunt", "dead_space", "matched_defect")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """What counts as low, as shares of the mean of both lungs.
+
+    Give the limits of healthy people's maps (such as their 5th percentile) where they are known.
+    """
+
+    ventilation: float = LOW
+    perfusion: float = LOW
+
+    def __post_init__(self) -> None:
+        """Refuse limits that cannot separate low from normal."""
+        for value in (self.ventilation, self.perfusion):
+            if not 0 < value < 2:
+                raise ValueError(f"thresholds are shares of the mean between 0 and 2, not {value}")
+
+
+def relative_to_mean(values: Float, inside: Mask) -> Float:
+    """Map over its mean inside a mask."""
+    mean = float(np.mean(values[inside], dtype=np.float64))
+    if not mean > 0:
+        raise ValueError(f"a map with a mean of {mean:g} cannot be scaled to its mean")
+    return np.asarray(values / np.float32(mean))
+
+
+def low_regions(
+    relative: Float,
+    inside: Mask,
+    geometry: Geometry,
+    *,
+    below: float,
+    smallest_ml: float = SMALLEST_ML,
+) -> Mask:
+    """Voxels strictly below a share of the mean, in patches of at least ``smallest_ml``."""
+    low = inside & (np.nan_to_num(relative, nan=np.inf) < below)
+    least = int(np.ceil(smallest_ml / geometry.voxel_volume_ml - 1e-9))
+    if least <= 1 or not low.any():
+        return low
+    components = sitk.ConnectedComponent(to_sitk(low, geometry), True)
+    kept = sitk.RelabelComponent(components, minimumObjectSize=least)
+    return np.asarray(from_sitk(kept) > 0)
+
+
+def classify(
+    ventilation: Float,
+    perfusion: Float,
+    inside: Mask,
+    geometry: Geometry,
+    *,
+    thresholds: Thresholds | None = None,
+    smallest_ml: float = SMALLEST_ML,
+) -> Labelmap:
+    """Sort lung voxels by whether ventilation and perfusion are preserved.
+
+    Parameters
+    ----------
+    ventilation, perfusion
+        Maps, shape (K, J, I); scaled to their means inside the mask.
+    inside
+        Voxels to sort, all with values.
+    geometry
+        Their grid.
+    thresholds
+        Limits of low ventilation and perfusion; `LOW` for both by default.
+    smallest_ml
+        Smaller patches of low ventilation, or of low perfusion, count as preserved.
+
+    Returns
+    -------
+    Labelmap
+        ``vq_normal``, ``shunt`` (perfusion preserved, ventilation low), ``dead_space``
+        (ventilation preserved, perfusion low) and ``matched_defect`` (both low).
+
+    """
+    limits = thresholds or Thresholds()
+    low_v = low_regions(
+        relative_to_mean(ventilation, inside),
+        inside,
+        geometry,
+        below=limits.ventilation,
+        smallest_ml=smallest_ml,
+    )
+    low_q = low_regions(
+        relative_to_mean(perfusion, inside),
+        inside,
+        geometry,
+        below=limits.perfusion,
+        smallest_ml=smallest_ml,
+    )
+    label = {name: STRUCTURES[name].label for name in CLASSES}
+    labels = np.where(inside, label["vq_normal"], 0)
+    labels[low_v & ~low_q] = label["shunt"]
+    labels[low_q & ~low_v] = label["dead_space"]
+    labels[low_v & low_q] = label["matched_defect"]
+    return Labelmap(labels.astype(np.uint8), geometry, {v: k for k, v in label.items()})
+
+
+def sensitivity(
+    ventilation: Float,
+    perfusion: Float,
+    inside: Mask,
+    geometry: Geometry,
+    *,
+    thresholds: Iterable[float] = THRESHOLDS,
+    smallest_ml: float = SMALLEST_ML,
+) -> list[dict[str, float]]:
+    """Volume shares of the classes at several thresholds, in %."""
+    rows = []
+    total = max(1, int(np.count_nonzero(inside)))
+    for threshold in thresholds:
+        classes = classify(
+            ventilation,
+            perfusion,
+            inside,
+            geometry,
+            thresholds=Thresholds(ventilation=threshold, perfusion=threshold),
+            smallest_ml=smallest_ml,
+        )
+        row = {"threshold": float(threshold)}
+        for name in CLASSES[1:]:
+            row[f"{name}_percent"] = 100 * int(np.count_nonzero(classes.mask(name))) / total
+        row["abnormal_percent"] = sum(value for key, value in row.items() if key != "threshold")
+        rows.append(row)
+    return rows

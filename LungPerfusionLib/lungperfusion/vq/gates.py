@@ -1,0 +1,184 @@
+"""Quality of a registration, said in plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungperfusion.quality import Gate, Verdict
+from lungperfusion.terms import LUNGS, title
+from lungperfusion.volume import Geometry, Labelmap, Volume
+from lungperfusion.vq.displacement import voxel_positions
+from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
+from lungperfusion.vq.registration import Registration
+from lungperfusion.vq.ventilation import tissue_density
+
+FOLDED_PERCENT = 0.01
+"""More folded lung than this before repair deserves a look (methods C.1)."""
+
+ROUND_TRIP_MM = 1.0
+"""95th percentile of the way there and back; larger means that the inverse does not exist."""
+
+VESSEL_HU = -500.0
+VESSEL_DICE = 0.35
+"""Overlap of vessels of both scans after alignment; an aligned pair lies well above."""
+
+CORRELATION = 0.5
+"""Of local density, after mass correction."""
+
+VOLUME_PERCENT = 5.0
+"""Difference of the Jacobian's integral from the segmented volume before it is scaled away."""
+
+LEAST_BREATH = 1.10
+"""Inspiratory over expiratory volume below which there is too little breath to measure."""
+
+_ERODED_MM = 5.0
+
+
+def registration_gates(
+    registration: Registration,
+    expiration: Volume,
+    inspiration: Volume,
+    expiration_lungs: Labelmap,
+    inspiration_lungs: Labelmap,
+) -> tuple[Gate, ...]:
+    """Check folding, inverse, vessels, density, volume and depth of breath.
+
+    Parameters
+    ----------
+    registration
+        Of this pair.
+    expiration, inspiration
+        CT in HU.
+    expiration_lungs, inspiration_lungs
+        Lungs of both.
+
+    """
+    return (
+        _folding(registration),
+        _round_trip(registration),
+        *_alignment(registration, expiration, inspiration),
+        *_volumes(registration, expiration_lungs, inspiration_lungs),
+    )
+
+
+def _verdict(good: bool) -> Verdict:
+    return "pass" if good else "warn"
+
+
+def _folding(registration: Registration) -> Gate:
+    worst = 100 * max(fields.folded_share for fields in registration.parts.values())
+    rounds = max(fields.repairs for fields in registration.parts.values())
+    text = "The motion field folded nowhere in the lungs."
+    if worst > 0 or rounds > 0:
+        text = (
+            f"The motion field folded in {worst:.3g} % of a lung and was smoothed there "
+            f"({rounds} rounds)."
+        )
+    return Gate(
+        id="registration_folding",
+        verdict=_verdict(worst <= FOLDED_PERCENT),
+        message=text,
+        value=worst,
+        unit="%",
+        limit=f"at most {FOLDED_PERCENT:g}",
+    )
+
+
+def _round_trip(registration: Registration) -> Gate:
+    errors = []
+    for _, fields, mask in registration.each():
+        points = voxel_positions(registration.geometry, mask)
+        points = points[:: max(1, len(points) // 20_000)]
+        there = points + fields.alignment.at(points)
+        low, high = there.min(axis=0) - 6, there.max(axis=0) + 6
+        grid = _even_grid(low, high, 3.0)
+        back = fields.alignment.inverse(grid)
+        errors.append(np.linalg.norm(there + back.at(there) - points, axis=1))
+    value = float(np.percentile(np.concatenate(errors), 95))
+    return Gate(
+        id="registration_inverse",
+        verdict=_verdict(value <= ROUND_TRIP_MM),
+        message=f"Points sent to inspiration and back return within {value:.2f} mm (95 %).",
+        value=value,
+        unit="mm",
+        limit=f"at most {ROUND_TRIP_MM:g}",
+    )
+
+
+def _even_grid(low: NDArray[Any], high: NDArray[Any], spacing: float) -> Geometry:
+    counts = np.ceil((high - low) / spacing).astype(int) + 1
+    matrix = np.diag([spacing, spacing, spacing, 1.0])
+    matrix[:3, 3] = low
+    return Geometry((int(counts[2]), int(counts[1]), int(counts[0])), matrix)
+
+
+def _alignment(
+    registration: Registration, expiration: Volume, inspiration: Volume
+) -> tuple[Gate, Gate]:
+    moved = registration.warp(inspiration)
+    jacobian = map_jacobian(registration)
+    inside = np.isfinite(moved)
+    core = inside & (expiration.array > -1000)
+    still = np.asarray(expiration.array, np.float32)
+    vessels = (still > VESSEL_HU) & core, (moved > VESSEL_HU) & core
+    both = int(np.count_nonzero(vessels[0] & vessels[1]))
+    total = int(np.count_nonzero(vessels[0]) + np.count_nonzero(vessels[1]))
+    dice = 2 * both / total if total else float("nan")
+    before = tissue_density(still[core])
+    after = jacobian[core] * tissue_density(moved[core])
+    correlation = float(np.corrcoef(before, after)[0, 1])
+    unknown = not np.isfinite(dice)
+    return (
+        Gate(
+            id="registration_vessels",
+            verdict="unknown" if unknown else _verdict(dice >= VESSEL_DICE),
+            message="No dense structure inside the lungs to check the alignment by."
+            if unknown
+            else f"Dense structures of both scans overlap with a Dice of {dice:.2f} "
+            "after alignment.",
+            value=None if unknown else dice,
+            unit="1",
+            limit=f"at least {VESSEL_DICE:g}",
+        ),
+        Gate(
+            id="registration_density",
+            verdict=_verdict(correlation >= CORRELATION),
+            message=f"After alignment and mass correction the densities of both scans correlate "
+            f"with r = {correlation:.2f}.",
+            value=correlation,
+            unit="1",
+            limit=f"at least {CORRELATION:g}",
+        ),
+    )
+
+
+def _volumes(registration: Registration, before: Labelmap, after: Labelmap) -> tuple[Gate, ...]:
+    lungs = [lung for lung in LUNGS if lung not in registration.missing]
+    _, factors = scale_to_volumes(map_jacobian(registration), before, after, lungs)
+    worst = max(factors, key=lambda region: abs(np.log(factors[region])))
+    off = 100 * (1 / factors[worst] - 1)
+    volumes = before.volume_ml(*lungs), after.volume_ml(*lungs)
+    breath = volumes[1] / volumes[0]
+    return (
+        Gate(
+            id="registration_volume",
+            verdict=_verdict(abs(off) <= VOLUME_PERCENT),
+            message=f"Before scaling the Jacobian's integral differs from the segmented volume by "
+            f"{off:+.1f} % in the {title(worst).lower()}.",
+            value=off,
+            unit="%",
+            limit=f"within {VOLUME_PERCENT:g} of 0",
+        ),
+        Gate(
+            id="breath_depth",
+            verdict="pass" if breath >= LEAST_BREATH else "fail" if breath <= 1 else "warn",
+            message=f"The lungs hold {volumes[0] / 1000:.2f} L at expiration and "
+            f"{volumes[1] / 1000:.2f} L at inspiration, a ratio of {breath:.2f}.",
+            value=breath,
+            unit="1",
+            limit=f"at least {LEAST_BREATH:g}",
+        ),
+    )

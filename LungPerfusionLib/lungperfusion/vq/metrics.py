@@ -1,0 +1,301 @@
+"""Numbers per lung, lobe and zone from the ventilation, perfusion and class maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from lungperfusion.measurement import Measurement, measured, missing
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.regions import RegionSet
+from lungperfusion.terms import STRUCTURES, ZONES, Region
+from lungperfusion.terms.vq import VQ_MEASURES
+from lungperfusion.volume import Labelmap, Mask
+from lungperfusion.vq.classes import Thresholds
+from lungperfusion.vq.pair import BreathPair, Float
+from lungperfusion.vq.ventilation import air_fraction
+
+AIR_TRAPPING_HU = -856.0
+"""Expiratory voxels strictly below: Schroeder 2013; Galban 2012."""
+
+EMPHYSEMA_HU = -950.0
+"""Inspiratory voxels strictly below: Gevenois 1995; Galban 2012."""
+
+RATING_LIMITS = (0.2, 0.4, 0.6, 0.8)
+"""Perfusion per volume of a zone, over that of both lungs, at which the rating rises by one."""
+
+ENTROPY_BINS = 32
+ENTROPY_RANGE = (0.0, 3.0)
+"""Bins of V and Q over their mean; larger values fall into the last bin."""
+
+PRM_CLASSES = ("prm_normal", "prm_small_airways", "prm_emphysema")
+
+_IDS = tuple(measure.id for measure in VQ_MEASURES)
+_ABNORMAL = ("shunt", "dead_space", "matched_defect")
+
+
+def measure_vq(
+    pair: BreathPair,
+    ventilation: Float,
+    perfusion: Float,
+    classes: Labelmap,
+    regions: RegionSet,
+    *,
+    ventilation_method: str,
+    perfusion_method: str,
+    thresholds: Thresholds | None = None,
+    progress: Progress = ignore,
+) -> tuple[Measurement, ...]:
+    """Measure ventilation, perfusion and their match in every region.
+
+    Parameters
+    ----------
+    pair
+        Both states on the expiratory grid.
+    ventilation, perfusion
+        Maps on that grid.
+    classes
+        From `lungperfusion.vq.classes.classify`.
+    regions
+        Where to measure, on the same grid.
+    ventilation_method, perfusion_method
+        Short texts for the ``method`` column.
+    thresholds
+        Those of the classes.
+
+    Returns
+    -------
+    tuple of Measurement
+        Every measure of `lungperfusion.terms.vq` for every region; ``zone_rating`` in the six
+        zones only.
+
+    """
+    pair.geometry.require_same(regions.geometry, what="maps and regions")
+    limits = thresholds or Thresholds()
+    whole = _Sample(pair, ventilation, perfusion, classes, pair.mask)
+    prm = classify_prm(pair)
+    results: list[Measurement] = []
+    for number, region in enumerate(regions.names):
+        progress(number / len(regions.names), "measuring ventilation and perfusion")
+        mask = regions.mask(region)
+        inside = mask & pair.mask
+        if not inside.any():
+            reason = (
+                regions.why_missing(region) if not mask.any() else "the region is not registered"
+            )
+            results += [missing(region, name, reason) for name in _IDS if _applies(name, region)]
+            continue
+        sample = _Sample(pair, ventilation, perfusion, classes, inside)
+        covered = np.count_nonzero(inside) / np.count_nonzero(mask)
+        caution = (
+            "" if covered > 0.98 else f"only {100 * covered:.0f} % of the region is registered"
+        )
+        results += _amounts(region, sample, whole, ventilation_method, perfusion_method, caution)
+        results += _heterogeneity(region, sample, ventilation_method, perfusion_method)
+        results += _classes(region, sample, limits)
+        results += _density(region, pair, prm, inside)
+        if region in ZONES:
+            rating = zone_rating(sample.q_total / whole.q_total, sample.count / whole.count)
+            results.append(measured(region, "zone_rating", rating, perfusion_method))
+    return tuple(results)
+
+
+def _applies(measure: str, region: Region) -> bool:
+    return measure != "zone_rating" or region in ZONES
+
+
+class _Sample:
+    """Values of one region."""
+
+    def __init__(
+        self, pair: BreathPair, v: Float, q: Float, classes: Labelmap, inside: Mask
+    ) -> None:
+        self.inside = inside
+        self.count = int(np.count_nonzero(inside))
+        self.voxel_ml = pair.geometry.voxel_volume_ml
+        self.v = v[inside].astype(np.float64)
+        self.q = q[inside].astype(np.float64)
+        self.v_total, self.q_total = float(self.v.sum()), float(self.q.sum())
+        self.change_ml = float((pair.jacobian[inside] - 1).sum(dtype=np.float64)) * self.voxel_ml
+        self.air_ml = (
+            float(air_fraction(pair.expiration.array[inside]).sum(dtype=np.float64)) * self.voxel_ml
+        )
+        self.labels = classes.array[inside]
+        self.tissue = pair.parenchyma[inside]
+        self.positions = [
+            pair.geometry.coordinate_mm("S")[inside],
+            pair.geometry.coordinate_mm("A")[inside],
+        ]
+
+
+def _amounts(
+    region: Region, here: _Sample, whole: _Sample, by_v: str, by_q: str, caution: str
+) -> list[Measurement]:
+    results = [
+        measured(
+            region, "expiratory_volume", here.count * here.voxel_ml, "voxel count", caution=caution
+        ),
+        measured(region, "volume_change", here.change_ml, "Jacobian", caution=caution),
+        measured(region, "ventilation_mean", here.v_total / here.count, by_v),
+        measured(region, "volume_share", 100 * here.count / whole.count, "expiratory voxels"),
+    ]
+    if here.air_ml > 0:
+        results.append(
+            measured(region, "specific_ventilation", here.change_ml / here.air_ml, "Jacobian")
+        )
+    else:
+        results.append(missing(region, "specific_ventilation", "no air at expiration", "Jacobian"))
+    for name, part, total, method in (
+        ("ventilation_share", here.v_total, whole.v_total, by_v),
+        ("perfusion_share", here.q_total, whole.q_total, by_q),
+    ):
+        if total > 0:
+            results.append(measured(region, name, 100 * part / total, method, caution=caution))
+        else:
+            results.append(missing(region, name, "the lungs' sum is not above 0", method))
+    return results
+
+
+def _heterogeneity(region: Region, here: _Sample, by_v: str, by_q: str) -> list[Measurement]:
+    results = []
+    for letter, values, method in (("v", here.v, by_v), ("q", here.q, by_q)):
+        ids = (f"{letter}cv", f"{letter}h", f"{letter}_entropy")
+        slopes = (f"{letter}_gradient_si", f"{letter}_gradient_pa")
+        inside = values[here.tissue]
+        mean = float(inside.mean()) if inside.size else 0.0
+        if inside.size < 2 or mean <= 0:
+            why = "no parenchyma" if inside.size < 2 else "the mean is not above 0"
+            results += [missing(region, name, why, method) for name in (*ids, *slopes)]
+            continue
+        quartiles = np.quantile(inside, [0.25, 0.75])
+        results += [
+            measured(region, ids[0], float(inside.std()) / mean, method),
+            measured(region, ids[1], float(quartiles[1] - quartiles[0]) / mean, method),
+            measured(region, ids[2], entropy_bits(inside / mean), method),
+        ]
+        for name, position in zip(slopes, here.positions, strict=True):
+            slope = gradient(position[here.tissue], inside / mean)
+            if slope is None:
+                results.append(missing(region, name, "the region is one voxel thick", method))
+            else:
+                results.append(measured(region, name, slope, method))
+    both = here.tissue & (here.v > 0) & (here.q > 0)
+    if both.sum() < 2:
+        return [*results, missing(region, "vq_log_sd", "no voxel with V and Q above 0")]
+    logs, weights = np.log(here.v[both] / here.q[both]), here.q[both]
+    mean = np.average(logs, weights=weights)
+    spread = float(np.sqrt(np.average((logs - mean) ** 2, weights=weights)))
+    return [*results, measured(region, "vq_log_sd", spread, f"V: {by_v}; Q: {by_q}")]
+
+
+def entropy_bits(relative: NDArray[np.float64]) -> float:
+    """Shannon entropy in bits of values over their mean."""
+    low, high = ENTROPY_RANGE
+    clipped = np.clip(relative, low, np.nextafter(high, low))
+    counts = np.histogram(clipped, ENTROPY_BINS, ENTROPY_RANGE)[0]
+    shares = counts[counts > 0] / counts.sum()
+    return float(max(0.0, -(shares * np.log2(shares)).sum()))
+
+
+def gradient(position_mm: NDArray[np.floating], relative: NDArray[np.float64]) -> float | None:
+    """Least-squares slope against position from 0 to 1; None without extent."""
+    low, high = float(position_mm.min()), float(position_mm.max())
+    if high - low < 1e-6:
+        return None
+    place = (position_mm.astype(np.float64) - low) / (high - low)
+    place -= place.mean()
+    return float((place * relative).sum() / (place**2).sum())
+
+
+def _classes(region: Region, here: _Sample, limits: Thresholds) -> list[Measurement]:
+    method = (
+        f"V < {limits.ventilation:g} x mean, Q < {limits.perfusion:g} x mean of both lungs; "
+        "patches from 1 mL"
+    )
+    member = {name: here.labels == STRUCTURES[name].label for name in _ABNORMAL}
+    member["vq_abnormal"] = member["shunt"] | member["dead_space"] | member["matched_defect"]
+    low_v = member["shunt"] | member["matched_defect"]
+    low_q = member["dead_space"] | member["matched_defect"]
+    results = [
+        measured(region, "ventilation_defect_share", 100 * low_v.mean(), method),
+        measured(region, "perfusion_defect_share", 100 * low_q.mean(), method),
+        measured(region, "ventilation_defect_volume", low_v.sum() * here.voxel_ml, method),
+        measured(region, "perfusion_defect_volume", low_q.sum() * here.voxel_ml, method),
+    ]
+    for name, inside in member.items():
+        results.append(measured(region, f"{name}_share", 100 * inside.mean(), method))
+        for suffix, values, total in (("v", here.v, here.v_total), ("q", here.q, here.q_total)):
+            measure = f"{name}_share_of_{suffix}"
+            if total > 0:
+                share = 100 * float(values[inside].sum()) / total
+                results.append(measured(region, measure, share, method))
+            else:
+                results.append(missing(region, measure, "the region's sum is not above 0", method))
+    return results
+
+
+def classify_prm(pair: BreathPair) -> Labelmap:
+    """Parametric response map (Galban 2012): normal, small airways disease, emphysema.
+
+    Voxels with inspiration below -950 HU but expiration of -856 HU or more fit none and stay 0.
+    """
+    before, after = pair.expiration.array, pair.inspiration_hu
+    inside = pair.parenchyma
+    labels = np.zeros(pair.geometry.shape, np.uint8)
+    for name, chosen in zip(
+        PRM_CLASSES,
+        (
+            (after >= EMPHYSEMA_HU) & (before >= AIR_TRAPPING_HU),
+            (after >= EMPHYSEMA_HU) & (before < AIR_TRAPPING_HU),
+            (after < EMPHYSEMA_HU) & (before < AIR_TRAPPING_HU),
+        ),
+        strict=True,
+    ):
+        labels[inside & chosen] = STRUCTURES[name].label
+    return Labelmap(labels, pair.geometry, {STRUCTURES[n].label: n for n in PRM_CLASSES})
+
+
+def _density(region: Region, pair: BreathPair, prm: Labelmap, inside: Mask) -> list[Measurement]:
+    before, after = pair.expiration.array[inside], pair.inspiration_hu[inside]
+    size = pair.jacobian[inside].astype(np.float64)
+    trapped = 100 * float((before < AIR_TRAPPING_HU).mean())
+    destroyed = 100 * float(size[after < EMPHYSEMA_HU].sum() / size.sum())
+    results = [
+        measured(region, "air_trapping", trapped, "expiratory scan, HU < -856"),
+        measured(region, "emphysema", destroyed, "inspiratory HU < -950 at the expiratory voxels"),
+    ]
+    labels = prm.array[inside]
+    total = int((labels > 0).sum())
+    for name in PRM_CLASSES:
+        if total:
+            share = 100 * float((labels == STRUCTURES[name].label).sum()) / total
+            results.append(measured(region, name, share, "parenchyma, registered pair"))
+        else:
+            results.append(missing(region, name, "no parenchyma to classify"))
+    return results
+
+
+def zone_rating(perfusion_share: float, volume_share: float) -> int:
+    """Rate a zone's perfusion from 1 (absent) to 5 (well perfused) as readers do.
+
+    Parameters
+    ----------
+    perfusion_share, volume_share
+        Of the zone, of both lungs, as fractions or both in %.
+
+    """
+    relative = perfusion_share / volume_share
+    return 1 + sum(relative >= limit for limit in RATING_LIMITS)
+
+
+def kendall_tau(ratings: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+    """Kendall's tau-b between two raters and its p-value; NaN where a rater never differs."""
+    if len(ratings) != len(others) or len(ratings) < 2:
+        raise ValueError(f"two equally long lists are needed, not {len(ratings)} and {len(others)}")
+    if len(set(ratings)) < 2 or len(set(others)) < 2:
+        return float("nan"), float("nan")
+    result = stats.kendalltau(ratings, others)
+    return float(result.statistic), float(result.pvalue)

@@ -1,0 +1,286 @@
+"""Logistic model with its validation and provenance: trained on a table, kept as readable JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from lungperfusion.errors import InputError
+
+FOLDS = 5
+REPEATS = 20
+"""Repeated stratified k-fold: every case is predicted by models that never saw it."""
+
+PENALTY = 1.0
+"""Inverse strength C of the L2 penalty on standardised features."""
+
+LEAST_PER_CLASS = 5
+"""Fewer cases of either outcome cannot be cross-validated."""
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogisticModel:
+    """Probability of an outcome from features, ``1 / (1 + exp(-(a + sum b_k z_k)))``.
+
+    ``z_k`` is feature k minus its mean, over its SD, both of the training table.
+    """
+
+    purpose: str
+    features: tuple[str, ...]
+    means: tuple[float, ...]
+    sds: tuple[float, ...]
+    coefficients: tuple[float, ...]
+    intercept: float
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    """Cross-validated figures; see `train`."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def probability(self, values: Mapping[str, float]) -> float:
+        """Probability for one case; NaN if a feature is missing."""
+        row = [float(values.get(name, math.nan)) for name in self.features]
+        z = (np.array(row) - self.means) / self.sds
+        logit = self.intercept + float(z @ np.array(self.coefficients))
+        return math.nan if math.isnan(logit) else float(1 / (1 + np.exp(-np.clip(logit, -50, 50))))
+
+    def to_json(self) -> str:
+        """Readable text; the same model gives the same text."""
+        record = {
+            "format": FORMAT,
+            "purpose": self.purpose,
+            "notice": "Research software. Not for diagnosis.",
+            "intercept": self.intercept,
+            "features": [
+                {"name": n, "mean": m, "sd": s, "coefficient": c}
+                for n, m, s, c in zip(
+                    self.features, self.means, self.sds, self.coefficients, strict=True
+                )
+            ],
+            "validation": dict(self.validation),
+            "provenance": dict(self.provenance),
+        }
+        return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> LogisticModel:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        InputError
+            If the text is not such a model.
+
+        """
+        try:
+            record = json.loads(text)
+            rows = record["features"]
+            if record["format"] != FORMAT:
+                raise InputError(
+                    f"the model has format {record['format']}, this version reads {FORMAT}; "
+                    "train it again"
+                )
+            return cls(
+                purpose=str(record["purpose"]),
+                features=tuple(str(row["name"]) for row in rows),
+                means=tuple(float(row["mean"]) for row in rows),
+                sds=tuple(float(row["sd"]) for row in rows),
+                coefficients=tuple(float(row["coefficient"]) for row in rows),
+                intercept=float(record["intercept"]),
+                validation=record["validation"],
+                provenance=record["provenance"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                "the model file is not a model that `lungperfusion train` wrote "
+                f"({type(error).__name__}: {error}); train it again"
+            ) from error
+
+
+def train(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    outcome: str,
+    features: Sequence[str],
+    purpose: str,
+    group: str | None = None,
+    folds: int = FOLDS,
+    repeats: int = REPEATS,
+    penalty: float = PENALTY,
+    seed: int = 0,
+) -> LogisticModel:
+    """Fit a logistic model to cases with known answers and cross-validate it.
+
+    Parameters
+    ----------
+    rows
+        One mapping per case.
+    outcome
+        Column with 0 and 1.
+    features
+        Columns to predict from, in this order.
+    purpose
+        ``"collateral ventilation"`` or ``"perfusion defect"``.
+    group
+        Column that names the patient; rows of one patient then never fall into different folds.
+    folds, repeats, penalty, seed
+        Of the repeated stratified cross-validation and the L2 penalty.
+
+    Returns
+    -------
+    LogisticModel
+        ``validation`` holds, from out-of-fold predictions averaged over the repeats: ``auc``,
+        ``sensitivity``, ``specificity``, ``accuracy`` at a probability of 0.5, each with a 95 %
+        interval (``auc_interval``: bootstrap of cases; the others: Wilson), ``brier``,
+        ``calibration_slope``, and the in-sample ``auc_in_sample`` for contrast.
+
+    Raises
+    ------
+    InputError
+        If columns are missing, values are no numbers, or an outcome has fewer than
+        `LEAST_PER_CLASS` cases.
+
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    except ImportError as error:
+        raise InputError(
+            "training needs scikit-learn; install it with pip install 'lungperfusion[cohort]'"
+        ) from error
+
+    x, y = _table(rows, outcome, features)
+    smallest = int(min(y.sum(), len(y) - y.sum()))
+    if smallest < LEAST_PER_CLASS:
+        raise InputError(
+            f"training needs at least {LEAST_PER_CLASS} cases of either outcome; the table has "
+            f"{int(y.sum())} with {outcome} = 1 and {int(len(y) - y.sum())} with 0"
+        )
+    folds = min(folds, smallest)
+    groups = None if group is None else [str(row[group]) for row in rows]
+
+    def fitted(chosen: NDArray[np.intp]) -> tuple[Any, NDArray[Any], NDArray[Any]]:
+        mean, sd = x[chosen].mean(axis=0), x[chosen].std(axis=0)
+        sd = np.where(sd > 0, sd, 1.0)
+        model = LogisticRegression(C=penalty, max_iter=1000)
+        return model.fit((x[chosen] - mean) / sd, y[chosen]), mean, sd
+
+    predicted = np.zeros((repeats, len(y)))
+    for repeat in range(repeats):
+        maker = StratifiedKFold if groups is None else StratifiedGroupKFold
+        splitter = maker(n_splits=folds, shuffle=True, random_state=seed + repeat)
+        for learn, test in splitter.split(x, y, groups):
+            model, mean, sd = fitted(learn)
+            predicted[repeat, test] = model.predict_proba((x[test] - mean) / sd)[:, 1]
+    average = predicted.mean(axis=0)
+    model, mean, sd = fitted(np.arange(len(y)))
+    inside = model.predict_proba((x - mean) / sd)[:, 1]
+
+    positive = average >= 0.5
+    true_positive, true_negative = (
+        int((positive & (y == 1)).sum()),
+        int((~positive & (y == 0)).sum()),
+    )
+    positives, negatives = int(y.sum()), int(len(y) - y.sum())
+    validation = {
+        "cases": len(y),
+        "positive": positives,
+        "method": f"{repeats} x stratified {folds}-fold"
+        + ("" if group is None else f", grouped by {group}"),
+        "auc": area_under_curve(y, average),
+        "auc_interval": _bootstrap_auc(y, average, seed),
+        "auc_in_sample": area_under_curve(y, inside),
+        "sensitivity": true_positive / positives,
+        "sensitivity_interval": wilson_interval(true_positive, positives),
+        "specificity": true_negative / negatives,
+        "specificity_interval": wilson_interval(true_negative, negatives),
+        "accuracy": (true_positive + true_negative) / len(y),
+        "accuracy_interval": wilson_interval(true_positive + true_negative, len(y)),
+        "brier": float(np.mean((average - y) ** 2)),
+        "calibration_slope": _calibration_slope(y, average),
+    }
+    return LogisticModel(
+        purpose=purpose,
+        features=tuple(features),
+        means=tuple(float(v) for v in mean),
+        sds=tuple(float(v) for v in sd),
+        coefficients=tuple(float(v) for v in model.coef_[0]),
+        intercept=float(model.intercept_[0]),
+        validation=validation,
+        provenance={"penalty": penalty, "seed": seed, "outcome": outcome},
+    )
+
+
+def area_under_curve(outcome: NDArray[np.int64], score: NDArray[np.float64]) -> float:
+    """Chance that a case scores above a non-case, ties half (Mann-Whitney U)."""
+    positives = int(outcome.sum())
+    ranks = stats.rankdata(score)[outcome == 1].sum()
+    return float(
+        (ranks - positives * (positives + 1) / 2) / (positives * (len(outcome) - positives))
+    )
+
+
+def _table(
+    rows: Sequence[Mapping[str, Any]], outcome: str, features: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    if not rows:
+        raise InputError("the training table has no rows")
+    lacking = [name for name in (outcome, *features) if name not in rows[0]]
+    if lacking:
+        raise InputError(f"the training table lacks the columns {', '.join(lacking)}")
+    try:
+        x = np.array([[float(row[name]) for name in features] for row in rows])
+        y = np.array([float(row[outcome]) for row in rows])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the training table holds a value that is no number: {error}") from error
+    if not np.isfinite(x).all():
+        bad = [
+            name
+            for name, good in zip(features, np.isfinite(x).all(axis=0), strict=True)
+            if not good
+        ]
+        raise InputError(
+            f"the columns {', '.join(bad)} have empty values; fill or leave out the rows"
+        )
+    if not np.isin(y, (0, 1)).all():
+        raise InputError(f"the column {outcome} must hold 0 and 1 only")
+    return x, y.astype(np.int64)
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> list[float]:
+    """95 % interval of a proportion (Wilson 1927)."""
+    if trials == 0:
+        return [0.0, 1.0]
+    share = successes / trials
+    centre = share + z**2 / (2 * trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    whole = 1 + z**2 / trials
+    return [max(0.0, (centre - half) / whole), min(1.0, (centre + half) / whole)]
+
+
+def _bootstrap_auc(y: NDArray[np.int64], p: NDArray[np.float64], seed: int) -> list[float]:
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(1000):
+        chosen = rng.integers(0, len(y), len(y))
+        if 0 < y[chosen].sum() < len(y):
+            values.append(area_under_curve(y[chosen], p[chosen]))
+    return [float(v) for v in np.quantile(values, [0.025, 0.975])]
+
+
+def _calibration_slope(y: NDArray[np.int64], p: NDArray[np.float64]) -> float:
+    """Slope of the outcome's logit on the predicted logit: 1 calibrated, below 1 overfitted."""
+    from sklearn.linear_model import LogisticRegression
+
+    clipped = np.clip(p, 1e-6, 1 - 1e-6)
+    logit = np.log(clipped / (1 - clipped))[:, None]
+    return float(LogisticRegression(C=1e6, max_iter=1000).fit(logit, y).coef_[0, 0])

@@ -1,0 +1,151 @@
+"""The two states of breathing at the same voxels: what ventilation and perfusion are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from lungperfusion.resampling import from_sitk, to_sitk
+from lungperfusion.segmentation.zones import depth_mm
+from lungperfusion.terms import LOBES, LUNGS
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
+from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
+from lungperfusion.vq.registration import Registration
+
+Float = NDArray[np.float32]
+
+SURFACE_MM = 3.0
+"""Lung nearer to its surface is left out of densities: blur of the chest wall reaches that far."""
+
+SOLID_HU = -250.0
+"""Voxels above are vessel, airway wall or consolidation: no place where gas volume changes.
+
+Methods C.2: specific volume change is undefined there.
+"""
+
+BLUR_MM = 1.5
+"""Neighbours of solid voxels within this distance are left out as well: partial volume."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BreathPair:
+    """Expiration and inspiration on the expiratory grid.
+
+    Arrays are NaN outside the registered lungs.
+    """
+
+    expiration: Volume
+    inspiration_hu: Float
+    """Inspiratory HU of the tissue in each voxel."""
+    jacobian: Float
+    """Inspiratory per expiratory volume, scaled to the segmented volumes."""
+    lungs: Labelmap
+    parenchyma: Mask
+    """Lung voxels without vessels, airways and solid tissue, in both states."""
+    volume_factors: dict[str, float]
+    """What the Jacobian of each lung or lobe was multiplied by."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """The expiratory grid."""
+        return self.expiration.geometry
+
+    @property
+    def mask(self) -> Mask:
+        """Lung voxels with a value."""
+        return np.isfinite(self.jacobian) & np.isfinite(self.inspiration_hu)
+
+    def smooth(self, values: NDArray[np.floating], known: Mask, sigma_mm: float) -> Float:
+        """Gaussian mean of known values, each lung for itself; NaN outside the lungs.
+
+        Normalised convolution: what is unknown (vessels) takes the mean of its neighbourhood.
+        """
+        out = np.full(values.shape, np.nan, np.float32)
+        for lung in LUNGS:
+            inside = self.lungs.mask(lung) & self.mask
+            if not (inside & known).any():
+                continue
+            margin = [int(np.ceil(3 * sigma_mm / s)) for s in self.geometry.spacing_kji_mm]
+            box = bounding_box(inside, (margin[0], margin[1], margin[2]))
+            here = inside[box] & known[box]
+            local = self.geometry.crop(box)
+            weight = _gaussian(here.astype(np.float32), local, sigma_mm)
+            signal = _gaussian(np.where(here, values[box], 0).astype(np.float32), local, sigma_mm)
+            out[box][inside[box]] = (signal / np.maximum(weight, 1e-4))[inside[box]]
+        return out
+
+
+def _gaussian(array: Float, geometry: Geometry, sigma_mm: float) -> Float:
+    if sigma_mm <= 0:
+        return array
+    return from_sitk(sitk.SmoothingRecursiveGaussian(to_sitk(array, geometry), sigma_mm))
+
+
+def pair_breaths(
+    expiration: Volume,
+    inspiration: Volume,
+    registration: Registration,
+    expiration_lungs: Labelmap,
+    inspiration_lungs: Labelmap,
+    *,
+    lobes: tuple[Labelmap, Labelmap] | None = None,
+    vessels: Mask | None = None,
+) -> BreathPair:
+    """Bring both states onto the expiratory grid.
+
+    Parameters
+    ----------
+    expiration, inspiration
+        CT in HU.
+    registration
+        Of the same pair.
+    expiration_lungs, inspiration_lungs
+        Lungs of both scans.
+    lobes
+        Lobes of both scans: the Jacobian is scaled to their volumes instead of the lungs'.
+    vessels
+        Vessels and airways on the expiratory grid to leave out, besides voxels above
+        `SOLID_HU`.
+
+    """
+    expiration.geometry.require_same(registration.geometry, what="expiration and registration")
+    jacobian = map_jacobian(registration)
+    jacobian, factors = scale_to_volumes(jacobian, expiration_lungs, inspiration_lungs, LUNGS)
+    if lobes is not None:
+        jacobian, by_lobe = scale_to_volumes(jacobian, *lobes, LOBES)
+        factors |= by_lobe
+    inspiration_hu = registration.warp(inspiration)
+    inside = np.isfinite(jacobian) & np.isfinite(inspiration_hu)
+    solid = inside & ((expiration.array > SOLID_HU) | (inspiration_hu > SOLID_HU))
+    if vessels is not None:
+        solid |= vessels
+    near = _within(solid, expiration.geometry, BLUR_MM)
+    deep = np.zeros_like(inside)
+    for lung in LUNGS:
+        mask = expiration_lungs.mask(lung)
+        if mask.any():
+            box = bounding_box(mask, (1, 1, 1))
+            deep[box] |= depth_mm(mask[box], expiration.geometry.crop(box)) > SURFACE_MM
+    parenchyma = inside & ~near & deep
+    if expiration.valid is not None:
+        parenchyma &= expiration.valid
+    return BreathPair(
+        expiration=expiration,
+        inspiration_hu=inspiration_hu,
+        jacobian=jacobian,
+        lungs=expiration_lungs,
+        parenchyma=parenchyma,
+        volume_factors={region.value: float(factor) for region, factor in factors.items()},
+    )
+
+
+def _within(mask: Mask, geometry: Geometry, distance_mm: float) -> Mask:
+    """Voxels whose centre lies within a distance of a mask's voxels, by a ball in mm."""
+    radius = [int(distance_mm / s) for s in geometry.spacing_ijk_mm]
+    if not mask.any() or max(radius) == 0:
+        return mask
+    grown = sitk.BinaryDilate(to_sitk(mask, geometry), radius, sitk.sitkBall)
+    return from_sitk(grown).view(np.bool_)

@@ -1,0 +1,144 @@
+"""The whole analysis of one pair, objects in, objects out, and its command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from lungperfusion.errors import InputError
+from lungperfusion.io import write_labelmap, write_volume
+from lungperfusion.phantoms.breathing import make_breathing_phantom
+from lungperfusion.pipelines.ctvq import TRANSFORM, analyse_ctvq, read_markups, read_transform
+from lungperfusion.pipelines.regions import FoundRegions
+from lungperfusion.regions import RegionSet
+from lungperfusion.segmentation.zones import label_zones
+from lungperfusion.vq.displacement import displacement_from_sitk
+
+
+def found(lungs, lobes):
+    regions = RegionSet((lungs, lobes, label_zones(lungs)))
+    return FoundRegions(lungs=lungs, regions=regions, gates=(), warnings=())
+
+
+@pytest.fixture(scope="module")
+def small():
+    return make_breathing_phantom(spacing_mm=3.5, scale=0.5)
+
+
+@pytest.fixture(scope="module")
+def states(small):
+    return (
+        found(small.expiration_lungs, small.expiration_lobes),
+        found(small.inspiration_lungs, small.inspiration_lobes),
+    )
+
+
+@pytest.fixture(scope="module")
+def analysis(small, states):
+    return analyse_ctvq(small.expiration, small.inspiration, *states, pictures=False)
+
+
+def test_maps_lie_on_the_whole_expiratory_grid_and_are_valid_in_the_lungs(analysis, small):
+    assert set(analysis.maps) == {
+        "ventilation",
+        "perfusion",
+        "vq_ratio",
+        "jacobian",
+        "inspiration_on_expiration",
+    }
+    lungs = small.expiration_lungs.array > 0
+    for name, volume in analysis.maps.items():
+        assert volume.geometry.same_as(small.expiration.geometry), name
+        assert np.isfinite(volume.array).all(), name
+        assert (volume.valid & ~lungs).sum() == 0, name
+        assert volume.valid[lungs].mean() > 0.98, name
+    value = {(m.region, m.measure): m.value for m in analysis.measurements}
+    assert value["lungs", "ventilation_share"] == pytest.approx(100)
+    assert {gate.verdict for gate in analysis.gates} <= {"pass", "warn"}
+    assert len(analysis.tables["threshold_sensitivity"].rows) == 5
+    assert len(analysis.tables["collateral_ventilation"].rows) == 3
+    json.dumps(dict(analysis.parameters))
+
+
+def test_reused_transform_gives_nearly_the_same_shares(analysis, small, states):
+    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    again = analyse_ctvq(
+        small.expiration, small.inspiration, *states, transform=field, pictures=False
+    )
+    first = {(m.region, m.measure): m.value for m in analysis.measurements}
+    for m in again.measurements:
+        if m.measure == "ventilation_share":
+            assert m.value == pytest.approx(first[m.region, m.measure], abs=1.0)
+
+
+def test_swapped_scans_are_refused(small, states):
+    with pytest.raises(InputError, match="check whether the scans are swapped"):
+        analyse_ctvq(small.inspiration, small.expiration, *states[::-1], pictures=False)
+
+
+def test_reference_comparison_is_tabled(small, states, analysis):
+    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    with_reference = analyse_ctvq(
+        small.expiration,
+        small.inspiration,
+        *states,
+        transform=field,
+        reference=small.perfusion,
+        pictures=True,
+    )
+    rows = with_reference.tables["reference_comparison"].rows
+    assert {row["region"] for row in rows} >= {"lungs", "left_upper_lobe", "right_upper_zone"}
+    text = "".join(section.html for section in with_reference.sections)
+    assert "volume alone" in text
+    assert "not a measurement of flow" in text
+    assert text.count("<img") >= 5
+
+
+def test_command_line_writes_the_folder(tmp_path, small, monkeypatch):
+    from lungperfusion import __main__ as command
+
+    monkeypatch.setitem(command.COMMANDS, "ctvq", "x")
+    for name in ("expiration", "inspiration"):
+        write_volume(getattr(small, name), tmp_path / f"{name}.nrrd")
+        write_labelmap(getattr(small, f"{name}_lobes"), tmp_path / f"{name}_lobes.seg.nrrd")
+    words = ["ctvq", "--quiet", "--no-report", "-o", str(tmp_path / "out")]
+    for name in ("expiration", "inspiration"):
+        words += [f"--{name}", str(tmp_path / f"{name}.nrrd")]
+    words += ["--lung-mask", str(tmp_path / "expiration_lobes.seg.nrrd")]
+    words += ["--inspiration-lung-mask", str(tmp_path / "inspiration_lobes.seg.nrrd")]
+    assert command.main(words) == 0
+    out = tmp_path / "out"
+    assert "ventilation_share" in (out / "measurements.csv").read_text(encoding="utf-8")
+    field = read_transform(out / f"{TRANSFORM}.nrrd")
+    assert np.isfinite(field.ras_mm).all()
+    listed = json.loads((out / "results.json").read_text(encoding="utf-8"))["files"]
+    assert f"{TRANSFORM}.nrrd" in listed
+
+
+def test_markups_in_either_coordinate_system(tmp_path):
+    for system, expected in (("LPS", [-1.0, -2.0, 3.0]), ("RAS", [1.0, 2.0, 3.0])):
+        record = {
+            "markups": [
+                {"coordinateSystem": system, "controlPoints": [{"position": [1.0, 2.0, 3.0]}]}
+            ]
+        }
+        path = tmp_path / f"{system}.mrk.json"
+        path.write_text(json.dumps(record), encoding="utf-8")
+        assert read_markups(path).tolist() == [expected]
+    for text in ("", "{}", '{"markups": [{"controlPoints": []}]}'):
+        path = tmp_path / "bad.mrk.json"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=r"bad\.mrk\.json"):
+            read_markups(path)
+
+
+def test_an_image_is_no_transform(tmp_path):
+    path = tmp_path / "image.nrrd"
+    sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkFloat32), str(path))
+    with pytest.raises(InputError, match="1 components per voxel instead of 3"):
+        read_transform(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_transform(tmp_path / "absent.nrrd")

@@ -1,0 +1,287 @@
+"""Defect candidates, collateral ventilation, planning, models and comparison."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from lungperfusion.errors import InputError
+from lungperfusion.measurement import measured
+from lungperfusion.resampling import to_sitk
+from lungperfusion.terms import LOBES, Region
+from lungperfusion.volume import Geometry, Volume
+from lungperfusion.vq.collateral import assess_boundaries, completeness_rule
+from lungperfusion.vq.comparison import (
+    agree,
+    agree_by_region,
+    align_reference,
+    bring_to_ct,
+    compare_with_reference,
+    partition_of,
+)
+from lungperfusion.vq.defects import Candidate, find_defects, patient_score
+from lungperfusion.vq.model import LogisticModel, area_under_curve, train, wilson_interval
+from lungperfusion.vq.planning import flag_surgery, rank_targets
+
+
+def punched(pair, centre, radius, depth):
+    points = pair.geometry.ras_from_ijk(np.argwhere(pair.mask)[:, ::-1])
+    q = np.where(pair.mask, 1.0, np.nan).astype(np.float32)
+    low = np.linalg.norm(points - centre, axis=1) < radius
+    values = q[pair.mask]
+    values[low] = depth
+    q[pair.mask] = values
+    return q, int(low.sum()) * pair.geometry.voxel_volume_ml
+
+
+def test_a_hole_in_perfusion_is_found_with_its_volume_and_lobe(pair, regions):
+    centre = np.array([65.0, 0.0, 20.0])
+    q, volume = punched(pair, centre, 14, 0.2)
+    even = np.where(pair.mask, 0.4, np.nan).astype(np.float32)
+    found, labels = find_defects(pair, even, q, regions)
+    assert len(found) == 1
+    assert found[0].volume_ml == pytest.approx(volume, rel=0.05)
+    assert found[0].lobe == Region.RIGHT_UPPER_LOBE
+    assert found[0].contrast > 0.6
+    assert not found[0].matched
+    assert (labels == 1).sum() * pair.geometry.voxel_volume_ml == pytest.approx(volume, rel=0.05)
+
+
+def test_an_even_lung_has_no_candidate_and_low_ventilation_makes_a_match(pair, regions):
+    even = np.where(pair.mask, 1.0, np.nan).astype(np.float32)
+    assert find_defects(pair, even, even, regions)[0] == ()
+    q, _ = punched(pair, np.array([50.0, 0.0, 20.0]), 14, 0.2)
+    found, _ = find_defects(pair, q, q, regions)
+    assert len(found) == 1
+    assert found[0].matched
+    assert patient_score(found) == 0
+
+
+def candidate(**change):
+    values = {
+        "number": 1,
+        "volume_ml": 20.0,
+        "centre_ras_mm": (0.0, 0.0, 0.0),
+        "lobe": "",
+        "lobe_share": 0.1,
+        "contrast": 0.6,
+        "wedge": 0.5,
+        "pleural_contact": 0.5,
+        "ventilation": 1.0,
+        "emphysema": 0.0,
+        "matched": False,
+        "score": 0.5,
+    }
+    return Candidate(**(values | change))
+
+
+def test_patient_score_combines_unmatched_candidates():
+    assert patient_score([]) == 0
+    both = [candidate(score=0.5), candidate(score=0.4), candidate(score=0.9, matched=True)]
+    assert patient_score(both) == pytest.approx(1 - 0.5 * 0.6)
+
+
+@pytest.mark.parametrize(
+    ("boundary", "completeness", "call"),
+    [
+        ("left_oblique", 95.0, "possible"),
+        ("left_oblique", 95.1, "unlikely"),
+        ("left_oblique", 80.0, "likely"),
+        ("left_oblique", 80.1, "possible"),
+        ("right_oblique", 90.0, "likely"),
+        ("right_oblique", 90.1, "possible"),
+        ("right_horizontal", math.nan, "unknown"),
+    ],
+)
+def test_published_cut_offs_of_fissure_completeness(boundary, completeness, call):
+    assert completeness_rule(boundary, completeness) == call
+
+
+def test_boundaries_speak_by_rule_alone_without_a_model(pair, regions):
+    even = np.where(pair.mask, 1.0, np.nan).astype(np.float32)
+    found = assess_boundaries(
+        pair, even, even, regions, completeness_percent={"left_oblique": 99.0}
+    )
+    assert [f.boundary for f in found] == ["left_oblique", "right_oblique", "right_horizontal"]
+    assert found[0].rule == "unlikely"
+    assert all(math.isnan(f.probability) for f in found)
+    assert found[0].features["v_ratio"] == pytest.approx(0, abs=1e-6)
+
+
+def table(n=80, signal=2.0, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2))
+    y = (signal * x[:, 0] + rng.normal(size=n) > 0).astype(int)
+    return [{"a": p, "b": q, "answer": int(r)} for (p, q), r in zip(x, y, strict=True)]
+
+
+def fit(rows, **settings):
+    return train(rows, outcome="answer", features=("a", "b"), purpose="test", repeats=4, **settings)
+
+
+@pytest.fixture(scope="module")
+def good():
+    return fit(table())
+
+
+def test_training_finds_the_signal_and_none_where_none_is(good):
+    assert good.validation["auc"] > 0.85
+    assert good.coefficients[0] > 3 * abs(good.coefficients[1])
+    assert good.validation["auc_interval"][0] < good.validation["auc"]
+    noise = fit(table(signal=0.0, n=60))
+    assert noise.validation["auc"] < 0.7
+    assert noise.validation["auc_in_sample"] >= noise.validation["auc"]
+
+
+def test_area_under_curve_counts_pairs():
+    outcome, score = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.4, 0.8])
+    assert area_under_curve(outcome, score) == pytest.approx((1 + 1 + 0.5 + 1) / 4)
+
+
+def test_model_survives_its_json_and_predicts_the_same(good):
+    model = good
+    text = model.to_json()
+    again = LogisticModel.from_json(text)
+    assert again.to_json() == text
+    case = {"a": 1.0, "b": -0.3}
+    assert again.probability(case) == model.probability(case)
+    assert model.probability({"a": 3, "b": 0}) > 0.9 > 0.1 > model.probability({"a": -3, "b": 0})
+    assert math.isnan(model.probability({"a": 1.0}))
+    assert text == fit(table()).to_json()
+    assert "Not for diagnosis" in json.loads(text)["notice"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "no rows"),
+        ([{"a": 1, "answer": 1}], "lacks the columns b"),
+        ([{"a": "x", "b": 1, "answer": 1}], "no number"),
+        ([{"a": math.nan, "b": 1, "answer": 1}], "columns a have empty values"),
+        ([{"a": 1, "b": 1, "answer": 2}], "must hold 0 and 1 only"),
+        ([{"a": 1, "b": 1, "answer": 1}] * 9, "has 9 with answer = 1 and 0 with 0"),
+    ],
+)
+def test_training_refuses(rows, message):
+    with pytest.raises(InputError, match=message):
+        fit(rows)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 9, "features": []}'])
+def test_broken_model_file_is_refused(text):
+    with pytest.raises(InputError, match="train it again"):
+        LogisticModel.from_json(text)
+
+
+def test_wilson_interval_of_29_in_30():
+    low, high = wilson_interval(29, 30)
+    assert low == pytest.approx(0.833, abs=1e-3)  # published tables
+    assert high == pytest.approx(0.994, abs=1e-3)
+
+
+def zone_values(emphysema, perfusion):
+    rows = []
+    for zone in (Region.LEFT_UPPER_ZONE, Region.RIGHT_UPPER_ZONE):
+        rows += [
+            measured(zone, "emphysema", emphysema, "x"),
+            measured(zone, "perfusion_share", perfusion / 2, "x"),
+            measured(zone, "expiratory_volume", 500, "x"),
+        ]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("emphysema", "perfusion", "met"),
+    [(50, 8, True), (49.9, 8, False), (50, 8.1, False), (70, 3, True)],
+)
+def test_surgery_criteria_on_their_thresholds(emphysema, perfusion, met):
+    flag = flag_surgery(zone_values(emphysema, perfusion))
+    assert flag.met is met
+    assert ("not met" in flag.sentence) is not met
+
+
+def test_surgery_criteria_without_a_zone_are_open():
+    flag = flag_surgery(zone_values(60, 5)[:3])
+    assert flag.met is None
+    assert math.isnan(flag.upper_emphysema_percent)
+
+
+def test_target_ranking_puts_the_destroyed_idle_lobe_first():
+    rows = []
+    for lobe in LOBES:
+        bad = lobe is Region.LEFT_UPPER_LOBE
+        rows += [
+            measured(lobe, "emphysema", 60 if bad else 10, "x"),
+            measured(lobe, "ventilation_share", 5 if bad else 23.75, "x"),
+            measured(lobe, "perfusion_share", 5 if bad else 23.75, "x"),
+            measured(lobe, "volume_share", 20, "x"),
+            measured(lobe, "expiratory_volume", 500, "x"),
+        ]
+    targets = rank_targets(rows)
+    assert targets[0].lobe == Region.LEFT_UPPER_LOBE
+    assert targets[0].heterogeneity_percent == pytest.approx(50)
+    assert targets[0].score == pytest.approx(60 + 15)
+    assert [t.rank for t in targets] == [1, 2, 3, 4, 5]
+    assert rank_targets([]) == ()
+
+
+def test_lobe_size_alone_gives_a_high_pooled_correlation_and_the_null_says_so():
+    rng = np.random.default_rng(0)
+    mean = np.array([20.0, 9.0, 26.0, 22.0, 23.0])
+    rows = []
+    for _ in range(56):
+        ct, reference = (mean + rng.normal(0, 2, 5) for _ in range(2))
+        rows += [
+            {"region": str(i), "ct": a, "ref": b, "vol": v}
+            for i, (a, b, v) in enumerate(zip(ct, reference, mean, strict=True))
+        ]
+    found = agree_by_region(rows, ct="ct", reference="ref", volume="vol")
+    assert found["all"].pearson == pytest.approx(0.91, abs=0.02)  # methods 0.4
+    assert found["all"].null_pearson > 0.9
+    assert abs(found["all"].partial_pearson) < 0.15
+    assert abs(found["all"].adjusted_pearson) < 0.2
+    assert abs(found["0"].pearson) < 0.3
+    assert math.isnan(found["0"].null_pearson)
+    assert found["all"].bias == pytest.approx(0, abs=0.5)
+    assert found["all"].limits[1] == pytest.approx(1.96 * 2 * 2**0.5, abs=0.6)
+
+
+def test_agreement_of_a_map_with_itself_and_with_a_shifted_scale(pair, regions, phantom):
+    truth = np.where(pair.mask, phantom.perfusion.array, np.nan).astype(np.float32)
+    reference = Volume(300 * phantom.perfusion.array, pair.geometry, "1")
+    rows = compare_with_reference(truth, reference, regions, pair.mask)
+    name, lobes = partition_of(rows)
+    assert name == "lobes"
+    assert len(lobes) == 5
+    result = agree(
+        [r.ct_percent for r in lobes],
+        [r.reference_percent for r in lobes],
+        [r.volume_percent for r in lobes],
+    )
+    assert result.pearson == pytest.approx(1)
+    assert result.mean_absolute < 1e-3
+    away = Volume(np.ones((4, 4, 4)), Geometry.axial((4, 4, 4), (2, 2, 2), (900, 0, 0)), "1")
+    with pytest.raises(InputError, match="does not overlap the lungs"):
+        compare_with_reference(truth, away, regions, pair.mask)
+    dark = Volume(np.zeros(pair.geometry.shape), pair.geometry, "1")
+    with pytest.raises(InputError, match="no signal inside the lungs"):
+        compare_with_reference(truth, dark, regions, pair.mask)
+    with pytest.raises(InputError, match="at least three regions"):
+        agree([1, 2], [1, 2], [1, 2])
+
+
+def test_reference_ct_is_aligned_rigidly(phantom):
+    ct = phantom.expiration
+    matrix = ct.geometry.ijk_to_ras.copy()
+    matrix[:3, 3] += (9.0, -7.0, 12.0)  # the same image, elsewhere in the scanner
+    moved = Volume(ct.array, Geometry(ct.geometry.shape, matrix), "HU")
+    transform = align_reference(moved, ct)
+    back = bring_to_ct(moved, transform, ct)
+    inside = phantom.expiration_lungs.array > 0
+    assert np.abs(back.array[inside] - ct.array[inside]).mean() < 25
+    point = transform.TransformPoint((0.0, 0.0, 0.0))  # LPS
+    assert point == pytest.approx((-9.0, 7.0, 12.0), abs=1.0)
+    assert to_sitk(back.array, ct.geometry).GetSize() == to_sitk(ct.array, ct.geometry).GetSize()

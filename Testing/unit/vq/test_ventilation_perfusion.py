@@ -1,0 +1,265 @@
+"""Ventilation, perfusion, classes and their numbers against the phantom's truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lungperfusion.terms import LOBES, STRUCTURES, ZONES, Region
+from lungperfusion.terms.vq import VQ_MEASURES
+from lungperfusion.volume import Geometry, Labelmap, Volume
+from lungperfusion.vq.classes import (
+    CLASSES,
+    Thresholds,
+    classify,
+    low_regions,
+    relative_to_mean,
+    sensitivity,
+)
+from lungperfusion.vq.metrics import (
+    classify_prm,
+    entropy_bits,
+    gradient,
+    kendall_tau,
+    measure_vq,
+    zone_rating,
+)
+from lungperfusion.vq.pair import BreathPair
+from lungperfusion.vq.perfusion import map_perfusion, mass_change
+from lungperfusion.vq.ventilation import (
+    map_ventilation,
+    sacj,
+    sai,
+    saj,
+    volume_ratio_from_density,
+)
+
+
+def test_the_three_specific_ventilations_agree_when_tissue_is_conserved():
+    hu_e, hu_i = np.array([-700.0]), np.array([-820.0])
+    jacobian = (1000 + hu_e) / (1000 + hu_i)  # mass conserved: 1.667
+    assert jacobian[0] == pytest.approx(1.667, abs=1e-3)
+    for value in (sai(hu_e, hu_i), saj(hu_e, jacobian), sacj(hu_e, hu_i, jacobian)):
+        assert value[0] == pytest.approx(0.952, abs=1e-3)
+
+
+def test_they_part_where_blood_leaves():
+    hu_e, hu_i, jacobian = np.array([-700.0]), np.array([-850.0]), np.array([1.6])
+    assert sacj(hu_e, hu_i, jacobian)[0] == pytest.approx(1.6 * 850 / 700 - 1)
+    assert saj(hu_e, jacobian)[0] == pytest.approx(0.6 * 1000 / 700)
+    assert sai(hu_e, hu_i)[0] == pytest.approx(1000 * -150 / (-700 * 150))
+
+
+@pytest.mark.parametrize("method", ["jacobian", "density", "hybrid"])
+def test_ventilation_follows_the_truth(phantom, pair, method):
+    found = map_ventilation(pair, method=method)
+    inside, truth = pair.mask, phantom.ventilation.array
+    assert np.corrcoef(found[inside], truth[inside])[0, 1] > 0.8
+    shares = []
+    for values in (found, truth):
+        total = values[inside].sum()
+        shares.append(
+            [100 * values[phantom.expiration_lobes.mask(x) & inside].sum() / total for x in LOBES]
+        )
+    assert np.abs(np.subtract(*shares)).max() < 1.5
+    assert np.isnan(found[~inside]).all()
+
+
+def test_density_alone_finds_the_volume_ratio_without_registration_noise(phantom, pair):
+    ratio = volume_ratio_from_density(pair)
+    inside = pair.parenchyma
+    assert np.median(ratio[inside] / phantom.jacobian.array[inside]) == pytest.approx(1, abs=0.03)
+
+
+def test_blood_density_finds_the_defects(phantom, pair):
+    q = map_perfusion(pair, weights={"blood_density": 1.0})
+    assert np.nanmean(q.combined[pair.mask]) == pytest.approx(1, abs=1e-4)
+    dead = np.array((76.0, 10.0, 45.0)) * 0.6
+    points = phantom.expiration.geometry.ras_from_ijk(np.argwhere(pair.mask)[:, ::-1])
+    near = np.linalg.norm(points - dead, axis=1) < 10
+    values = q.combined[pair.mask]
+    assert values[near].mean() < 0.6
+    assert np.median(values[~near]) > 0.9
+
+
+def test_mass_change_is_left_out_where_mass_is_conserved(pair):
+    _, change = mass_change(pair)
+    assert abs(change) < 0.03
+    q = map_perfusion(pair)
+    assert "mass_change" in q.left_out
+    assert "less than the 3 %" in q.left_out["mass_change"]
+    assert sum(q.weights.values()) == pytest.approx(1)
+
+
+def scene(v, q, spacing=(2.0, 2.0, 2.0)):
+    v, q = np.asarray(v, np.float32), np.asarray(q, np.float32)
+    return v, q, np.ones(v.shape, bool), Geometry.axial(v.shape, spacing)
+
+
+def test_classes_on_and_beside_the_threshold():
+    v = np.ones((4, 10, 10))
+    q = np.ones((4, 10, 10))
+    # The mean must stay 1 for the threshold to lie where it is tested: balance each change.
+    v[:, :, 0], v[:, :, 1] = 0.5, 1.5
+    q[:, :, 2], q[:, :, 3] = 0.5, 1.5
+    v[:, :, 4], v[:, :, 5], q[:, :, 4], q[:, :, 5] = 0.5, 1.5, 0.5, 1.5
+    v[:, :, 6], v[:, :, 7] = 0.6, 1.4  # exactly on the limit: preserved
+    v, q, inside, geometry = scene(v, q)
+    relative = relative_to_mean(v, inside)
+    limit = float(relative[0, 0, 6])
+    limits = Thresholds(ventilation=limit, perfusion=0.6)
+    found = classify(v, q, inside, geometry, thresholds=limits, smallest_ml=0)
+    expected = {0: "shunt", 2: "dead_space", 4: "matched_defect", 6: "vq_normal", 8: "vq_normal"}
+    for column, name in expected.items():
+        assert found.mask(name)[:, :, column].all(), name
+    assert sum(found.mask(name).sum() for name in CLASSES) == inside.sum()
+
+
+def test_small_patches_count_as_normal_by_volume_not_by_voxels():
+    for spacing, kept in (((2.0, 2.0, 2.0), False), ((4.0, 4.0, 4.0), True)):
+        values = np.ones((12, 12, 12), np.float32)
+        values[:3, :3, :3] = 0.1  # 27 voxels: 0.22 mL or 1.7 mL
+        _, _, inside, geometry = scene(values, values, spacing)
+        low = low_regions(values, inside, geometry, below=0.6)
+        assert low.any() == kept
+
+
+def test_sensitivity_grows_with_the_threshold():
+    rng = np.random.default_rng(0)
+    v, q, inside, geometry = scene(rng.uniform(0, 2, (8, 9, 10)), rng.uniform(0, 2, (8, 9, 10)))
+    rows = sensitivity(v, q, inside, geometry, smallest_ml=0)
+    abnormal = [row["abnormal_percent"] for row in rows]
+    assert abnormal == sorted(abnormal)
+    assert abnormal[-1] > abnormal[0] + 10
+
+
+def test_thresholds_out_of_range_are_refused():
+    with pytest.raises(ValueError, match=r"between 0 and 2, not 2\.5"):
+        Thresholds(ventilation=2.5)
+    with pytest.raises(ValueError, match="cannot be scaled"):
+        relative_to_mean(np.zeros((2, 2, 2), np.float32), np.ones((2, 2, 2), bool))
+
+
+def test_class_map_agrees_with_the_truth(phantom, pair):
+    from sklearn.metrics import cohen_kappa_score
+
+    inside = pair.mask
+    truth = classify(phantom.ventilation.array, phantom.perfusion.array, inside, pair.geometry)
+    found = classify(map_ventilation(pair), map_perfusion(pair).combined, inside, pair.geometry)
+    kappa = cohen_kappa_score(truth.array[inside], found.array[inside])
+    assert kappa > 0.5  # 0.8 at full size: defects here are no larger than the smoothing
+
+
+@pytest.fixture(scope="module")
+def numbers(pair, regions):
+    v, q = map_ventilation(pair), map_perfusion(pair).combined
+    classes = classify(v, q, pair.mask, pair.geometry)
+    rows = measure_vq(
+        pair, v, q, classes, regions, ventilation_method="jacobian", perfusion_method="surrogate"
+    )
+    return rows, v, q, classes
+
+
+def test_every_measure_is_there_for_every_region(numbers, regions):
+    rows, *_ = numbers
+    got = [(row.region, row.measure) for row in rows]
+    assert len(got) == len(set(got))
+    for region in regions.names:
+        wanted = {m.id for m in VQ_MEASURES}
+        if region not in ZONES:
+            wanted -= {"zone_rating"}
+        assert {measure for name, measure in got if name == region} == wanted
+
+
+def test_shares_sum_to_100_and_match_a_direct_sum(numbers, pair, phantom):
+    rows, v, _, _ = numbers
+    value = {(row.region, row.measure): row.value for row in rows}
+    for measure in ("ventilation_share", "perfusion_share", "volume_share"):
+        for partition in (LOBES, ZONES):
+            assert sum(value[r, measure] for r in partition) == pytest.approx(100, abs=0.01)
+    lobe = phantom.expiration_lobes.mask(LOBES[3]) & pair.mask
+    direct = 100 * float(v[lobe].sum(dtype=float)) / float(v[pair.mask].sum(dtype=float))
+    assert value[LOBES[3], "ventilation_share"] == pytest.approx(direct, rel=1e-5)
+    tissue = pair.parenchyma & phantom.expiration_lobes.mask(LOBES[3])
+    cv = float(v[tissue].astype(float).std() / v[tissue].astype(float).mean())
+    assert value[LOBES[3], "vcv"] == pytest.approx(cv, rel=1e-5)
+
+
+def test_class_shares_agree_with_the_class_map(numbers, pair):
+    rows, _, q, classes = numbers
+    value = {(row.region, row.measure): row.value for row in rows}
+    shunt = classes.mask("shunt")
+    expected = 100 * shunt.sum() / pair.mask.sum()
+    assert value["lungs", "shunt_share"] == pytest.approx(expected)
+    of_q = 100 * q[shunt].sum(dtype=float) / q[pair.mask].sum(dtype=float)
+    assert value["lungs", "shunt_share_of_q"] == pytest.approx(of_q, rel=1e-4)
+    parts = ("shunt_share", "dead_space_share", "matched_defect_share")
+    total = sum(value["lungs", name] for name in parts)
+    assert value["lungs", "vq_abnormal_share"] == pytest.approx(total)
+
+
+def test_volume_change_is_the_difference_of_the_segmented_volumes(numbers, phantom):
+    value = {(row.region, row.measure): row.value for row in numbers[0]}
+    for lobe in LOBES:
+        change = phantom.inspiration_lobes.volume_ml(lobe) - phantom.expiration_lobes.volume_ml(
+            lobe
+        )
+        assert value[lobe, "volume_change"] == pytest.approx(change, rel=0.02)
+
+
+def test_absent_region_is_missing_with_its_reason(numbers, pair, regions):
+    from lungperfusion.regions import RegionSet
+
+    _, v, q, classes = numbers
+    without = RegionSet(
+        (regions.partitions[0],), {Region.RIGHT_MIDDLE_LOBE: "no fissure visible: 5 mm slices"}
+    )
+    rows = measure_vq(pair, v, q, classes, without, ventilation_method="j", perfusion_method="q")
+    lobe = [row for row in rows if row.region == Region.RIGHT_MIDDLE_LOBE]
+    assert lobe
+    assert all(math.isnan(row.value) and "no fissure" in row.reason for row in lobe)
+
+
+def test_parametric_response_on_its_thresholds():
+    before = np.array([[[-856, -857, -857, -856]]], np.int16)
+    after = np.array([[[-950, -950, -951, -951]]], np.float32)
+    geometry = Geometry.axial(before.shape, (1, 1, 1))
+    pair = BreathPair(
+        expiration=Volume(before, geometry, "HU"),
+        inspiration_hu=after,
+        jacobian=np.ones(before.shape, np.float32),
+        lungs=Labelmap(np.ones(before.shape, np.uint8), geometry, {1: "left_lung"}),
+        parenchyma=np.ones(before.shape, bool),
+        volume_factors={},
+    )
+    labels = [STRUCTURES[name].label for name in ("prm_normal", "prm_small_airways")]
+    emphysema = STRUCTURES["prm_emphysema"].label
+    assert classify_prm(pair).array.ravel().tolist() == [*labels, emphysema, 0]
+
+
+@pytest.mark.parametrize(
+    ("perfusion", "volume", "rating"),
+    [(0.0, 20, 1), (3.99, 20, 1), (4, 20, 2), (8, 20, 3), (12, 20, 4), (16, 20, 5), (30, 20, 5)],
+)
+def test_zone_rating_steps(perfusion, volume, rating):
+    assert zone_rating(perfusion, volume) == rating
+
+
+def test_entropy_and_gradient_by_hand():
+    assert entropy_bits(np.full(50, 1.0)) == 0
+    assert entropy_bits(np.array([0.5, 1.5] * 20)) == pytest.approx(1)
+    position = np.arange(11.0)
+    assert gradient(position, 1 + 0.5 * position / 10) == pytest.approx(0.5)
+    assert gradient(np.zeros(4), np.ones(4)) is None
+
+
+def test_kendall_tau():
+    tau, p = kendall_tau([1, 2, 3, 4, 5, 5], [1, 2, 3, 4, 5, 5])
+    assert tau == pytest.approx(1)
+    assert p < 0.02
+    assert kendall_tau([1, 2, 3], [3, 2, 1])[0] == pytest.approx(-1)
+    assert math.isnan(kendall_tau([3, 3, 3], [1, 2, 3])[0])
+    with pytest.raises(ValueError, match="equally long"):
+        kendall_tau([1, 2], [1, 2, 3])
