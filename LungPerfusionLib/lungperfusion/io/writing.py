@@ -43,7 +43,7 @@ ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
 """Name of the anatomic region terminology that 3D Slicer ships."""
 
 
-def write_volume(volume: Volume, path: Path) -> None:
+def write_volume(volume: Volume, path: Path, *, compressed: bool = True) -> None:
     """Write an image as NRRD with its unit under the key ``Unit``.
 
     Padding is written as it is stored: as air in CT, else as the value the analysis gave it.
@@ -54,9 +54,13 @@ def write_volume(volume: Volume, path: Path) -> None:
         Image to write; boolean and float16 arrays are not images.
     path
         Name ending in ``.nrrd``.
+    compressed
+        Whether to trade time for space; files that are read once need not be small.
 
     """
-    _write_nrrd(path, volume.array, volume.geometry, {"Unit": volume.unit})
+    _write_nrrd(
+        path, volume.array, volume.geometry, {"Unit": volume.unit}, compressed=compressed
+    )
 
 
 def write_labelmap(labelmap: Labelmap, path: Path) -> None:
@@ -133,7 +137,12 @@ def _extents(array: NDArray[np.unsignedinteger[Any]]) -> dict[int, str]:
 
 
 def _write_nrrd(
-    path: Path, array: NDArray[Any], geometry: Geometry, fields: Mapping[str, str]
+    path: Path,
+    array: NDArray[Any],
+    geometry: Geometry,
+    fields: Mapping[str, str],
+    *,
+    compressed: bool = True,
 ) -> None:
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     code = array.dtype.str[1:]
@@ -150,12 +159,16 @@ def _write_nrrd(
         f"space directions: {' '.join(_vector(axis) for axis in directions)}",
         "kinds: domain domain domain",
         "endian: little",
-        "encoding: gzip",
+        f"encoding: {'gzip' if compressed else 'raw'}",
         f"space origin: {_vector(origin)}",
         *(f"{key}:={_one_line(value)}" for key, value in sorted(fields.items())),
     ]
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(("\n".join(header) + "\n\n").encode())
+        if not compressed:
+            for plane in array:
+                stream.write(np.ascontiguousarray(plane).data)
+            return
         with gzip.GzipFile(
             filename="", mode="wb", compresslevel=COMPRESSION_LEVEL, fileobj=stream, mtime=0
         ) as packed:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, labelmap_of, read_labelmap
+from lungperfusion.io.fissure_points import read_fissure_points
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import resample_labelmap
+from lungperfusion.segmentation.correction import adopt_lobes, correct_lobes
+from lungperfusion.segmentation.imports import CONVENTIONS, ImportedRegions, import_regions
+from lungperfusion.segmentation.lobe_quality import lobe_gates
+from lungperfusion.segmentation.lobes import LobeSegmentation, segment_lobes
 from lungperfusion.segmentation.lungs import LungSegmentation, lungs_from_mask, segment_lungs
 from lungperfusion.segmentation.zones import (
     DEFAULT_ZONE_RULE,
@@ -22,7 +33,12 @@ from lungperfusion.segmentation.zones import (
     label_shells,
     label_zones,
 )
+from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, Region, title
 from lungperfusion.volume import Geometry, Labelmap, Volume
+
+LobeChoice = LabelImage | Literal["auto", "none"]
+
+NO_POINTS: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,15 +47,29 @@ class RegionOptions:
 
     lung_mask: LabelImage | None = None
     """External lung or lobe label map to use instead of segmenting."""
+    lobes: LobeChoice = "none"
+    """``"auto"``: along the visible fissures; a label map of lobes; ``"none"``: no lobes."""
+    lobe_convention: str | None = None
+    """What the values of a plain lobe label map mean, a key of `imports.CONVENTIONS`."""
+    fissure_points_mm: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: NO_POINTS)
+    """Points in RAS mm, by fissure ID, that lobe boundaries are moved through."""
+    removed_lobes: tuple[Region, ...] = ()
+    """Lobes that an operation has taken."""
     zones: ZoneRule = DEFAULT_ZONE_RULE
     rim_mm: float = RIM_MM
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> RegionOptions:
         """Take the options that `add_region_arguments` added, and read the files they name."""
-        mask = arguments.lung_mask
+        mask, lobes, points = arguments.lung_mask, arguments.lobes, arguments.fissure_points
+        if points is not None and lobes == "none":
+            raise InputError("fissure points move lobe boundaries: add --lobes auto or a file")
         return cls(
             lung_mask=None if mask is None else read_labelmap(mask),
+            lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
+            lobe_convention=arguments.lobe_convention,
+            fissure_points_mm=NO_POINTS if points is None else read_fissure_points(points),
+            removed_lobes=tuple(Region(name) for name in arguments.removed_lobe or ()),
             zones=arguments.zones,
             rim_mm=arguments.rim_mm,
         )
@@ -47,20 +77,30 @@ class RegionOptions:
     @property
     def sources(self) -> dict[str, LabelImage]:
         """Files that the regions rest on, by role, for provenance."""
-        return {} if self.lung_mask is None else {"lung_mask": self.lung_mask}
+        files = {"lung_mask": self.lung_mask, "lobes": self.lobes}
+        return {role: file for role, file in files.items() if isinstance(file, LabelImage)}
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Settings for results.json, without any path."""
-        return {
+        out: dict[str, Any] = {
             "lungs": "segmented" if self.lung_mask is None else "external label map",
             "zones": f"thirds of equal {self.zones}",
             "rim_mm": self.rim_mm,
         }
+        if self.lobes != "none":
+            out["lobes"] = "external label map" if isinstance(self.lobes, LabelImage) else "auto"
+        if self.lobe_convention:
+            out["lobe_convention"] = self.lobe_convention
+        if self.removed_lobes:
+            out["removed_lobes"] = [lobe.value for lobe in self.removed_lobes]
+        if self.fissure_points_mm:
+            out["fissure_points"] = {n: len(p) for n, p in sorted(self.fissure_points_mm.items())}
+        return out
 
 
 SEGMENT_LUNGS = RegionOptions()
-"""Segment the lungs and divide them by the default rules."""
+"""Segment the lungs and divide them by the default rules, without lobes."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,16 +112,57 @@ class FoundRegions:
     regions: RegionSet
     gates: tuple[Gate, ...]
     warnings: tuple[str, ...]
+    lobes: LobeSegmentation | None = None
+    """Lobes with their boundaries, if they were asked for."""
 
 
-def add_region_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options on lungs and zones."""
+def add_region_arguments(
+    parser: argparse.ArgumentParser, *, lobes: Literal["auto", "none"] = "none"
+) -> None:
+    """Add the options on lungs, lobes and zones.
+
+    Parameters
+    ----------
+    parser
+        Of one command.
+    lobes
+        What the command does about lobes unless told otherwise.
+
+    """
     group = parser.add_argument_group("regions")
     group.add_argument(
         "--lung-mask",
         type=Path,
         metavar="LABELMAP",
         help="lung or lobe label map (NRRD, NIfTI, MHA, .seg.nrrd) instead of segmenting",
+    )
+    group.add_argument(
+        "--lobes",
+        default=lobes,
+        metavar="auto|none|FILE",
+        help="lobes along the visible fissures, no lobes, or a label map or segmentation of lobes "
+        "(of this program, TotalSegmentator, lungmask, Chest Imaging Platform, 3D Slicer); a file "
+        "also gives the lungs, unless --lung-mask does (default: %(default)s)",
+    )
+    group.add_argument(
+        "--lobe-convention",
+        choices=tuple(CONVENTIONS),
+        metavar="NAME",
+        help="what the values of a plain lobe label map mean: " + ", ".join(CONVENTIONS),
+    )
+    group.add_argument(
+        "--fissure-points",
+        type=Path,
+        metavar="FILE",
+        help="points on fissures that the lobes are moved through: Slicer markups (.mrk.json, "
+        "lists named after their fissure) or CSV with the columns fissure, r_mm, a_mm, s_mm",
+    )
+    group.add_argument(
+        "--removed-lobe",
+        action="append",
+        choices=[lobe.value for lobe in LOBES],
+        metavar="LOBE",
+        help="lobe that an operation has taken, such as right_upper_lobe; may be repeated",
     )
     group.add_argument(
         "--zones",
@@ -105,46 +186,109 @@ def find_regions(
     acquisition: Acquisition | None = None,
     progress: Progress = ignore,
 ) -> FoundRegions:
-    """Find the lungs, or take the given ones, and divide them into zones and shells.
+    """Find the lungs, or take the given ones, and divide them into lobes, zones and shells.
 
     Parameters
     ----------
     ct
         Chest CT in HU.
     options
-        External label map and rules of division.
+        External label maps and rules of division.
     acquisition
         Technical facts for the quality gates.
 
     """
-    lungs = _lungs(ct, options, acquisition, part(progress, 0.0, 0.85))
+    given = None
+    if isinstance(options.lobes, LabelImage):
+        given = import_regions(
+            options.lobes, convention=options.lobe_convention, target=ct.geometry
+        )
+        if given.lobes is None:
+            names = ", ".join(title(n) for p in given.partitions.values() for n in p.names.values())
+            raise InputError(
+                f"lobes were expected in {options.lobes.name}, but it holds {names} only; "
+                "use it as --lung-mask, or let --lobes auto find the lobes"
+            )
+    asked = options.lobes != "none"
+    lungs = _lungs(ct, options, given, acquisition, part(progress, 0.0, 0.3 if asked else 0.85))
+    lobes, warnings = None, list(lungs.warnings)
+    if asked:
+        lobes = _lobes(ct, lungs.labelmap, options, given, part(progress, 0.3, 0.85))
+        warnings += _lobe_warnings(lobes, lungs.labelmap)
+    if given is not None:
+        warnings += [*given.notes, f"Lobes were taken from the file by {given.how}."]
     progress(0.85, "dividing the lungs into zones")
-    partitions = (
+    partitions = [
         lungs.labelmap,
         label_zones(lungs.labelmap, rule=options.zones),
         label_halves(lungs.labelmap),
         label_shells(lungs.labelmap, rim_mm=options.rim_mm),
-    )
+    ]
+    if lobes is not None:
+        partitions.insert(1, lobes.labelmap)
     return FoundRegions(
         lungs=lungs.labelmap,
-        regions=RegionSet(partitions),
-        gates=lungs.gates,
-        warnings=lungs.warnings,
+        regions=RegionSet(tuple(partitions), {} if lobes is None else lobes.absent),
+        gates=lungs.gates if lobes is None else (*lungs.gates, *lobe_gates(lobes)),
+        warnings=tuple(warnings),
+        lobes=lobes,
     )
 
 
 def _lungs(
     ct: Volume,
     options: RegionOptions,
+    given: ImportedRegions | None,
     acquisition: Acquisition | None,
     progress: Progress,
 ) -> LungSegmentation:
-    if options.lung_mask is None:
-        return segment_lungs(ct, acquisition=acquisition, progress=progress)
-    progress(0.0, "taking the given lungs")
-    mask, warnings = _on_grid(options.lung_mask, ct.geometry)
-    lungs = lungs_from_mask(ct, mask, acquisition=acquisition)
-    return replace(lungs, warnings=(*warnings, *lungs.warnings))
+    if options.lung_mask is not None:
+        progress(0.0, "taking the given lungs")
+        mask, warnings = _on_grid(options.lung_mask, ct.geometry)
+        lungs = lungs_from_mask(ct, mask, acquisition=acquisition)
+        return replace(lungs, warnings=(*warnings, *lungs.warnings))
+    if given is not None and given.lobes is not None:
+        progress(0.0, "taking the lungs of the given lobes")
+        return lungs_from_mask(ct, _with_airways(given), acquisition=acquisition)
+    return segment_lungs(ct, acquisition=acquisition, progress=progress)
+
+
+def _with_airways(given: ImportedRegions) -> Labelmap:
+    """Lobes, and the airways of the same file outside them."""
+    lobes, lungs = given.lobes, given.lungs
+    if lobes is None or lungs is None or AIRWAYS not in lungs.names.values():
+        return lobes or Labelmap(np.zeros((1, 1, 1), np.uint8), Geometry((1, 1, 1), np.eye(4)))
+    (value,) = (label for label, name in lungs.names.items() if name == AIRWAYS)
+    array = lobes.array.copy()
+    array[lungs.mask(AIRWAYS)] = value
+    return Labelmap(array, lobes.geometry, {**lobes.names, value: AIRWAYS})
+
+
+def _lobes(
+    ct: Volume,
+    lungs: Labelmap,
+    options: RegionOptions,
+    given: ImportedRegions | None,
+    progress: Progress,
+) -> LobeSegmentation:
+    first = part(progress, 0.0, 0.9)
+    if given is not None and given.lobes is not None:
+        lobes = adopt_lobes(ct, lungs, given.lobes, progress=first)
+    else:
+        lobes = segment_lobes(ct, lungs, removed=options.removed_lobes, progress=first)
+    if not options.fissure_points_mm:
+        return lobes
+    return correct_lobes(lobes, lungs, options.fissure_points_mm, progress=part(progress, 0.9, 1.0))
+
+
+def _lobe_warnings(lobes: LobeSegmentation, lungs: Labelmap) -> list[str]:
+    lung = lungs.mask(*LUNGS)
+    left = float(np.count_nonzero(lung & (lobes.labelmap.array == 0)))
+    left *= lungs.geometry.voxel_volume_ml
+    out = [f"{title(lobe)} missing: {reason}." for lobe, reason in lobes.absent.items()]
+    if left > 1.0:
+        out.append(f"{left:.0f} mL of the lungs belong to no lobe of the given label map.")
+    return out
 
 
 def _on_grid(image: LabelImage, geometry: Geometry) -> tuple[Labelmap, tuple[str, ...]]:

@@ -32,7 +32,7 @@ from lungperfusion.segmentation.body import (
     to_upright,
 )
 from lungperfusion.segmentation.gates import lung_gates
-from lungperfusion.segmentation.pathology import dorsal_dents, midline
+from lungperfusion.segmentation.pathology import diseased_lung
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box, present_labels
 
@@ -87,7 +87,9 @@ def segment_lungs(
     full grid, half way between lung and soft tissue.  Vessels and what a ball of
     `VESSEL_CLOSING_MM` cannot reach from outside belong to the lung, so the hilum is cut by a
     smooth surface; the airways, as far as they can be followed, do not.  Dense tissue between the
-    aerated lung and the ribs behind it is taken for diseased lung, and said so in a warning.
+    aerated lung and the ribs behind it, or where the mirrored other lung is aerated, is taken for
+    diseased lung, and said so in a warning; what may as well be heart, liver or fluid is left out
+    and reported by the gate ``missed_disease``.
 
     Parameters
     ----------
@@ -144,14 +146,14 @@ def segment_lungs(
             labels[fine][wide] = TREE
     progress(0.6, "outlines")
     lung = sides > 0
-    dents = dorsal_dents(coarse, lung, midline(sides, trachea))
-    if dents.dense.any():
-        volume = np.count_nonzero(dents.dense) * coarse.voxel_ml
+    disease = diseased_lung(coarse, sides, tube, trachea)
+    if disease.any():
+        volume = np.count_nonzero(disease) * coarse.voxel_ml
         warnings.append(
-            f"About {volume:.0f} mL of dense tissue between aerated lung and ribs were taken for "
-            "diseased lung; look at the outlines there."
+            f"About {volume:.0f} mL of dense tissue inside the rib cage were taken for diseased "
+            "lung; look at the outlines there."
         )
-        sides = extended(sides, dents.dense, coarse)
+        sides = extended(sides, disease, coarse)
     refine(array, valid, coarse, sides, lung, main, labels)
     labels = from_upright(labels, ct.geometry)
     progress(0.9, "quality")

@@ -1,8 +1,13 @@
-"""Dense disease against the chest wall: where the lung should be but is not aerated."""
+"""Dense disease inside the pleura: where the lung should be but is not aerated.
+
+Two things tell where lung should be: ribs behind the aerated lung (`dorsal_dents`), and the other
+lung, seen in the mirror (`mirror_dents`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,3 +130,214 @@ def dorsal_dents(coarse: Coarse, lung: Mask, midline: float) -> Dents:
         target = fluid if hu[part][mask].mean() < FLUID_HU else dense
         target[box][part][mask] = True
     return Dents(dense, fluid)
+
+
+# ---- the other lung as a pattern -----------------------------------------------------------------
+
+DOME_SHARE = 0.3
+"""The height of one dome over the mirrored other one is that on which this share of their columns
+agrees best; disease hides the rest."""
+
+DOME_EDGE_MM = 10.0
+"""Columns nearer to the edge of the lung's shadow are too steep to tell the height of the dome."""
+
+DOME_DIFFERENCE_MM = 35.0
+"""The domes of a chest differ by less in height, about 15 mm as a rule (right one higher)."""
+
+MIRROR_OPENING_MM = 7.0
+"""Dents thinner than twice this are within the asymmetry of healthy chests."""
+
+SMALLEST_MIRROR_DENT_ML = 15.0
+"""Smaller ones as well."""
+
+HEART_WIDTH_SHARE, HEART_DEPTH_SHARE = 0.38, 0.75
+"""Left of the midline in front, the heart may take this share of the width and of the depth of the
+pair of lungs (cardiothoracic ratio up to 0.55, two thirds of it on the left)."""
+
+HEART_TOP_MM, HEART_WIDEST_MM = 10.0, -60.0
+"""The pulmonary trunk reaches this far above the carina; below the second level the heart is as
+wide as it gets."""
+
+VESSELS_HALF_WIDTH_MM = 48.0
+"""Strip beside the midline that arch and descending aorta, vena cava and atrium may take."""
+
+BRONCHOGRAM_HU = -150.0
+"""Thin spots inside dense tissue that are darker are air: fat is not."""
+
+BRONCHOGRAM_SPOTS = 4
+"""Separate spots of air inside a dent that show it to be lung."""
+
+DOUBTFUL_SHARE = 0.5
+"""A dent that lies beside great vessels or on the diaphragm by more than this share is doubtful."""
+
+EMPTY_SIDE_SHARE = 0.3
+"""A side without aerated lung that is dense over this share of the mirrored other lung is full."""
+
+
+@dataclass(frozen=True, eq=False)
+class MirrorDents:
+    """Dense tissue where the mirrored other lung is aerated."""
+
+    dense: Mask
+    """Taken for diseased lung."""
+    fluid: Mask
+    """Taken for pleural fluid."""
+    heart: Mask
+    """Beside the mediastinum: heart and vessels, or disease."""
+    base: Mask
+    """On the diaphragm: a dome higher than the other, or disease."""
+    empty: Mask
+    """On a side without any aerated lung."""
+    pattern: Mask
+    """The mirrored lungs."""
+
+
+def mirrored(mask: Mask, middle: float) -> Mask:
+    """Reflect the last axis at an index; what comes from beyond the image is empty."""
+    source = np.round(2 * middle - np.arange(mask.shape[2])).astype(int)
+    out = np.zeros_like(mask)
+    there = (source >= 0) & (source < mask.shape[2])
+    out[:, :, there] = mask[:, :, source[there]]
+    return out
+
+
+def middle_of_lungs(sides: NDArray[np.uint8], fallback: float) -> float:
+    """Index of the midline along the last axis: half way between the outer ends of the lungs."""
+    left, right = ((sides == STRUCTURES[name].label).any(axis=1) for name in LUNGS)
+    both = left.any(axis=1) & right.any(axis=1)
+    if not both.any():
+        return fallback
+    outer_left = np.argmax(left[both], axis=1)
+    outer_right = right.shape[1] - 1 - np.argmax(right[both][:, ::-1], axis=1)
+    return float(np.median((outer_left + outer_right) / 2))
+
+
+def _on_own_dome(own: Mask, other: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
+    """Cut or lengthen the mirrored other lung so that it stands on the dome of the own one."""
+    shadow = own.any(axis=0) & other.any(axis=0)
+    central = eroded(shadow[None], DOME_EDGE_MM, spacing_mm)[0]
+    if not central.any():
+        return other
+    low_own, low_other = np.argmax(own, axis=0), np.argmax(other, axis=0)
+    rise = np.sort((low_own - low_other)[central])
+    count = max(1, int(DOME_SHARE * rise.size))
+    spread = rise[count - 1 :] - rise[: rise.size - count + 1]
+    start = int(np.argmin(spread))
+    limit = DOME_DIFFERENCE_MM / spacing_mm[0]
+    step = round(float(np.clip(np.median(rise[start : start + count]), -limit, limit)))
+    k = np.arange(own.shape[0])[:, None, None]
+    stands = k >= low_other + step
+    return np.asarray(stands & (other | (other.any(axis=0) & (k < low_other))))
+
+
+def mirror_dents(
+    coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea: Mask
+) -> MirrorDents:
+    """Find dense tissue where the other lung, mirrored at the midline, is aerated.
+
+    The mirrored lung is set onto the dome that is seen on this side.  Where it meets heart, great
+    vessels or the dome itself, which differ between the sides in health, the tissue is only
+    doubtful, unless it holds air bronchograms (dome) or is the lesser part of a larger dent.
+
+    Parameters
+    ----------
+    coarse
+        Coarse copy of the CT.
+    sides
+        Labels of left and right lung on its grid.
+    tube, trachea
+        Main airways, and the part of them above the carina.
+
+    """
+    found = {part.name: np.zeros(sides.shape, np.bool_) for part in fields(MirrorDents)}
+    lung = sides > 0
+    middle = middle_of_lungs(sides, midline(sides, trachea))
+    spacing = coarse.spacing_mm
+    tissue = (coarse.hu > DENSE_HU[0]) & (coarse.hu < DENSE_HU[1]) & coarse.valid & ~tube
+    for name in LUNGS:
+        own = sides == STRUCTURES[name].label
+        other = mirrored(lung & ~own, middle)
+        if not other.any():
+            continue
+        if not own.any():
+            room = other & tissue
+            if np.count_nonzero(room) > EMPTY_SIDE_SHARE * np.count_nonzero(lung):
+                found["empty"] |= room
+            continue
+        pattern = _on_own_dome(own, other, spacing)
+        found["pattern"] |= pattern
+        box = bounding_box(own | pattern, (2, 2, 2))
+        inside, hu = own[box], coarse.hu[box]
+        free = pattern[box] & ~lung[box]
+        room = ndimage.binary_closing(tissue[box] & ~lung[box]) & free
+        core = eroded(room | inside, MIRROR_OPENING_MM, spacing) & room
+        room &= dilated(core, MIRROR_OPENING_MM + max(spacing), spacing)
+        vessels, heart = (
+            zone[box] for zone in _mediastinal(sides, name, middle, trachea, spacing)
+        )
+        doubtful = vessels | ~np.logical_or.accumulate(inside, axis=0)
+        air = room & (hu < BRONCHOGRAM_HU) & ~dilated(inside, MIRROR_OPENING_MM, spacing)
+        for dent in _pieces(room & ~heart, coarse.voxel_ml):
+            unsure = np.count_nonzero(dent & doubtful) > DOUBTFUL_SHARE * np.count_nonzero(dent)
+            if hu[dent].mean() < FLUID_HU:
+                target = "fluid"
+            elif not unsure or components(air & dent & ~vessels)[1] >= BRONCHOGRAM_SPOTS:
+                target = "dense"
+            else:
+                target = "heart" if (dent & vessels).sum() > dent.sum() / 2 else "base"
+            found[target][box] |= dent
+        for dent in _pieces(room & heart, coarse.voxel_ml):
+            found["heart"][box] |= dent
+    return MirrorDents(**found)
+
+
+def _pieces(mask: Mask, voxel_ml: float) -> Iterator[Mask]:
+    """Components of a mask that are large enough to matter."""
+    labels, count = components(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml
+    for label in range(1, count + 1):
+        if sizes[label] >= SMALLEST_MIRROR_DENT_ML:
+            yield labels == label
+
+
+def _mediastinal(
+    sides: NDArray[np.uint8],
+    side: str,
+    middle: float,
+    trachea: Mask,
+    spacing_mm: tuple[float, float, float],
+) -> tuple[Mask, Mask]:
+    """Where great vessels, and where the heart may lie in place of the mirrored lung."""
+    k, j, i = (np.flatnonzero(sides.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+    up, forward, across = np.ogrid[tuple(slice(n) for n in sides.shape)]
+    away = np.abs(across - middle)
+    vessels = np.broadcast_to(away * spacing_mm[2] < VESSELS_HALF_WIDTH_MM, sides.shape)
+    if side != LUNGS[0]:
+        return vessels, np.zeros(sides.shape, np.bool_)
+    carina = np.nonzero(trachea.any(axis=(1, 2)))[0].min() if trachea.any() else np.median(k)
+    u = away / (HEART_WIDTH_SHARE * (i[-1] - i[0] + 1))
+    v = (j[-1] - forward) / (HEART_DEPTH_SHARE * (j[-1] - j[0] + 1))
+    above = (up - carina) * spacing_mm[0] - HEART_WIDEST_MM
+    w = np.maximum(above, 0) / (HEART_TOP_MM - HEART_WIDEST_MM)
+    return vessels, np.asarray(u**2 + v**2 + w**2 < 1)
+
+
+PATTERN_MARGIN_MM = 6.0
+"""A lung reaches no farther beyond the mirrored other one, where ribs and spine bound both."""
+
+
+def diseased_lung(
+    coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea: Mask
+) -> Mask:
+    """Dense tissue that belongs to the lungs, by either evidence.
+
+    Where only one lung has dorsal dents, the mirrored other one bounds them, so that they end at
+    diaphragm and spine.
+    """
+    dorsal = dorsal_dents(coarse, sides > 0, midline(sides, trachea)).dense
+    mirror = mirror_dents(coarse, sides, tube, trachea)
+    if dorsal.any() and mirror.pattern.any():
+        middle = middle_of_lungs(sides, midline(sides, trachea))
+        if not (dorsal & mirrored(dilated(dorsal, 20.0, coarse.spacing_mm), middle)).any():
+            dorsal &= dilated(mirror.pattern, PATTERN_MARGIN_MM, coarse.spacing_mm)
+    return dorsal | mirror.dense

@@ -1,0 +1,195 @@
+"""Where on an interlobar surface a fissure is seen, and how complete it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lungperfusion.segmentation.fissures import VESSEL_ABOVE_LUNG_HU, Float32, LungImage
+from lungperfusion.segmentation.surfaces import Patch, Points, Surface
+from lungperfusion.volume import Mask
+
+NODE_MM = 2.0
+"""Distance of the nodes at which a surface is judged."""
+
+SEARCH_MM = 3.0
+"""A fissure counts if it lies within this distance of the surface (2 to 3 mm: methods in use)."""
+
+FLANK_MM = 3.5
+"""Distance at which the lung beside a fissure is sampled; its blur ends before."""
+
+STEP_MM = 0.5
+REACH_MM = 18.0
+NULL_FROM_MM = 8.0
+"""Profiles farther than this from the surface show what no fissure looks like."""
+
+WINDOW_MM = 2.0
+"""Standard deviation of the window on the surface whose mean profile is judged: noise drops out,
+and at half the contrast the border between present and absent stays where it is."""
+
+NULL_SPREADS = 3.0
+"""A fissure stands out from places without one by this many robust standard deviations."""
+
+HALF = 0.5
+"""Share of a fissure's usual contrast from which it is present."""
+
+LEAST_PIECE_MM2 = 150.0
+"""Smaller pieces of fissure may be chance; they count as seen, but support no boundary."""
+
+LEAST_CONTRAST_HU = 6.0
+"""Fainter lines than this are none, however quiet the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is seen on a surface.
+
+    Parameters
+    ----------
+    patch
+        The surface in the lung.
+    contrast_hu
+        Line contrast at each node, shape of the patch.
+    seen
+        Nodes with a fissure.
+    judged
+        Nodes in the lung with lung on both flanks.
+    threshold_hu
+        Contrast from which a fissure is present.
+
+    """
+
+    patch: Patch
+    contrast_hu: Points
+    seen: Mask
+    judged: Mask
+    threshold_hu: float
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the interlobar surface."""
+        return float(self.patch.area_mm2.sum())
+
+    @property
+    def completeness(self) -> float:
+        """Share of the surface where the fissure is seen, 0 to 1; NaN where nothing was judged."""
+        area = self.patch.area_mm2[self.judged]
+        total = float(area.sum())
+        return float(area[self.seen[self.judged]].sum()) / total if total else float("nan")
+
+    def supported(self, reach_mm: float) -> Mask:
+        """Nodes in the lung within a distance of a piece of fissure that is no chance."""
+        pieces, _ = ndimage.label(self.seen)
+        sizes = np.bincount(pieces.ravel()) * NODE_MM**2
+        sizes[0] = 0
+        firm = sizes[pieces] >= LEAST_PIECE_MM2
+        if not firm.any():
+            return np.zeros(self.seen.shape, np.bool_)
+        away = ndimage.distance_transform_edt(~firm) * NODE_MM
+        return np.asarray(self.patch.inside & (away <= reach_mm))
+
+    def share(self, nodes: Mask) -> float:
+        """Area of some nodes relative to the surface."""
+        total = self.area_mm2
+        return float(self.patch.area_mm2[nodes].sum()) / total if total else 0.0
+
+
+def patch_in(image: LungImage, surface: Surface, inside: Mask, bound: Surface | None) -> Patch:
+    """Nodes of a surface inside a lung, above another surface where one bounds it.
+
+    Parameters
+    ----------
+    image
+        The lung.
+    surface
+        Interlobar surface.
+    inside
+        Voxels of ``image`` that count.
+    bound
+        Surface below which this one does not exist (the oblique fissure for the horizontal one).
+
+    """
+    k, j, i = np.nonzero(inside[::6, ::6, ::6])
+    uv = surface.local(image.geometry.ras_from_ijk(np.stack([i, j, k], axis=1) * 6.0))[:, :2]
+    low = np.floor((uv.min(axis=0) - 6) / NODE_MM) * NODE_MM
+    high = uv.max(axis=0) + 6
+    u = np.arange(low[0], high[0], NODE_MM)[:, None]
+    v = np.arange(low[1], high[1], NODE_MM)[None, :]
+    u, v = np.broadcast_arrays(u, v)
+    points = surface.on(u, v)
+    here = image.sample(inside.astype(np.float32), points) > 0.5
+    if bound is not None:
+        here &= bound.side(points) > 0
+    return Patch(surface, u, v, here)
+
+
+def fissure_evidence(image: LungImage, flat: Float32, inside: Mask, patch: Patch) -> Evidence:
+    """Judge at every node of a surface whether a fissure is seen there.
+
+    The CT is sampled along the normals.  The contrast of a line is its density over the mean of
+    its flanks, in the mean profile of a window on the surface.  Profiles far from the surface
+    tell which contrast arises without a fissure.
+
+    Parameters
+    ----------
+    image
+        The lung.
+    flat
+        Density between the vessels (`fissures.parenchyma`).
+    inside
+        Voxels where ``flat`` is measured, not filled.
+    patch
+        Surface in the lung.
+
+    """
+    offsets = np.arange(-REACH_MM, REACH_MM + STEP_MM / 2, STEP_MM)
+    normals = patch.surface.normals(patch.u_mm, patch.v_mm)
+    profile = np.empty((*patch.inside.shape, offsets.size), np.float32)
+    measured = np.empty(profile.shape, np.bool_)
+    vessel = image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU
+    weight = (inside & ~vessel).astype(np.float32)
+    for n, offset in enumerate(offsets):
+        points = patch.points_mm + offset * normals
+        profile[..., n] = image.sample(flat, points)
+        measured[..., n] = image.sample(weight, points) > 0.5
+    window = (WINDOW_MM / NODE_MM, WINDOW_MM / NODE_MM, 0)
+    known = ndimage.gaussian_filter(measured.astype(np.float32), window)
+    profile = ndimage.gaussian_filter(np.where(measured, profile, 0), window)
+    profile /= np.maximum(known, 1e-3)
+    profile = ndimage.gaussian_filter1d(profile, 0.6 / STEP_MM, axis=2)
+    flank = round(FLANK_MM / STEP_MM)
+    contrast = np.zeros_like(profile)
+    below, above = profile[..., : -2 * flank], profile[..., 2 * flank :]
+    middle = profile[..., flank:-flank]
+    contrast[..., flank:-flank] = np.minimum(middle - below, middle - above)
+    whole = np.zeros_like(measured)
+    whole[..., flank:-flank] = (
+        measured[..., flank:-flank] & measured[..., : -2 * flank] & measured[..., 2 * flank :]
+    )
+    contrast[~whole] = -np.inf
+    best = ndimage.maximum_filter1d(contrast, round(2 * SEARCH_MM / STEP_MM) + 1, axis=2)
+    centre = offsets.size // 2
+    here = best[..., centre]
+    judged = patch.inside & np.isfinite(here)
+    far = (np.abs(offsets) >= NULL_FROM_MM) & (np.abs(offsets) <= REACH_MM - SEARCH_MM - FLANK_MM)
+    null = best[..., far][patch.inside]
+    null = null[np.isfinite(null)]
+    if not judged.any() or not null.size:
+        nothing = np.zeros(patch.inside.shape, np.bool_)
+        return Evidence(patch, np.zeros(nothing.shape), nothing, nothing, LEAST_CONTRAST_HU)
+    # Median and median deviation: another fissure that crosses the surface must not count.
+    usual_null = float(np.median(null))
+    spread = float(np.median(np.abs(null - usual_null))) / 0.6745
+    floor = max(LEAST_CONTRAST_HU, usual_null + NULL_SPREADS * spread)
+    certain = here[judged & (here > floor)]
+    usual = float(np.median(certain)) if certain.size else floor
+    threshold = max(floor, HALF * usual)
+    return Evidence(
+        patch,
+        np.where(np.isfinite(here), here, 0.0),
+        judged & (here >= threshold),
+        judged,
+        threshold,
+    )

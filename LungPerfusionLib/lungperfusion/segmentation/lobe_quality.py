@@ -1,0 +1,193 @@
+"""What lobes and fissures measure, and how far they can be trusted."""
+
+from __future__ import annotations
+
+from lungperfusion.measurement import Measurement, measured, missing
+from lungperfusion.quality import Gate, Verdict
+from lungperfusion.segmentation.completeness import SEARCH_MM
+from lungperfusion.segmentation.lobes import PLANS, SUPPORT_MM, Boundary, LobeSegmentation
+from lungperfusion.terms import LOBES, LUNGS, Region, title
+from lungperfusion.volume import Labelmap
+
+SUPPORT_GOOD, SUPPORT_LEAST = 0.7, 0.35
+"""Share of a boundary that rests on visible fissure: from the first it is trusted, below the
+second it is mostly a guess."""
+
+THIN_SLICE_MM = 1.6
+"""Completeness is judged on slices up to about 1.5 mm (Koster 2016, Respiration 92:150)."""
+
+LEFT_COMPLETE, LEFT_INCOMPLETE = 0.95, 0.80
+"""Left major fissure: above the first no collateral ventilation in 91 %, at most the second
+collateral ventilation in all (Klooster 2020, PMC7294564)."""
+
+RIGHT_INCOMPLETE = 0.90
+"""Right major fissure: at most this, collateral ventilation in all (Klooster 2020, PMC7294564)."""
+
+_METHOD = "surface fitted to visible fissure"
+_ORIGIN = {
+    "sharp": "fissure seen as a sharp line",
+    "faint": "fissure seen only when averaged along itself",
+    "imported": "boundary of the given lobes",
+}
+
+
+def measure_lobes(lobes: LobeSegmentation, lungs: Labelmap) -> tuple[Measurement, ...]:
+    """Volumes of the lobes, and completeness and support of the fissures.
+
+    Parameters
+    ----------
+    lobes
+        Lobes with their boundaries.
+    lungs
+        ``left_lung`` and ``right_lung`` on the same grid.
+
+    """
+    total = lungs.volume_ml(*LUNGS)
+    out: list[Measurement] = []
+    for lobe in LOBES:
+        if lobe in lobes.absent:
+            out += [
+                missing(lobe, measure, lobes.absent[lobe])
+                for measure in ("lobe_volume", "lobe_volume_share", "boundary_support")
+            ]
+            continue
+        borders = [b for b in lobes.boundaries.values() if lobe in (*b.plan.above, *b.plan.below)]
+        doubt = next((doubts for b in borders if (doubts := why_unsure(b))), "")
+        method = f"voxel count; {_origin(borders)}"
+        volume = lobes.labelmap.volume_ml(lobe)
+        out.append(measured(lobe, "lobe_volume", volume, method, caution=doubt))
+        out.append(measured(lobe, "lobe_volume_share", 100 * volume / total, method, caution=doubt))
+        if borders:
+            support = min(b.support for b in borders)
+            out.append(
+                measured(lobe, "boundary_support", 100 * support, f"within {SUPPORT_MM:g} mm")
+            )
+        else:
+            out.append(missing(lobe, "boundary_support", "the lobe has no neighbour in its lung"))
+    for name in PLANS:
+        out += _fissure_measures(name, lobes)
+    return tuple(out)
+
+
+def _origin(borders: list[Boundary]) -> str:
+    return ", ".join(sorted({_ORIGIN[b.origin] for b in borders})) or "whole lung"
+
+
+def _fissure_measures(name: str, lobes: LobeSegmentation) -> list[Measurement]:
+    measures = ("fissure_completeness", "boundary_support", "interlobar_area")
+    boundary = lobes.boundaries.get(name)
+    if boundary is None:
+        plan = PLANS[name]
+        gone = [lobe for lobe in (*plan.above, *plan.below) if lobe in lobes.absent]
+        reason = (
+            f"{title(gone[0]).lower()}: {lobes.absent[gone[0]]}"
+            if gone
+            else "the lobes do not meet"
+        )
+        return [missing(name, measure, reason) for measure in measures]
+    completeness = boundary.evidence.completeness
+    method = f"visible within {SEARCH_MM:g} mm of the boundary; {_ORIGIN[boundary.origin]}"
+    doubt = why_unsure(boundary) or _too_thick(lobes, boundary)
+    first = (
+        measured(name, measures[0], 100 * completeness, method, caution=doubt)
+        if completeness == completeness
+        else missing(name, measures[0], "no part of the boundary could be judged", method)
+    )
+    return [
+        first,
+        measured(name, measures[1], 100 * boundary.support, f"within {SUPPORT_MM:g} mm"),
+        measured(name, measures[2], boundary.evidence.area_mm2, _METHOD, caution=doubt),
+    ]
+
+
+def why_unsure(boundary: Boundary) -> str:
+    """Reason why a boundary is not to be trusted, or an empty string."""
+    support = boundary.support
+    if support >= SUPPORT_GOOD:
+        return ""
+    name = title(boundary.plan.id).lower()
+    rest = "the course of given lobes" if boundary.origin == "imported" else "smoothness"
+    return (
+        f"only {100 * support:.0f} % of the boundary along the {name} rests on visible fissure; "
+        f"elsewhere it follows gaps between vessels and {rest}"
+        if boundary.origin != "imported"
+        else f"only {100 * support:.0f} % of the given boundary along the {name} shows a fissure"
+    )
+
+
+def _too_thick(lobes: LobeSegmentation, boundary: Boundary) -> str:
+    thick_mm = lobes.prepared[boundary.plan.lung].image.thick_mm
+    if thick_mm <= THIN_SLICE_MM:
+        return ""
+    return f"voxels of up to {thick_mm:.1f} mm blur fissures: what is not seen may still be there"
+
+
+def lobe_gates(lobes: LobeSegmentation) -> tuple[Gate, ...]:
+    """One gate for every fissure: whether its boundary rests on what is seen."""
+    gates = []
+    for name, plan in PLANS.items():
+        boundary = lobes.boundaries.get(name)
+        limit = f"at least {100 * SUPPORT_GOOD:g} % near visible fissure"
+        if boundary is None:
+            gone = [lobe for lobe in (*plan.above, *plan.below) if lobe in lobes.absent]
+            why = f" ({title(gone[0]).lower()}: {lobes.absent[gone[0]]})" if gone else ""
+            gates.append(
+                Gate(
+                    id=name,
+                    verdict="unknown",
+                    message=f"The {title(name).lower()} parts no two lobes here{why}.",
+                    limit=limit,
+                )
+            )
+            continue
+        support = boundary.support
+        verdict: Verdict = (
+            "pass" if support >= SUPPORT_GOOD else "warn" if support >= SUPPORT_LEAST else "fail"
+        )
+        message = (
+            f"{100 * support:.0f} % of the boundary along the {title(name).lower()} lie within "
+            f"{SUPPORT_MM:g} mm of visible fissure"
+        )
+        if len(boundary.user_points_mm):
+            message += f" or of {len(boundary.user_points_mm)} points of the user"
+        if verdict != "pass":
+            thick = _too_thick(lobes, boundary)
+            causes = (
+                thick.split(":")[0]
+                if thick
+                else ("it may be incomplete, hidden by disease, or a lobe may have been removed")
+            )
+            message += f": low confidence; {causes}. Check the lobes, or place fissure points"
+        gates.append(
+            Gate(
+                id=name,
+                verdict=verdict,
+                message=f"{message}.",
+                value=support,
+                unit="1",
+                limit=limit,
+            )
+        )
+    return tuple(gates)
+
+
+def screening(name: str, lobes: LobeSegmentation) -> str:
+    """Say what the completeness of a fissure suggests on collateral ventilation; a screening."""
+    boundary = lobes.boundaries.get(name)
+    if boundary is None:
+        return "no fissure to judge"
+    doubt = why_unsure(boundary) or _too_thick(lobes, boundary)
+    share = boundary.evidence.completeness
+    if doubt or share != share:
+        return f"not judged: {doubt or 'nothing of the boundary could be judged'}"
+    if name == Region.LEFT_OBLIQUE_FISSURE:
+        if share > LEFT_COMPLETE:
+            return "screening: collateral ventilation unlikely (above 95 %)"
+        if share <= LEFT_INCOMPLETE:
+            return "screening: collateral ventilation likely (80 % or less)"
+        return "screening: open (above 80 to 95 %); needs a functional test"
+    if name == Region.RIGHT_OBLIQUE_FISSURE:
+        if share <= RIGHT_INCOMPLETE:
+            return "screening: collateral ventilation likely (90 % or less)"
+        return "screening: open (above 90 %); needs a functional test"
+    return "screening: completeness of this fissure predicts collateral ventilation poorly"
