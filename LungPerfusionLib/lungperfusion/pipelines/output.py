@@ -13,6 +13,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, results_folder
 from lungperfusion.progress import Progress, part
 from lungperfusion.results.analysis import Analysis
+from lungperfusion.results.corrections import corrections_section
 from lungperfusion.results.provenance import InputFile, Provenance, Stopwatch, peak_memory_mib
 from lungperfusion.results.writing import write_results
 
@@ -41,6 +42,12 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "nowhere",
     )
     group.add_argument("--no-report", action="store_true", help="write no pictures and no report")
+    group.add_argument(
+        "--corrections",
+        type=Path,
+        metavar="JSON",
+        help="audit trail of a review in Slicer, to print in the report",
+    )
     parser.set_defaults(writer=write_results)
 
 
@@ -91,6 +98,9 @@ def carry_out(
         )
         read_warnings = tuple(w for source in sources.values() for w in source.warnings)
         analysis = replace(outcome.analysis, warnings=(*read_warnings, *outcome.analysis.warnings))
+        if arguments.corrections is not None:
+            sections = (*analysis.sections, corrections_section(arguments.corrections))
+            analysis = replace(analysis, sections=sections)
         arguments.writer(
             folder,
             [analysis],

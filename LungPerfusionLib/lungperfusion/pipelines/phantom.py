@@ -13,6 +13,8 @@ import numpy as np
 import lungperfusion
 from lungperfusion.errors import InputError
 from lungperfusion.phantoms import KINDS, Phantom
+from lungperfusion.phantoms.dual_energy import DualEnergyPhantom
+from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
 from lungperfusion.progress import Progress, part
 from lungperfusion.volume import Volume, lps_from_ras
 
@@ -24,10 +26,13 @@ SPACING_RANGE_MM = (0.3, 10.0)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    width = max(map(len, KINDS))
-    kinds = "\n".join(f"  {name:<{width}}  {kind.summary}" for name, kind in KINDS.items())
+    summaries = {name: kind.summary for name, kind in (*KINDS.items(), *DUAL_ENERGY_KINDS.items())}
+    width = max(map(len, summaries))
+    kinds = "\n".join(f"  {name:<{width}}  {text}" for name, text in summaries.items())
     parser.epilog = f"kinds:\n{kinds}"
-    parser.add_argument("kind", metavar="KIND", choices=list(KINDS), help="which chest; see below")
+    parser.add_argument(
+        "kind", metavar="KIND", choices=list(summaries), help="which chest; see below"
+    )
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the files"
     )
@@ -48,27 +53,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
-    """Make the phantom and write ct.nrrd (or ct/), label maps and truth.json."""
+    """Make the phantom and write its images (NRRD or DICOM), label maps and truth.json."""
     from lungperfusion.io import results_folder, write_labelmap, write_volume
 
     spacing = _spacing(arguments.spacing)
     if arguments.seed < 0:
         raise InputError(f"the seed must be 0 or more, not {arguments.seed}")
     with results_folder(arguments.out, overwrite=arguments.overwrite) as folder:
-        phantom = KINDS[arguments.kind](
-            spacing, seed=arguments.seed, progress=part(progress, 0.0, 0.85)
-        )
+        make = DUAL_ENERGY_KINDS.get(arguments.kind) or KINDS[arguments.kind]
+        phantom = make(spacing, seed=arguments.seed, progress=part(progress, 0.0, 0.85))
         progress(0.85, "writing")
-        ct = _as_scanned(phantom)
-        if arguments.dicom:
-            write_dicom(ct, folder / "ct", kind=arguments.kind)
-        else:
-            write_volume(ct, folder / "ct.nrrd")
+        for name, (ct, kv) in _images(phantom).items():
+            if arguments.dicom:
+                write_dicom(ct, folder / name, kind=f"{arguments.kind} {name}", kv=kv)
+            else:
+                write_volume(ct, folder / f"{name}.nrrd")
         for name, labelmap in phantom.truth.labelmaps().items():
             write_labelmap(labelmap, folder / f"{name}.seg.nrrd")
+        if isinstance(phantom, DualEnergyPhantom):
+            write_labelmap(phantom.defects, folder / "defects.seg.nrrd")
         if phantom.iodine is not None:
             write_volume(phantom.iodine, folder / "iodine.nrrd")
-        _write_json({"kind": arguments.kind, **phantom.truth.as_json()}, folder / "truth.json")
+        _write_json({"kind": arguments.kind, **_answers(phantom)}, folder / "truth.json")
         files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
         made = {
             "command": "phantom",
@@ -95,6 +101,20 @@ def _spacing(given: list[float] | None) -> tuple[float, float, float] | None:
     return values[0], values[1], values[2]
 
 
+def _images(phantom: Phantom | DualEnergyPhantom) -> dict[str, tuple[Volume, int]]:
+    """Images by the name of their file, with their tube voltage."""
+    if isinstance(phantom, Phantom):
+        return {"ct": (_as_scanned(phantom), 120)}
+    low, high = (
+        int(str(phantom.settings[name]).removesuffix("Sn")) for name in ("low_kv", "high_kv")
+    )
+    return {"low": (phantom.low, low), "high": (phantom.high, high)}
+
+
+def _answers(phantom: Phantom | DualEnergyPhantom) -> dict[str, Any]:
+    return phantom.as_json() if isinstance(phantom, DualEnergyPhantom) else phantom.truth.as_json()
+
+
 def _as_scanned(phantom: Phantom) -> Volume:
     """CT as a scanner writes it: with its padding value outside the circle."""
     if phantom.padding_hu is None or phantom.ct.valid is None:
@@ -108,7 +128,7 @@ def _write_json(content: Mapping[str, Any], path: Path) -> None:
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-def write_dicom(ct: Volume, folder: Path, *, kind: str) -> None:
+def write_dicom(ct: Volume, folder: Path, *, kind: str, kv: int = 120) -> None:
     """Write an axial or tilted CT as one DICOM file per slice.
 
     Identifiers follow from the content alone, so that the same phantom gives the same bytes.
@@ -146,7 +166,7 @@ def write_dicom(ct: Volume, folder: Path, *, kind: str) -> None:
         data.ReferringPhysicianName = data.Manufacturer = ""
         data.SeriesDescription = f"digital phantom {kind}"
         data.SeriesNumber, data.InstanceNumber, data.AcquisitionNumber = 1, k + 1, 1
-        data.KVP = 120
+        data.KVP = kv
         data.ConvolutionKernel = "PHANTOM"
         data.SliceThickness = round(k_mm, 6)
         data.GantryDetectorTilt = round(float(tilt), 6)

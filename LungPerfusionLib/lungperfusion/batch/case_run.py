@@ -1,0 +1,408 @@
+"""One case in a worker: run what is not done yet, then put the whole folder in its place.
+
+Layout of the batch's output folder::
+
+    OUT/cases/CASE/            whole or not there
+        report.html  regions.csv  measurements.csv  results.json
+        lungs/  ipv/  ...      what each analysis writes
+    OUT/.batch/part/CASE/      analyses of a case that is not whole yet, by key
+    OUT/.batch/seen/CASE.json  hashes of inputs with the time stamps they were taken at
+
+A finished analysis in ``part`` carries its key in its name, so that a run that was killed goes on
+where it was, and never with a result of other inputs or settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import errno
+import importlib
+import io
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lungperfusion
+from lungperfusion.batch.cases import Case, CaseOutcome, Job, JobOutcome
+from lungperfusion.batch.joined import joined_report, region_rows
+from lungperfusion.batch.keys import input_digest, input_fingerprint, job_key
+from lungperfusion.batch.machine import resident_memory_mib, watched_memory
+from lungperfusion.batch.parts import read_parts, write_json, write_parts
+from lungperfusion.errors import InputError
+from lungperfusion.io import atomic_path, results_folder
+from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.results.tables import COLUMNS, csv_text
+from lungperfusion.results.writing import RESULTS_FORMAT
+
+LEAST_FREE_BYTES = 64 * 2**20
+"""Free space below which a failed write is put down to a full disk, and no case is begun."""
+
+_DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_RESULTS = "results.json"
+
+
+def case_folder(out: Path, case: str) -> Path:
+    """Where the results of a case are, once they are whole."""
+    return out / "cases" / case
+
+
+def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
+    """Run the analyses of a case that are not done, and publish its folder.
+
+    Parameters
+    ----------
+    case
+        What to run.
+    out
+        Output folder of the batch.
+    progress
+        Told how far the case is.
+
+    Returns
+    -------
+    CaseOutcome
+        Failures included: the only exceptions that leave here are those that end the process.
+
+    """
+    _restore(out, case.name)
+    published = _published(out, case.name)
+    seen = _Seen(out, case.name)
+    outcomes: list[JobOutcome] = []
+    folders: dict[str, tuple[str, Path]] = {}
+    disk_full = False
+    for number, job in enumerate(case.jobs):
+        share = part(progress, number / len(case.jobs), (number + 1) / len(case.jobs))
+        try:
+            key = job_key(job, seen.digests(job))
+            folder, outcome = _one(job, case.name, out, key, published, share)
+            if folder is not None:
+                folders[job.analysis] = (key, folder)
+        except Exception as error:
+            outcome, full = _failure(error, job, case, out)
+            disk_full |= full
+        outcomes.append(outcome)
+    try:
+        seen.write()
+        _publish(case, out, folders, outcomes, published)
+    except Exception as error:
+        failed, full = _failure(error, case.jobs[0], case, out)
+        disk_full |= full
+        outcomes = [
+            o if o.status == "failed" else replace(failed, analysis=o.analysis) for o in outcomes
+        ]
+    return CaseOutcome(
+        case=case.name,
+        jobs=tuple(outcomes),
+        disk_full=disk_full,
+        resident_mib=resident_memory_mib(),
+    )
+
+
+def unchanged(case: Case, out: Path) -> CaseOutcome | None:
+    """Tell, without reading any image, whether a case is done as it stands; None if not."""
+    published = _published(out, case.name)
+    if published is None or published["failed"]:
+        return None
+    seen = _Seen(out, case.name)
+    found = {}
+    for job in case.jobs:
+        try:
+            digests = seen.remembered(job)
+        except OSError:
+            return None
+        if digests is None:
+            return None
+        found[job.analysis] = job_key(job, digests)
+    if found != {name: entry["key"] for name, entry in published["analyses"].items()}:
+        return None
+    return CaseOutcome(
+        case=case.name,
+        jobs=tuple(JobOutcome(analysis=name, status="kept") for name in found),
+    )
+
+
+# --------------------------------------------------------------------------------- one analysis
+
+
+def _one(
+    job: Job,
+    case: str,
+    out: Path,
+    key: str,
+    published: Mapping[str, Any] | None,
+    progress: Progress,
+) -> tuple[Path, JobOutcome]:
+    """Take the finished analysis, or run it."""
+    if published is not None and published["analyses"].get(job.analysis, {}).get("key") == key:
+        folder = case_folder(out, case) / job.analysis
+        return folder, JobOutcome(analysis=job.analysis, status="kept")
+    folder = _part_folder(out, case) / f"{job.analysis}-{key[:16]}"
+    if (folder / _RESULTS).is_file():
+        return folder, JobOutcome(analysis=job.analysis, status="kept")
+    before = {role: input_fingerprint(paths) for role, paths in job.inputs.items()}
+    if shutil.disk_usage(out).free < LEAST_FREE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    started = time.perf_counter()
+    arguments = argparse.Namespace(
+        **{**job.arguments, "case": case, "out": folder, "overwrite": True, "writer": write_parts}
+    )
+    with watched_memory() as memory, _quiet():
+        importlib.import_module(job.module).run(arguments, progress)
+    if before != {role: input_fingerprint(paths) for role, paths in job.inputs.items()}:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise InputError("an input changed while it was being read; wait until it is written")
+    return folder, JobOutcome(
+        analysis=job.analysis,
+        status="done",
+        seconds=time.perf_counter() - started,
+        peak_memory_mib=memory.peak_mib,
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what a command prints out of the batch's own display; results have the warnings."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        yield
+
+
+def _failure(error: Exception, job: Job, case: Case, out: Path) -> tuple[JobOutcome, bool]:
+    """Put an exception into words, without any path."""
+    full = _is_disk_full(error, out)
+    try_again = False
+    if full:
+        reason = "the disk is full; free space and run again with --resume"
+    elif isinstance(error, MemoryError):
+        reason, try_again = "out of memory; run it with fewer workers, or on a larger machine", True
+    elif isinstance(error, InputError):
+        reason = str(error)
+    elif isinstance(error, OSError):
+        reason = f"{error.strerror or type(error).__name__} ({type(error).__name__})"
+    else:
+        reason = f"{type(error).__name__}: {error}"
+        _log(error, job, case, out)
+    outcome = JobOutcome(
+        analysis=job.analysis,
+        status="failed",
+        reason=" ".join(_without_paths(reason, job, out).split()),
+        try_again=try_again,
+    )
+    return outcome, full
+
+
+def _is_disk_full(error: BaseException | None, out: Path) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            return True
+        if "No space left" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _without_paths(text: str, job: Job, out: Path) -> str:
+    """Name inputs by their role: their names may be those of patients."""
+    for role, paths in job.inputs.items():
+        for path in paths:
+            for written in (str(path), path.as_posix()):
+                text = text.replace(written, f"<{role}>")
+            if len(path.name) > 3:
+                text = text.replace(path.name, f"<{role}>")
+    return text.replace(str(out), "OUT")
+
+
+def _log(error: Exception, job: Job, case: Case, out: Path) -> None:
+    """Keep the traceback of a programming error."""
+    with contextlib.suppress(OSError):
+        folder = out / ".batch" / "log"
+        folder.mkdir(parents=True, exist_ok=True)
+        text = _without_paths("".join(traceback.format_exception(error)), job, out)
+        path = folder / f"{case.name}-{job.analysis}.txt"
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+# ----------------------------------------------------------------------------------- publishing
+
+
+def _publish(
+    case: Case,
+    out: Path,
+    folders: Mapping[str, tuple[str, Path]],
+    outcomes: list[JobOutcome],
+    published: Mapping[str, Any] | None,
+) -> None:
+    """Make the case's folder from its analyses, if anything about it is new."""
+    failures = {o.analysis: o.reason for o in outcomes if o.status == "failed"}
+    keys = {name: key for name, (key, _) in folders.items()}
+    if published is not None:
+        before = {name: entry["key"] for name, entry in published["analyses"].items()}
+        if keys == before and failures == published["failed"]:
+            _remove_parts(out, case.name)
+            return
+    if not folders:
+        return
+    with results_folder(case_folder(out, case.name), overwrite=True) as new:
+        for name, (_, folder) in folders.items():
+            _link_tree(folder, new / name)
+        write_case(new, case.name, keys, failures)
+    if not failures:
+        _remove_parts(out, case.name)
+
+
+def write_case(
+    folder: Path, case: str, keys: Mapping[str, str], failures: Mapping[str, str]
+) -> None:
+    """Write what joins the analyses of a case beside their folders.
+
+    Parameters
+    ----------
+    folder
+        Folder with one subfolder per analysis.
+    case
+        Name of the case.
+    keys
+        Hash of what each analysis rests on.
+    failures
+        Reason by name of an analysis that could not be had.
+
+    """
+    read = [read_parts(folder / name) for name in keys]
+    rows = [row for name in keys for row in measurement_rows(folder / name)]
+    _write_text(folder / "measurements.csv", csv_text(rows, COLUMNS))
+    table, columns = region_rows(rows)
+    _write_text(folder / "regions.csv", csv_text(table, columns))
+    if any(report for _, _, report in read):
+        page = joined_report(
+            [analysis for analysis, _, _ in read],
+            case=case,
+            provenances=[provenance for _, provenance, _ in read],
+            failures=failures,
+        )
+        _write_text(folder / "report.html", page)
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    record = {
+        "format": RESULTS_FORMAT,
+        "case": case,
+        "notice": "Research software. Not for diagnosis.",
+        "software": "SlicerLungPerfusion",
+        "version": lungperfusion.__version__,
+        "analyses": {
+            name: {"key": key, "inputs": provenance["inputs"]}
+            for (name, key), (_, provenance, _) in zip(keys.items(), read, strict=True)
+        },
+        "failed": dict(failures),
+        "files": [*files, _RESULTS],
+    }
+    write_json(record, folder / _RESULTS)
+
+
+def measurement_rows(folder: Path) -> Iterator[dict[str, str]]:
+    """Rows of the measurements.csv in a folder, as they are written."""
+    with (folder / "measurements.csv").open(encoding="utf-8", newline="") as stream:
+        yield from csv.DictReader(stream)
+
+
+def _published(out: Path, case: str) -> dict[str, Any] | None:
+    """Read the record of a case's folder; None if there is none or any of its files is missing."""
+    folder = case_folder(out, case)
+    try:
+        record = json.loads((folder / _RESULTS).read_text(encoding="utf-8"))
+        whole = {"analyses", "failed", "files"} <= record.keys()
+        if whole and all((folder / name).is_file() for name in record["files"]):
+            return dict(record)
+    except (OSError, ValueError, AttributeError):
+        pass
+    return None
+
+
+def _restore(out: Path, case: str) -> None:
+    """Clean up after a run that was killed while it wrote or swapped folders."""
+    folder = case_folder(out, case)
+    for parent, name in ((folder.parent, case), (_part_folder(out, case), "*")):
+        for old in sorted(parent.glob(f".{name}.old-*")):
+            target = parent / old.name[1:].rpartition(".old-")[0]
+            if target.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(target)
+        for partial in sorted(parent.glob(f".{name}.partial-*")):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _part_folder(out: Path, case: str) -> Path:
+    return out / ".batch" / "part" / case
+
+
+def _remove_parts(out: Path, case: str) -> None:
+    shutil.rmtree(_part_folder(out, case), ignore_errors=True)
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Copy a folder without its bytes where the file system can."""
+
+    def link(file: str, copy: str) -> None:
+        try:
+            os.link(file, copy)
+        except OSError as error:
+            if error.errno in _DISK_FULL:
+                raise
+            shutil.copyfile(file, copy)
+
+    shutil.copytree(source, target, copy_function=link)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+# ------------------------------------------------------------------------------- hashes of inputs
+
+
+class _Seen:
+    """Hashes of the inputs of one case, with the fingerprints they were taken at."""
+
+    def __init__(self, out: Path, case: str) -> None:
+        self._path = out / ".batch" / "seen" / f"{case}.json"
+        self._entries: dict[str, list[str]] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._entries = json.loads(self._path.read_text(encoding="utf-8"))
+        self._changed = False
+
+    def remembered(self, job: Job) -> dict[str, str] | None:
+        """Hash by role; None if any input has changed or is new."""
+        digests = {}
+        for role, paths in job.inputs.items():
+            entry = self._entries.get(f"{job.analysis}:{role}", ["", ""])
+            if entry[0] != input_fingerprint(paths):
+                return None
+            digests[role] = entry[1]
+        return digests
+
+    def digests(self, job: Job) -> dict[str, str]:
+        """Hash by role, taken again where an input has changed."""
+        digests = {}
+        for role, paths in job.inputs.items():
+            name, fingerprint = f"{job.analysis}:{role}", input_fingerprint(paths)
+            entry = self._entries.get(name, ["", ""])
+            if entry[0] != fingerprint:
+                entry = self._entries[name] = [fingerprint, input_digest(paths)]
+                self._changed = True
+            digests[role] = entry[1]
+        return digests
+
+    def write(self) -> None:
+        """Keep them for the next run."""
+        if self._changed:
+            with atomic_path(self._path) as path:
+                write_json(self._entries, path)

@@ -1,0 +1,213 @@
+"""One patient, one table, one report: the results of several analyses of a case joined."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lungperfusion.measurement import Measurement
+from lungperfusion.results.analysis import Analysis
+from lungperfusion.results.report import MODULE_TITLES, format_value, render_report, unit_text
+from lungperfusion.results.section import Section
+from lungperfusion.terms import LOBES, LUNGS, MEASURES, Region, title
+
+LOBAR_REGIONS = (Region.LUNGS, *LUNGS, *LOBES)
+"""Rows of the joined table."""
+
+LOBAR_MEASURES = (
+    "tlv",
+    "mld",
+    "laa_950",
+    "ggo",
+    "iodine_mean",
+    "ventilation_share",
+    "perfusion_share",
+    "bv5",
+    "bv5_share",
+    "fissure_completeness",
+)
+"""Columns of the joined table in the report, as far as an analysis of the case gives them: volume,
+density, low attenuation, opacity, iodine, V, Q, small vessels, fissures."""
+
+
+def joined_report(
+    analyses: Sequence[Analysis],
+    *,
+    case: str,
+    provenances: Sequence[Mapping[str, Any]],
+    failures: Mapping[str, str],
+) -> str:
+    """Write one report over all analyses of a case.
+
+    Parameters
+    ----------
+    analyses
+        In reading order, with their report blocks.
+    case
+        Name of the case.
+    provenances
+        Of each analysis, as plain values.
+    failures
+        Reason by name of an analysis that could not be had.
+
+    """
+    first, *others = analyses
+    blocks: tuple[Section, ...] = ()
+    if len(analyses) > 1:
+        blocks = (_lobar_section(analyses),)
+    if failures:
+        blocks = (_failure_section(failures), *blocks)
+    first = replace(first, sections=(*first.sections, *blocks))
+    provenance = {**provenances[0], "inputs": _all_inputs(analyses, provenances)}
+    return render_report([first, *others], case=case, provenance=provenance)
+
+
+def _all_inputs(
+    analyses: Sequence[Analysis], provenances: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Each input once, under the roles that the analyses give it."""
+    roles: dict[tuple[str, str], list[str]] = {}
+    for analysis, provenance in zip(analyses, provenances, strict=True):
+        for entry in provenance["inputs"]:
+            role = f"{analysis.module} {entry['role']}" if len(analyses) > 1 else entry["role"]
+            roles.setdefault((entry["name"], entry["sha256"]), []).append(role)
+    return [
+        {"role": ", ".join(found), "name": name, "sha256": digest}
+        for (name, digest), found in roles.items()
+    ]
+
+
+def _failure_section(failures: Mapping[str, str]) -> Section:
+    items = "".join(
+        f"<li><b>{html.escape(MODULE_TITLES.get(name, name))}:</b> {html.escape(reason)}</li>"
+        for name, reason in failures.items()
+    )
+    return Section(
+        title="Analyses that could not be made", html=f"<ul>{items}</ul>", place="first_page"
+    )
+
+
+def _lobar_section(analyses: Sequence[Analysis]) -> Section:
+    """Draw one row per region, one column per measure that any analysis has."""
+    cells: dict[tuple[str, str], Measurement] = {}
+    source: dict[str, str] = {}
+    for analysis in analyses:
+        for entry in analysis.measurements:
+            if source.setdefault(entry.measure, analysis.module) == analysis.module:
+                cells.setdefault((entry.region, entry.measure), entry)
+    measures = [name for name in LOBAR_MEASURES if name in source]
+    regions = [r for r in LOBAR_REGIONS if any((r, name) in cells for name in measures)]
+    head = "".join(
+        f'<th scope="col" class="n">{html.escape(MEASURES[name].title)}'
+        f'<br><span class="soft">{unit_text(MEASURES[name].unit)}</span></th>'
+        for name in measures
+    )
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(title(region))}</th>'
+        + "".join(f'<td class="n">{_cell(cells.get((region, name)))}</td>' for name in measures)
+        + "</tr>"
+        for region in regions
+    )
+    from_where = "; ".join(
+        f"{MEASURES[name].title.lower()}: {MODULE_TITLES.get(source[name], source[name]).lower()}"
+        for name in measures
+    )
+    return Section(
+        title="All analyses by lobe",
+        html=(
+            f'<div class="wide"><table><thead><tr><th scope="col">Region</th>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>"
+            f'<p class="soft">Taken from: {html.escape(from_where)}. regions.csv has every '
+            "measure of every region.</p>"
+        ),
+        place="first_page",
+    )
+
+
+def _cell(entry: Measurement | None) -> str:
+    if entry is None:
+        return "–"
+    if entry.status == "missing":
+        return f'<span class="na" title="{html.escape(entry.reason, quote=True)}">n/a</span>'
+    return html.escape(format_value(entry.value, entry.unit))
+
+
+# ------------------------------------------------------------------------------------- columns
+
+
+def column_name(module: str, measure: str, unit: str, method: str = "") -> str:
+    """Name of a column that holds one measure.
+
+    Examples
+    --------
+    >>> column_name("lungs", "tlv", "L"), column_name("ipv", "iodine_mean", "HU")
+    ('lungs_tlv_l', 'ipv_iodine_mean_hu')
+    >>> column_name("ctvq", "v_gradient", "%/cm"), column_name("vesselbv", "bv5_per_bsa", "mL/m2")
+    ('ctvq_v_gradient_percent_per_cm', 'vesselbv_bv5_per_bsa_ml_per_m2')
+
+    """
+    suffix = unit.replace("%", "percent").replace("/", "_per_").replace(".", "_")
+    words = [
+        module,
+        measure,
+        "" if unit == "1" else suffix.lower(),
+        re.sub(r"[^a-z0-9]+", "_", method.lower()).strip("_"),
+    ]
+    return "_".join(word for word in words if word)
+
+
+def by_column(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Measurement rows of one case by region and column.
+
+    Rows of one measure that differ by their method get the method into the column's name.
+
+    Parameters
+    ----------
+    rows
+        Rows of measurements.csv of one case.
+
+    """
+    rows = list(rows)
+    methods: dict[tuple[str, str, str], set[str]] = {}
+    for row in rows:
+        key = (row["module"], row["region"], row["measure"])
+        methods.setdefault(key, set()).add(row["method"])
+    several = {(key[0], key[2]) for key, found in methods.items() if len(found) > 1}
+    return {
+        (
+            row["region"],
+            column_name(
+                row["module"],
+                row["measure"],
+                row["unit"],
+                row["method"] if (row["module"], row["measure"]) in several else "",
+            ),
+        ): row
+        for row in rows
+    }
+
+
+def region_rows(
+    rows: Iterable[Mapping[str, Any]],
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """One row per region with all measures of all analyses beside one another.
+
+    Returns
+    -------
+    tuple
+        Rows for regions.csv, and its columns.
+
+    """
+    cells = by_column(rows)
+    regions = list(dict.fromkeys(region for region, _ in cells))
+    order = [*LOBAR_REGIONS, *Region]
+    regions.sort(key=lambda region: order.index(Region(region)) if region in order else len(order))
+    columns = list(dict.fromkeys(column for _, column in cells))
+    table = [
+        {"region": region} | {c: cells[region, c]["value"] for c in columns if (region, c) in cells}
+        for region in regions
+    ]
+    return table, ["region", *columns]

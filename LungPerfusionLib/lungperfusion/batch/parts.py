@@ -1,0 +1,102 @@
+"""Results of one analysis as a batch keeps them, ready to be joined with others of the case."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from lungperfusion.measurement import Measurement
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.quality import Gate
+from lungperfusion.results.analysis import Analysis, Table
+from lungperfusion.results.provenance import Provenance
+from lungperfusion.results.section import Section
+from lungperfusion.results.writing import write_results
+
+PARTS_FILE = "report_parts.json"
+"""Report blocks and lists of one analysis, from which the case's report is made."""
+
+
+def write_parts(
+    folder: Path,
+    analyses: Sequence[Analysis],
+    *,
+    case: str,
+    provenance: Provenance,
+    report: bool = True,
+    progress: Progress = ignore,
+) -> None:
+    """Write one analysis as `write_results` does, but parts of the report in place of the report.
+
+    Time and memory are left out, so that the same input gives the same bytes; costs.csv of the
+    cohort has them.
+    """
+    (analysis,) = analyses
+    parts = {
+        "sections": [
+            {"title": s.title, "html": s.html, "place": s.place} for s in analysis.sections
+        ],
+        "tables": {
+            name: {"columns": list(table.columns), "rows": [dict(row) for row in table.rows]}
+            for name, table in analysis.tables.items()
+        },
+        "report": report,
+    }
+    write_json(parts, folder / PARTS_FILE)
+    write_results(
+        folder,
+        analyses,
+        case=case,
+        provenance=replace(provenance, duration_s=None, peak_memory_mib=None),
+        report=False,
+        progress=progress,
+    )
+
+
+def read_parts(folder: Path) -> tuple[Analysis, dict[str, Any], bool]:
+    """Read back what `write_parts` wrote.
+
+    Returns
+    -------
+    tuple
+        The analysis without its images, its provenance as plain values, and whether a report was
+        wanted.
+
+    """
+    record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    parts = json.loads((folder / PARTS_FILE).read_text(encoding="utf-8"))
+    (entry,) = record["analyses"]
+    analysis = Analysis(
+        module=entry["module"],
+        measurements=tuple(_measurement(m) for m in entry["measurements"]),
+        gates=tuple(Gate(**gate) for gate in entry["quality_gates"]),
+        warnings=tuple(entry["warnings"]),
+        parameters=entry["parameters"],
+        tables={
+            name: Table(tuple(table["columns"]), tuple(table["rows"]))
+            for name, table in parts["tables"].items()
+        },
+        sections=tuple(Section(**section) for section in parts["sections"]),
+    )
+    return analysis, record["provenance"], parts["report"]
+
+
+def _measurement(record: dict[str, Any]) -> Measurement:
+    """Read one value back; what results.json adds to it, such as its reference, is known here."""
+    own = {field.name: record[field.name] for field in fields(Measurement)}
+    return Measurement(**{**own, "value": math.nan if own["value"] is None else own["value"]})
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write JSON as all results files are written."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=_plain)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars as Python numbers, everything else as text."""
+    return value.item() if hasattr(value, "item") else str(value)

@@ -1,0 +1,200 @@
+"""A manifest proposed from the series of a DICOM tree; what is not sure is left open and said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lungperfusion.batch.dicom_tree import Breath, Series
+
+OPEN = "?"
+"""Cell that a person has to fill; a batch refuses it."""
+
+CHEST_MM = 150.0
+"""Length along the patient below which a series is no whole chest."""
+THIN_MM = 1.5
+"""Thickness up to which density scores and small vessels can be measured well."""
+
+
+@dataclass
+class Proposal:
+    """One line of the manifest."""
+
+    case: str
+    analysis: str
+    cells: dict[str, Series | str] = field(default_factory=dict)
+    """Series or text by column; `OPEN` where a person has to choose."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def open(self) -> bool:
+        """Whether anything is left open."""
+        return OPEN in self.cells.values()
+
+
+def propose(series: Sequence[Series], analyses: Sequence[str]) -> list[Proposal]:
+    """Propose what to run.
+
+    Parameters
+    ----------
+    series
+        As `find_series` gives them; notes name them by their number in this list, from 1.
+    analyses
+        Names of the analyses to propose.
+
+    Returns
+    -------
+    list of Proposal
+        By case.  An analysis without any suitable series gets no line.
+
+    """
+    numbers = {entry.uid: number for number, entry in enumerate(series, 1)}
+    studies = dict.fromkeys(entry.study for entry in series)
+    lines: list[Proposal] = []
+    for study in studies:
+        chests = [s for s in series if s.study == study and s.length_mm >= CHEST_MM]
+        work = _Study(f"case-{study}", chests, numbers)
+        makers = {
+            "lungs": work.lungs,
+            "ipv": work.ipv,
+            "ctvq": work.ctvq,
+            "vesselbv": work.vesselbv,
+        }
+        for name in analyses:
+            lines += makers[name]() if name in makers else ()
+    return lines
+
+
+class _Study:
+    """Series of one visit."""
+
+    def __init__(self, case: str, series: Sequence[Series], numbers: dict[str, int]) -> None:
+        self._case = case
+        self._numbers = numbers
+        self._readable = [s for s in series if s.path is not None]
+        self._pairs = list(_pairs(self._readable))
+        of_pairs = {s.uid for low, high in self._pairs for s in (low, high)}
+        self._plain = [s for s in self._readable if s.kind == "ct" and s.uid not in of_pairs]
+
+    def lungs(self) -> Iterator[Proposal]:
+        """Native inspiration, thin and soft, comes first."""
+        yield from self._one_ct("lungs")
+
+    def vesselbv(self) -> Iterator[Proposal]:
+        """As for the lungs; thick slices are said."""
+        for line in self._one_ct("vesselbv"):
+            chosen = line.cells["ct"]
+            if isinstance(chosen, Series) and (chosen.thickness_mm or 0) > THIN_MM:
+                line.notes.append(
+                    f"slices of {chosen.thickness_mm:g} mm: small vessels are not seen whole"
+                )
+            yield line
+
+    def ctvq(self) -> Iterator[Proposal]:
+        """Need both breaths, each said by the header."""
+        expired = [s for s in self._plain if s.breath == "expiration"]
+        if not expired:
+            return
+        line = Proposal(self._case, "ctvq")
+        self._choose(line, "expiration", expired)
+        inspired = [s for s in self._plain if s.breath == "inspiration"]
+        self._choose(line, "inspiration", inspired)
+        if not inspired:
+            others = [s for s in self._plain if s.breath is None]
+            line.notes.append(f"no series says inspiration{self._perhaps(others)}")
+        yield line
+
+    def ipv(self) -> Iterator[Proposal]:
+        """Take the vendor's iodine map with its CT, or a pair of voltages."""
+        maps = [s for s in self._readable if s.kind == "iodine"]
+        if maps:
+            line = Proposal(self._case, "ipv")
+            chosen = self._choose(line, "iodine", maps)
+            line.cells["iodine_unit"] = (chosen and chosen.unit) or OPEN
+            if line.cells["iodine_unit"] == OPEN:
+                line.notes.append("the header does not give the unit of the map: mg/mL or HU")
+            same = [s for s in self._plain if chosen is None or s.grid == chosen.grid]
+            self._choose(line, "ct", same or [s for s in self._plain if s.breath != "expiration"])
+            yield line
+        elif self._pairs:
+            line = Proposal(self._case, "ipv")
+            low = self._choose(line, "low", [low for low, _ in self._pairs])
+            partners = [high for first, high in self._pairs if first is low]
+            self._choose(line, "high", partners)
+            if len(partners) == 1 and low is not None:
+                if low.acquisition != partners[0].acquisition:
+                    line.cells["high"] = OPEN
+                    line.notes.append(
+                        f"{self._name(low)} and {self._name(partners[0])} have two voltages but "
+                        "are not of one scan"
+                    )
+                else:
+                    line.notes.append(f"{low.kvp:g} and {partners[0].kvp:g} kV")
+            yield line
+
+    def _one_ct(self, analysis: str) -> Iterator[Proposal]:
+        candidates = [s for s in self._plain if s.breath != "expiration"]
+        if not candidates:
+            return
+        line = Proposal(self._case, analysis)
+        chosen = self._choose(line, "ct", candidates)
+        if chosen is not None:
+            if chosen.breath is None:
+                line.notes.append("breath not said, taken for inspiration")
+            if chosen.contrast:
+                line.notes.append("with contrast")
+            if chosen.sharpness == "sharp":
+                line.notes.append(f"sharp kernel {chosen.kernel}: density is falsified")
+        yield line
+
+    def _choose(self, line: Proposal, column: str, series: Sequence[Series]) -> Series | None:
+        """Take the best of several; leave it open where two are equally good, or none is there."""
+        ranked = sorted(series, key=_rank)
+        if not ranked:
+            line.cells[column] = OPEN
+            return None
+        best = [s for s in ranked if _rank(s) == _rank(ranked[0])]
+        if len(best) > 1:
+            line.cells[column] = OPEN
+            names = " or ".join(self._name(s) for s in best)
+            line.notes.append(f"{column}: {names}?")
+            return None
+        line.cells[column] = best[0]
+        if len(ranked) > 1:
+            rest = ", ".join(self._name(s) for s in ranked[1:])
+            line.notes.append(f"{column}: {self._name(best[0])} rather than {rest}")
+        return best[0]
+
+    def _name(self, series: Series) -> str:
+        return f"series {self._numbers[series.uid]}"
+
+    def _perhaps(self, series: Sequence[Series]) -> str:
+        if not series:
+            return ""
+        return "; perhaps " + " or ".join(self._name(s) for s in series)
+
+
+def _rank(series: Series) -> tuple[object, ...]:
+    """Put first what suits density and vessels best: inspiration, native, soft, thin."""
+    breaths: dict[Breath | None, int] = {"inspiration": 0, "expiration": 0, None: 1}
+    kernels = {"soft": 0, None: 1, "sharp": 2}
+    thickness = series.thickness_mm if series.thickness_mm is not None else 99.0
+    return (
+        breaths[series.breath],
+        bool(series.contrast),
+        kernels[series.sharpness],
+        max(thickness, THIN_MM),
+        thickness,
+    )
+
+
+def _pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
+    """Two voltages on one grid, with the same kernel, in the same breath."""
+    plain = [s for s in series if s.kind == "ct" and s.kvp is not None]
+    for low in plain:
+        for high in plain:
+            alike = (
+                low.grid == high.grid and low.kernel == high.kernel and low.breath == high.breath
+            )
+            if alike and (low.kvp or 0) + 20 <= (high.kvp or 0):
+                yield low, high

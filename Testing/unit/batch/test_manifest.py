@@ -1,0 +1,160 @@
+"""The manifest is read as people write it, and refused with every fault at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lungperfusion.batch.analyses import analysis_names, find_analysis
+from lungperfusion.batch.manifest import read_manifest
+from lungperfusion.errors import InputError
+
+LIGHT = {"light": "light_analysis", "also": "light_analysis"}
+
+
+def test_line_becomes_the_arguments_of_the_command(order, manifest):
+    order("a")
+    order("m")
+
+    read = manifest(
+        "p1,light,a.nrrd,m.nrrd,2.5,80 140Sn,yes,",
+        "p1,also,a.nrrd,,,,no,--factor 3 --no-report",
+        header="case,analysis,ct,mask,factor,pair,smooth,options",
+    )
+
+    (case,) = read.cases
+    first, second = case.jobs
+    assert (case.name, first.analysis, first.line, second.line) == ("p1", "light", 2, 3)
+    assert first.arguments["factor"] == 2.5
+    assert first.arguments["pair"] == ["80", "140Sn"]
+    assert first.arguments["smooth"] is True
+    assert first.inputs["mask"][0].name == "m.nrrd"
+    assert first.arguments["ct"].is_absolute()
+    assert second.arguments["factor"] == 3
+    assert second.arguments["smooth"] is False
+    assert second.arguments["no_report"] is True
+    assert read.job_count == 2
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_manifest_from_a_spreadsheet(order, tmp_path, delimiter):
+    order("scan, first")
+    text = delimiter.join(["Case", "Analysis", "CT", "No-Report", "note"]) + "\r\n\r\n"
+    text += delimiter.join(["p1", "light", '"scan, first.nrrd"', "", "mine"]) + "\r\n"
+    (tmp_path / "m.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+
+    (case,) = read_manifest(tmp_path / "m.csv", LIGHT).cases
+
+    assert case.jobs[0].inputs["ct"][0].name == "scan, first.nrrd"
+
+
+def test_every_fault_is_named_with_its_line(order, manifest):
+    order("a")
+
+    with pytest.raises(InputError) as refused:
+        manifest(
+            "p1,light,a.nrrd,,",
+            "P1,light,a.nrrd,,",  # differs in capitals only
+            "p1,light,a.nrrd,,",  # again
+            "p/2,light,a.nrrd,,",
+            "con,light,a.nrrd,,",
+            "p3,heavy,a.nrrd,,",
+            "p4,light,missing.nrrd,,",
+            "p5,light,,,",
+            "p6,light,a.nrrd,much,",
+            "p7,light,a.nrrd,-1,",
+            "p8,light,a.nrrd,?,",
+            "p9,light,a.nrrd,,--out here",
+            "p10,light,a.nrrd,,--unheard-of",
+            header="case,analysis,ct,factor,options",
+        )
+
+    message = str(refused.value)
+    assert message.startswith("manifest.csv has 12 faults, nothing was run:")
+    expected = {
+        3: "differ only in capitals",
+        4: "stands in line 2 already",
+        5: "'p/2' is none",
+        6: "device name",
+        7: "no analysis 'heavy'; there are: also, light",
+        8: "ct: there is no file or folder",
+        9: "required: ct",
+        10: "invalid float value: 'much'",
+        11: "--factor is 0 or more",
+        12: "factor is left open",
+        13: "the batch itself sets --out",
+        14: "unrecognized arguments: --unheard-of",
+    }
+    for line, words in expected.items():
+        (fault,) = [text for text in message.splitlines() if text.startswith(f"  line {line}:")]
+        assert words in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "column 'case' is missing"),
+        ("case,ct\np,a.nrrd\n", "column 'analysis' is missing"),
+        ("case,analysis,ct,ct\np,light,a.nrrd,a.nrrd\n", "'ct' stands there 2 times"),
+        ("case,analysis,ct,colour\np,light,a.nrrd,red\n", "an argument 'colour'"),
+        ("case,analysis,ct\n", "no line below its header"),
+        ("case,analysis,ct\np,light,a.nrrd,more,\n", "line 2: 5 cells but 3 columns"),
+        ('case,analysis,ct\np,light,"a.nrrd\n', "no sound CSV"),
+        ("case,analysis,ct,smooth\np,light,a.nrrd,perhaps\n", "smooth is yes or no"),
+        ("case,analysis,ct,mask\np,light,a.nrrd,a.nrrd\n", "ct and mask are the same file"),
+        ("case,analysis,ct,options\np,light,a.nrrd,'open\n", "options: No closing quotation"),
+    ],
+)
+def test_refused(order, tmp_path, text, match):
+    order("a")
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8")
+
+    with pytest.raises(InputError, match=match):
+        read_manifest(tmp_path / "m.csv", LIGHT)
+
+
+def test_manifest_that_is_not_there_or_no_text(tmp_path):
+    with pytest.raises(InputError, match="there is no manifest"):
+        read_manifest(tmp_path / "none.csv", LIGHT)
+    (tmp_path / "latin.csv").write_bytes("case,analysis\nMüller,lungs".encode("latin-1"))
+    with pytest.raises(InputError, match=r"no text in UTF-8 \(byte 15\).*CSV UTF-8"):
+        read_manifest(tmp_path / "latin.csv", LIGHT)
+
+
+def test_same_scan_under_two_names_is_pointed_out(order, manifest):
+    order("a")
+
+    read = manifest("p1,light,a.nrrd", "p2,light,a.nrrd")
+
+    assert read.warnings == ("line 3: ct of case p2 is also that of p1 (line 2)",)
+
+
+def test_argument_of_another_analysis_is_no_typing_error(order, tmp_path):
+    order("a")
+    (tmp_path / "m.csv").write_text(
+        "case,analysis,ct,factor\np1,light,a.nrrd,2\np2,lungs,a.nrrd,2\n", encoding="utf-8"
+    )
+
+    with pytest.raises(InputError, match="line 3: lungs has no argument 'factor'; leave the cell"):
+        read_manifest(tmp_path / "m.csv", {**LIGHT, "lungs": "lungperfusion.pipelines.lungs"})
+
+
+def test_commands_that_analyse_are_found_by_themselves():
+    names = analysis_names()
+
+    assert {"lungs", "ipv"} <= set(names)
+    assert not {"batch", "manifest", "phantom"} & set(names)
+    assert find_analysis("lungs").roles == ("ct", "lung_mask")
+    with pytest.raises(InputError, match=r"there is no analysis 'batch'; there are: .*lungs"):
+        find_analysis("batch")
+
+
+def test_home_folder_and_absolute_paths(order, manifest, monkeypatch, tmp_path):
+    path = order("a")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+
+    cases = manifest("p1,light,~/a.nrrd", f"p2,light,{path}").cases
+
+    assert [case.jobs[0].inputs["ct"] for case in cases] == [(Path(path).resolve(),)] * 2

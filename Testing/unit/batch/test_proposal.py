@@ -1,0 +1,250 @@
+"""Series of a DICOM tree are told apart, and what is not sure is left open."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from lungperfusion.__main__ import main
+from lungperfusion.batch.dicom_tree import find_series
+from lungperfusion.batch.manifest import read_manifest
+from lungperfusion.batch.proposal import OPEN, propose
+from lungperfusion.errors import InputError
+
+
+@pytest.fixture
+def series(tmp_path):
+    """``series("scan", SeriesDescription="expiration")``: headers of one series in a folder."""
+
+    def write(folder, *, slices=3, step_mm=100.0, study="1.2.3", sub="dicom", **tags):
+        place = tmp_path / sub / folder
+        place.mkdir(parents=True, exist_ok=True)
+        uid = generate_uid(entropy_srcs=[folder, str(tags)])
+        for k in range(slices):
+            meta = FileMetaDataset()
+            meta.MediaStorageSOPClassUID = CTImageStorage
+            meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[uid, str(k)])
+            meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            data = Dataset()
+            data.file_meta = meta
+            data.SOPClassUID = CTImageStorage
+            data.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+            data.StudyInstanceUID, data.SeriesInstanceUID = study, uid
+            data.PatientName, data.PatientID = "Meier^Hans", "4711"
+            data.Modality, data.FrameOfReferenceUID = "CT", "1.2.3.4"
+            data.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+            data.Rows = data.Columns = 512
+            data.PixelSpacing = [0.7, 0.7]
+            data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+            data.ImagePositionPatient = [0, 0, step_mm * k]
+            data.SliceThickness, data.ConvolutionKernel, data.KVP = 1, "Br36", 120
+            data.AcquisitionNumber, data.AcquisitionTime = 1, "101500"
+            for name, value in tags.items():
+                setattr(data, name, value)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                data.save_as(place / f"{uid[-6:]}-{k}", enforce_file_format=True)
+        return uid
+
+    return write
+
+
+ALL = ("lungs", "ipv", "ctvq", "vesselbv")
+
+
+def proposed(tmp_path, sub="dicom"):
+    found = find_series(tmp_path / sub)
+    return {line.analysis: line for line in propose(found, ALL)}, found
+
+
+def name(cell):
+    return cell if isinstance(cell, str) else cell.path.name
+
+
+def test_breaths_become_ventilation_and_inspiration_the_rest(series, tmp_path):
+    series("in", SeriesDescription="Thorax INSP 1.0 Br36")
+    series("out", SeriesDescription="Thorax_Exspiration 1.0")
+
+    lines, found = proposed(tmp_path)
+
+    assert [(s.path.name, s.breath) for s in found] == [
+        ("in", "inspiration"),
+        ("out", "expiration"),
+    ]
+    assert set(lines) == {"lungs", "ctvq", "vesselbv"}
+    assert name(lines["lungs"].cells["ct"]) == "in"
+    assert name(lines["ctvq"].cells["inspiration"]) == "in"
+    assert name(lines["ctvq"].cells["expiration"]) == "out"
+    assert not any(line.open for line in lines.values())
+    assert lines["lungs"].notes == []
+
+
+def test_breath_that_is_not_said_is_not_taken_for_inspiration_of_a_pair(series, tmp_path):
+    series("scan")
+    series("out", SeriesDescription="EXP")
+
+    lines, _ = proposed(tmp_path)
+
+    assert name(lines["lungs"].cells["ct"]) == "scan"
+    assert "breath not said" in lines["lungs"].notes[0]
+    assert lines["ctvq"].cells["inspiration"] == OPEN
+    assert "perhaps series 2" in lines["ctvq"].notes[0]
+
+
+def test_two_voltages_of_one_scan_are_a_pair(series, tmp_path):
+    series("a", KVP=80, SeriesDescription="DE 80kV", ContrastBolusAgent="Iomeron")
+    series("b", KVP=140, SeriesDescription="DE 140kV", ContrastBolusAgent="Iomeron")
+
+    lines, _ = proposed(tmp_path)
+
+    assert set(lines) == {"ipv"}
+    assert (name(lines["ipv"].cells["low"]), name(lines["ipv"].cells["high"])) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("tags", "is_open"),
+    [
+        ({"AcquisitionNumber": 2, "AcquisitionTime": "103000"}, True),  # another scan
+        ({"ConvolutionKernel": "Br59"}, None),
+        ({"FrameOfReferenceUID": "1.2.9"}, None),
+        ({"SeriesDescription": "expiration"}, None),
+        ({"KVP": 99}, None),  # 19 kV apart
+        ({"KVP": 100}, False),  # 20 kV apart
+    ],
+)
+def test_what_makes_no_pair(series, tmp_path, tags, is_open):
+    series("a", KVP=80)
+    series("b", **{"KVP": 140, **tags})
+
+    lines, _ = proposed(tmp_path)
+
+    assert (lines["ipv"].open if "ipv" in lines else None) is is_open
+
+
+def test_iodine_map_with_its_ct(series, tmp_path):
+    series("map", SeriesDescription="Iodine map", RescaleType="MGML")
+    series("mixed", SeriesDescription="Thorax mixed")
+    series("other", SeriesDescription="Thorax other", step_mm=120.0)
+
+    lines, _ = proposed(tmp_path)
+
+    cells = lines["ipv"].cells
+    assert (name(cells["iodine"]), name(cells["ct"]), cells["iodine_unit"]) == (
+        *("map", "mixed"),
+        "mg/mL",
+    )
+
+
+def test_unit_of_an_iodine_map_is_not_guessed(series, tmp_path):
+    series("map", SeriesDescription="Lung PBV")
+    series("mixed")
+
+    lines, _ = proposed(tmp_path)
+
+    assert lines["ipv"].cells["iodine_unit"] == OPEN
+    assert "unit of the map" in lines["ipv"].notes[0]
+
+
+def test_best_of_several_reconstructions(series, tmp_path):
+    series("thick", SliceThickness=5)
+    series("sharp", ConvolutionKernel="Br59")
+    series("soft")
+    series("contrast", ContrastBolusAgent="Ultravist")
+
+    lines, _ = proposed(tmp_path)
+
+    assert name(lines["lungs"].cells["ct"]) == "soft"
+    assert "series 3 rather than series 4, series 2, series 1" in lines["lungs"].notes[0]
+
+
+def test_equally_good_series_are_left_open(series, tmp_path):
+    series("one")
+    series("two", ProtocolName="second")
+
+    lines, _ = proposed(tmp_path)
+
+    assert lines["lungs"].cells["ct"] == OPEN
+    assert lines["lungs"].notes == ["ct: series 1 or series 2?"]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+        {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]},
+        {"SeriesDescription": "Thorax COR 3.0 MPR"},
+        {"SeriesDescription": "VNC 1.0"},
+        {"SeriesDescription": "Mono 40 keV"},
+        {"step_mm": 74.9},
+        {"Modality": "SR", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.11"},
+    ],
+)
+def test_what_is_no_chest_ct(series, tmp_path, tags):
+    series("chest", step_mm=75.0)
+    series("no", **tags)
+
+    lines, _ = proposed(tmp_path)
+
+    assert name(lines["lungs"].cells["ct"]) == "chest"
+
+
+def test_series_side_by_side_in_one_folder_go_by_file(series, tmp_path):
+    series("mix", SeriesDescription="insp")
+    series("mix", SeriesDescription="exp")
+
+    _, found = proposed(tmp_path)
+
+    assert all(entry.path.is_file() for entry in found)
+    assert len({entry.path.name[:6] for entry in found}) == 2
+
+
+def test_visits_are_cases_and_no_name_is_written(series, tmp_path, capsys):
+    series("hans/first", study="1.1", SeriesDescription="Meier insp")
+    series("hans/second", study="1.2", SeriesDescription="Meier insp")
+
+    assert main(["manifest", str(tmp_path / "dicom"), "-o", str(tmp_path / "m.csv")]) == 0
+
+    rows = list(csv.DictReader((tmp_path / "m.csv").read_text(encoding="utf-8").splitlines()))
+    assert len({row["case"] for row in rows}) == 2
+    assert {row["ct"] for row in rows} == {"dicom/hans/first", "dicom/hans/second"}
+    for path in (tmp_path / "m.csv", tmp_path / "m_series.csv"):
+        assert "Meier" not in path.read_text(encoding="utf-8")
+    assert "2 CT series" in capsys.readouterr().err
+
+
+def test_manifest_with_something_open_is_refused_until_it_is_filled(series, tmp_path, capsys):
+    series("one")
+    series("two", ProtocolName="second")
+    path = tmp_path / "m.csv"
+    command = ["manifest", str(tmp_path / "dicom"), "-o", str(path), "--analyses", "lungs"]
+
+    assert main(command) == 0
+
+    assert "1 with something left open" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"line 2: ct is left open .*series 1 or series 2"):
+        read_manifest(path)
+    text = path.read_text(encoding="utf-8").replace("?,", "dicom/one,", 1)
+    path.write_text(text, encoding="utf-8")
+    assert read_manifest(path).cases[0].jobs[0].inputs["ct"][0].name == "one"
+    assert main(command) == 2
+    assert "give --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["nowhere", "-o", "m.csv"], "there is no folder"),
+        ([".", "-o", "m.csv"], "no CT series among the 0 files"),
+        ([".", "-o", "m.txt"], "does not end in .csv"),
+        ([".", "-o", "m.csv", "--analyses", "spect"], "no analysis spect; there are: lungs"),
+    ],
+)
+def test_command_refuses(tmp_path, monkeypatch, capsys, arguments, match):
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["manifest", *arguments]) == 2
+    assert match in capsys.readouterr().err
