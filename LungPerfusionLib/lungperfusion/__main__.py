@@ -16,7 +16,13 @@ from lungperfusion.terminal import TerminalProgress
 
 COMMANDS = {
     "lungs": "lungs, airways and density scores of a chest CT",
+    "lobes": "lobes and fissures: found, given or corrected; fissure completeness",
     "ipv": "iodine perfusion, the score IPv, defects and CT signs",
+    "ctvq": "ventilation, perfusion and V/Q from an expiratory and an inspiratory CT",
+    "vesselbv": "blood volume of the vessels of the lungs by cross-section",
+    "manifest": "propose a manifest from a folder with DICOM files",
+    "batch": "all cases of a manifest, on one machine or a cluster",
+    "demo": "one phantom patient, every analysis, one report",
     "phantom": "write a digital chest phantom with its truth",
 }
 """Commands with the line that ``--help`` shows; each lives in ``lungperfusion.pipelines``."""

@@ -322,7 +322,12 @@ def projection(
 
 
 def label_projection(
-    labels: Labels, *, plane: Plane = "coronal", shaded: bool = True, width_in: float = 4.5
+    labels: Labels,
+    *,
+    plane: Plane = "coronal",
+    shaded: bool = True,
+    legend: bool = True,
+    width_in: float = 4.5,
 ) -> bytes:
     """Labels seen from the front, the right side or the head, each in its colour.
 
@@ -335,6 +340,8 @@ def label_projection(
         axial from the feet, as slices are.
     shaded
         Whether what lies deeper is darker.
+    legend
+        Whether to name the labels below.
     width_in
         Width of the picture in inches.
 
@@ -366,7 +373,9 @@ def label_projection(
     if shaded:
         pixels = pixels * (1 - 0.65 * depth / array.shape[axis])[..., None].astype(np.float32)
     with style():
-        return _sheet([_Picture(seen(pixels), [])], [[grid]], None, labels, width_in)
+        return _sheet(
+            [_Picture(seen(pixels), [])], [[grid]], None, labels if legend else None, width_in
+        )
 
 
 def figure_html(

@@ -95,17 +95,17 @@ def lung_sections(
     )
     progress(0.7, "drawing the lungs")
     shape = figure_html(
-        label_projection(Labels(labelmap=lungs), width_in=2.4),
+        label_projection(Labels(labelmap=lungs), legend=False, width_in=1.9),
         alt="Lungs and airways seen from the front",
-        caption="Seen from the front; darker is deeper.",
-        width_percent=29,
+        caption="Seen from the front.",
+        width_percent=22,
     )
     chart = figure_html(
         density_histogram(distributions, ground_glass_from_hu),
         alt=_in_words(distributions),
         caption=f"Dashed: −950 HU (low attenuation), {ground_glass_from_hu:g} to −200 HU "
         "(ground glass).".replace("-", "−"),
-        width_percent=66,
+        width_percent=74,
     )
     progress(1.0, "drawing the lungs")
     return (
@@ -137,7 +137,7 @@ def density_histogram(
             LUNG_DENSITY_THRESHOLD_HU,
         ),
         band=band,
-        size_in=(5.6, 2.1),
+        size_in=(6.2, 1.8),
     )
 
 

@@ -27,7 +27,7 @@ class Provenance:
     """What a reader needs to get the same numbers again."""
 
     inputs: tuple[InputFile, ...]
-    duration_s: float
+    duration_s: float | None
     peak_memory_mib: float | None
     identifiers: Mapping[str, str] = field(default_factory=dict)
     """Patient identifiers; empty unless the user asked to keep them."""
@@ -43,7 +43,7 @@ class Provenance:
                 {"role": entry.role, "name": entry.name, "sha256": entry.sha256}
                 for entry in self.inputs
             ],
-            "duration_s": round(self.duration_s, 2),
+            "duration_s": None if self.duration_s is None else round(self.duration_s, 2),
             "peak_memory_mib": self.peak_memory_mib and round(self.peak_memory_mib),
         }
         if self.identifiers:

@@ -169,6 +169,7 @@ class _Notes:
 
     def __init__(self) -> None:
         self._reasons: list[str] = []
+        self._dashes = False
 
     def mark(self, reason: str) -> str:
         """Give the number of a reason as a superscript."""
@@ -176,12 +177,16 @@ class _Notes:
             self._reasons.append(reason)
         return f"<sup>{self._reasons.index(reason) + 1}</sup>"
 
+    def dash(self) -> str:
+        """Mark a value that nobody asked for, such as a ratio of arteries in one lung."""
+        self._dashes = True
+        return '<span class="na">–</span>'
+
     def html(self) -> str:
         """Write the reasons as a list."""
-        if not self._reasons:
-            return ""
         items = "".join(f"<li>{html.escape(reason)}</li>" for reason in self._reasons)
-        return f'<ol class="notes">{items}</ol>'
+        reasons = f'<ol class="notes">{items}</ol>' if items else ""
+        return reasons + ('<p class="soft">– not given for this region.</p>' * self._dashes)
 
 
 def _module_title(module: str) -> str:
@@ -333,7 +338,7 @@ def _comparison_cells(comparison: Comparison | None) -> str:
 
 def _value(entry: Measurement | None, notes: _Notes) -> str:
     if entry is None:
-        return '<span class="na">not measured</span>'
+        return notes.dash()
     if entry.status == "missing":
         return f'<span class="na">n/a{notes.mark(entry.reason)}</span>'
     text = html.escape(format_value(entry.value, entry.unit))
@@ -358,14 +363,12 @@ def _position_bar(comparison: Comparison) -> str:
 
 
 def _reference_sources(measures: Sequence[str]) -> str:
-    sources = dict.fromkeys(
-        f"{reference.cohort} ({reference.source})"
-        for name in measures
-        if (reference := MEASURES[name].reference)
+    cohorts = dict.fromkeys(
+        reference.cohort for name in measures if (reference := MEASURES[name].reference)
     )
-    if not sources:
+    if not cohorts:
         return ""
-    where = html.escape("; ".join(sources))
+    where = html.escape("; ".join(cohorts))
     return (
         f'<p class="soft">Position: below, within or above the reference mean ± {INTERVAL_SD:g} SD '
         "(shaded; the bar ends at ± 4 SD); z: distance from the mean in SD. References are for "

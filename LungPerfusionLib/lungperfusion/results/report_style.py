@@ -59,15 +59,17 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .9rem; ma
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 footer { margin-top: 1.5rem; border-top: 1px solid var(--line); padding-top: .4rem;
   color: var(--soft); font-size: .82rem; }
-@page { size: A4; margin: 11mm 12mm; }
+@page { size: A4; margin: 9mm 12mm; }
 @media print {
   html { font-size: 9.4pt; }
   body { padding: 0; max-width: none; line-height: 1.28;
     -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-  h1 { font-size: 15pt; } h2 { margin: 2.2mm 0 .8mm; break-after: avoid; }
+  h1 { font-size: 15pt; } h2 { margin: 1.6mm 0 .6mm; break-after: avoid; }
   h3 { break-after: avoid; margin: 2mm 0 1mm; }
   th, td { padding: .25mm 1.2mm; }
   figure { margin: 1.5mm 0; break-inside: avoid; }
+  .first figure.scan img { max-height: 58mm; object-fit: contain; background: #000000; }
+  ul.gates, ul { font-size: .8rem; line-height: 1.2; margin: .5mm 0; }
   .notice { margin: 1.5mm 0; padding: .7mm 2mm; }
   tr { break-inside: avoid; }
   .wide { overflow: visible; }

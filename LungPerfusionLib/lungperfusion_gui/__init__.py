@@ -1,0 +1,1 @@
+"""What the three modules share: life cycle, computation in the background, display, correction."""

@@ -1,0 +1,54 @@
+"""Which of two scans is the deep breath."""
+
+import slicer
+from lungperfusion import mrml
+from lungperfusion.errors import InputError
+from lungperfusion.segmentation.estimate import estimate_lung_volume_l
+from slicer.i18n import tr as _
+
+ATTRIBUTE = mrml.ATTRIBUTE_PREFIX + "estimatedLungVolume_l"
+
+SMALLEST_LUNG_L = 0.5
+"""Less air than this is no chest CT."""
+
+
+def lung_volume_l(node):
+    """Guessed lung volume of a CT, remembered on the node; 0 where it holds no CT."""
+    known = node.GetAttribute(ATTRIBUTE)
+    if known is None:
+        try:
+            known = f"{estimate_lung_volume_l(mrml.volume_from_node(node, 'HU')):.3f}"
+        except InputError:
+            known = "0"
+        node.SetAttribute(ATTRIBUTE, known)
+    return float(known)
+
+
+def choose(parameters):
+    """Take the two CT of the scene when there are exactly two and none is chosen."""
+    if parameters.inspiration is not None or parameters.expiration is not None:
+        return
+    volumes = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if node.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") in (None, "HU")
+        and not node.IsA("vtkMRMLLabelMapVolumeNode")
+    ]
+    if len(volumes) != 2:
+        return
+    small, large = sorted(volumes, key=lung_volume_l)
+    if SMALLEST_LUNG_L < lung_volume_l(small) < lung_volume_l(large):
+        parameters.expiration, parameters.inspiration = small, large
+
+
+def warning(parameters):
+    """Say that the scans seem swapped; empty when they do not."""
+    inspiration, expiration = parameters.inspiration, parameters.expiration
+    if inspiration is None or expiration is None or inspiration is expiration:
+        return ""
+    deep, shallow = lung_volume_l(inspiration), lung_volume_l(expiration)
+    if deep >= shallow:
+        return ""
+    return _(
+        "The scans seem swapped: about {deep} L at inspiration, {shallow} L at expiration."
+    ).format(deep=f"{deep:.1f}", shallow=f"{shallow:.1f}")

@@ -1,0 +1,245 @@
+"""What the views show: CT, map in colours with legend, findings, side by side or on top."""
+
+import slicer
+from lungperfusion import mrml
+from slicer.i18n import tr as _
+
+LAYOUT = 25601
+"""Number of the layout with CT, map and findings side by side over a 3-D view."""
+
+VIEWS = (
+    ("LungPerfusionCT", "CT", "#888888"),
+    ("LungPerfusionMap", "Map", "#E0A030"),
+    ("LungPerfusionFindings", "F", "#30A0E0"),
+)
+GROUP = 1
+"""View group: any other number is read back as 1 from a saved scene."""
+
+WINDOWS = {"Lung": (-1350.0, 150.0), "Mediastinum": (-160.0, 240.0), "Vessels": (-100.0, 700.0)}
+"""CT windows in HU, lowest and highest grey: usual presets of chest reading."""
+
+
+def _layout_xml():
+    slices = "".join(
+        f'<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
+        '<property name="orientation" action="default">Axial</property>'
+        f'<property name="viewlabel" action="default">{label}</property>'
+        f'<property name="viewcolor" action="default">{colour}</property>'
+        f'<property name="viewgroup" action="default">{GROUP}</property></view></item>'
+        for tag, label, colour in VIEWS
+    )
+    return (
+        '<layout type="vertical" split="true"><item splitSize="650"><layout type="horizontal">'
+        f'{slices}</layout></item><item splitSize="350"><view class="vtkMRMLViewNode" '
+        'singletontag="1"><property name="viewlabel" action="default">1</property></view></item>'
+        "</layout>"
+    )
+
+
+def register_layout():
+    """Make the layout known; also for scenes that were saved in it, so call it at start-up."""
+    manager = slicer.app.layoutManager()
+    if manager is None:
+        return
+    node = manager.layoutLogic().GetLayoutNode()
+    if not node.IsLayoutDescription(LAYOUT):
+        node.AddLayoutDescription(LAYOUT, _layout_xml())
+
+
+class Overlay:
+    """Display of one module's results.
+
+    Keeps no node: everything is looked up when it is needed, so a closed scene does no harm.
+    """
+
+    def __init__(self):
+        self._layout_before = None
+
+    # ------------------------------------------------------------------------------- layout
+
+    def compare(self, on):
+        """Switch to the layout with three linked slices, or back to the user's own."""
+        manager = slicer.app.layoutManager()
+        if manager is None:
+            return
+        if on and manager.layout != LAYOUT:
+            register_layout()
+            self._layout_before = manager.layout
+            manager.setLayout(LAYOUT)
+            slicer.app.processEvents()
+        elif not on and manager.layout == LAYOUT and self._layout_before is not None:
+            manager.setLayout(self._layout_before)
+
+    @staticmethod
+    def comparing():
+        manager = slicer.app.layoutManager()
+        return manager is not None and manager.layout == LAYOUT
+
+    @staticmethod
+    def _widgets():
+        """Slice widgets that can be seen, with the layer each shows: ct, map, findings or all."""
+        manager = slicer.app.layoutManager()
+        if manager is None:
+            return []
+        if manager.layout == LAYOUT:
+            kinds = ("ct", "map", "findings")
+            pairs = zip(VIEWS, kinds, strict=True)
+            found = [(manager.sliceWidget(view[0]), kind) for view, kind in pairs]
+        else:
+            found = [(manager.sliceWidget(name), "all") for name in ("Red", "Yellow", "Green")]
+        return [(widget, kind) for widget, kind in found if widget is not None]
+
+    # --------------------------------------------------------------------------------- show
+
+    def show(self, ct, shown, findings, opacity):
+        """Put CT, map and findings into the views.
+
+        Parameters
+        ----------
+        ct, shown
+            Volume nodes, or None.
+        findings
+            Segmentation node that only the last view of the layout and 3-D show, or None.
+        opacity
+            Of the map over the CT.
+
+        """
+        seen = []
+        for widget, kind in self._widgets():
+            layers = widget.mrmlSliceCompositeNode()
+            linked = layers.GetLinkedControl()
+            layers.SetLinkedControl(0)
+            over = shown if kind in ("map", "all") else None
+            changed = layers.GetBackgroundVolumeID() != (ct.GetID() if ct else None)
+            layers.SetBackgroundVolumeID(ct.GetID() if ct else None)
+            layers.SetForegroundVolumeID(over.GetID() if over else None)
+            layers.SetForegroundOpacity(opacity)
+            if changed:
+                widget.sliceLogic().FitSliceToAll()
+            if kind == "all":
+                layers.SetLinkedControl(linked)
+            else:
+                widget.mrmlSliceNode().SetViewGroup(GROUP)
+                layers.SetLinkedControl(1)
+                layers.SetHotLinkedControl(1)
+            seen.append((widget, kind))
+        self._place_findings(findings, seen)
+        refresh_legends([widget for widget, _kind in seen])
+
+    @staticmethod
+    def _place_findings(findings, seen):
+        if findings is None:
+            return
+        display = findings.GetDisplayNode()
+        if display is None:
+            return
+        display.RemoveAllViewNodeIDs()
+        if any(kind == "findings" for _widget, kind in seen):
+            chosen = [widget for widget, kind in seen if kind == "findings"]
+            for widget in chosen:
+                display.AddViewNodeID(widget.mrmlSliceNode().GetID())
+            for view in slicer.util.getNodesByClass("vtkMRMLViewNode"):
+                display.AddViewNodeID(view.GetID())
+
+    def set_opacity(self, opacity):
+        for widget, kind in self._widgets():
+            if kind != "ct":
+                layers = widget.mrmlSliceCompositeNode()
+                linked = layers.GetLinkedControl()
+                layers.SetLinkedControl(0)
+                layers.SetForegroundOpacity(opacity)
+                layers.SetLinkedControl(linked)
+
+
+def style_ct(node, window):
+    """Give a CT one of `WINDOWS`."""
+    display = node.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*WINDOWS[window])
+
+
+def style_map(node, colours, *, limits=None):
+    """Give a map its colours; the window equals the range of the table, so colours mean values."""
+    display = node.GetDisplayNode()
+    low, high = limits or colours.range
+    table = mrml.colour_node(node.GetScene(), colours)
+    display.SetAndObserveColorNodeID(table.GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(low, high)
+    display.SetInterpolate(0)
+    hide_below(node, None)
+
+
+def hide_below(node, limit):
+    """Show only values from a limit on; without one all but NaN."""
+    display = node.GetDisplayNode()
+    display.SetApplyThreshold(1)
+    display.SetThreshold(-1e30 if limit is None else limit, 1e30)
+
+
+def show_legend(node, heading, unit, on):
+    """Show or hide the legend of a map; its labels are values with the unit in the title."""
+    colors = slicer.app.applicationLogic().GetModuleLogic("Colors")
+    for other in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
+        other.SetVisibility(False)
+    if node is None:
+        return
+    legend = colors.AddDefaultColorLegendDisplayNode(node)
+    words = "" if unit in ("", "1") else f"\n[{unit}]"
+    legend.SetTitleText(heading + words)
+    low, high = (
+        node.GetDisplayNode().GetWindowLevelMin(),
+        node.GetDisplayNode().GetWindowLevelMax(),
+    )
+    legend.SetLabelFormat("%.0f" if high - low >= 10 else "%.2f")
+    legend.SetNumberOfLabels(6)
+    legend.SetPosition(0.98, 0.5)
+    legend.SetSize(0.10, 0.6)
+    legend.SetVisibility(on)
+
+
+def refresh_legends(widgets):
+    """Make views draw legends that were made, or shown in another view, from Python."""
+    flag = slicer.vtkMRMLSliceCompositeNode.ForegroundVolumeFlag
+    for widget in widgets:
+        layers = widget.mrmlSliceCompositeNode()
+        linked = layers.GetLinkedControl()
+        layers.SetLinkedControl(0)
+        widget.sliceLogic().StartSliceCompositeNodeInteraction(flag)
+        layers.Modified()
+        widget.sliceLogic().EndSliceCompositeNodeInteraction()
+        layers.SetLinkedControl(linked)
+    for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
+        legend.Modified()
+
+
+def style_segments(node, *, slices=True, surfaces=False, fill=0.25, findings=()):
+    """Outline segments in slices; surfaces in 3-D, findings opaque in a glassy lung."""
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetVisibility2D(slices)
+    display.SetOpacity2DFill(fill)
+    display.SetOpacity2DOutline(1.0)
+    display.SetVisibility3D(surfaces)
+    if surfaces:
+        node.CreateClosedSurfaceRepresentation()
+        for identifier in node.GetSegmentation().GetSegmentIDs():
+            glassy = identifier in ("left_lung", "right_lung") or identifier.endswith("_lobe")
+            display.SetSegmentOpacity3D(identifier, 0.2 if glassy else 1.0)
+    else:
+        node.RemoveClosedSurfaceRepresentation()
+
+
+def jump_to(ras):
+    """Bring all slices to a place and mark it."""
+    slice_node = slicer.vtkMRMLSliceNode
+    slice_node.JumpAllSlices(slicer.mrmlScene, *ras, slice_node.CenteredJumpSlice)
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    if crosshair is not None:
+        crosshair.SetCrosshairRAS(*ras)
+        crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowBasic)
+
+
+def window_titles():
+    """Names of the CT windows for a selector."""
+    return {"Lung": _("Lung"), "Mediastinum": _("Mediastinum"), "Vessels": _("Vessels")}

@@ -1,0 +1,58 @@
+"""Base of the modules' self-tests in the application: a phantom through the panel."""
+
+import time
+
+import slicer
+from lungperfusion.terms import Region
+from lungperfusion_gui import samples
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
+
+LONGEST_S = 900.0
+
+
+class AnalysisTest(ScriptedLoadableModuleTest):
+    """Subclasses name their module and sample, choose the inputs and check numbers."""
+
+    module = ""
+    sample = ""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self):
+        for name in sorted(name for name in dir(self) if name.startswith("test_")):
+            self.setUp()
+            getattr(self, name)()
+
+    def choose(self, panel, volumes):
+        raise NotImplementedError
+
+    def computed(self):
+        """Return the panel after Apply."""
+        self.delayDisplay(f"Making the phantom {self.sample}")
+        volumes = {node.GetName(): node for node in samples.make(self.sample)}
+        panel = slicer.util.getModuleWidget(self.module)
+        panel.enter()
+        self.choose(panel, volumes)
+        self.assertTrue(panel.ui.applyButton.enabled, panel.ui.applyButton.toolTip)
+        self.delayDisplay("Computing")
+        panel.ui.applyButton.click()
+        self.wait(panel)
+        self.assertIsNotNone(panel.logic.record(panel.parameters), "no results")
+        return panel
+
+    def wait(self, panel):
+        """Let the computation end; under --testing nobody else turns the event loop."""
+        end = time.monotonic() + LONGEST_S
+        while panel.job is not None:
+            slicer.app.processEvents()
+            time.sleep(0.02)
+            self.assertLess(time.monotonic(), end, "the computation took too long")
+
+    def value(self, panel, measure, region=Region.LUNGS):
+        """Value of the shown results."""
+        return next(
+            row.value
+            for row in panel.logic.measurements(panel.parameters)
+            if row.measure == measure and row.region == region
+        )

@@ -1,0 +1,48 @@
+"""Child process of a module: runs one command, tells progress and outcome as lines of JSON.
+
+The application starts it with its own Python; it is the command line with another mouth, so the
+numbers are the same.  Nothing here needs Slicer.
+"""
+
+import json
+import sys
+import traceback
+
+from lungperfusion.__main__ import make_parser
+from lungperfusion.errors import CancelledError, InputError
+
+
+def tell(**message):
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def report(fraction, message):
+    tell(progress=float(fraction), message=message)
+
+
+def main(words):
+    """Run a command; the last line tells how it ended."""
+    try:
+        arguments = make_parser(words[0]).parse_args(words)
+        code = int(arguments.run(arguments, report))
+    except InputError as error:
+        tell(error=str(error))
+        return 2
+    except CancelledError:
+        return 130
+    except ImportError as error:
+        tell(error=f"a library is missing: {error}")
+        return 1
+    except MemoryError:
+        tell(error="there is not enough memory for this image; close other programs and try again")
+        return 1
+    except Exception as error:
+        tell(error=f"unexpected {type(error).__name__}: {error}", details=traceback.format_exc())
+        return 1
+    tell(done=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""The modules on the stand-in of the desktop, and a phantom patient."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+STANDIN = ROOT / "Testing" / "standin"
+for folder in (STANDIN, Path(__file__).parent):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6")
+
+from slicer_standin.fixtures import desktop  # noqa: E402, F401
+
+from lungperfusion.phantoms import KINDS  # noqa: E402
+
+VTK_ON_NUMPY = "ignore:Setting the shape on a NumPy array:DeprecationWarning"
+"""VTK sets shapes in vtkmodules.util.numpy_support, which NumPy deprecates."""
+
+SPACING_MM = (5.0, 5.0, 4.0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings(VTK_ON_NUMPY))
+
+
+@pytest.fixture(scope="session")
+def patient():
+    """CT and iodine map of one patient."""
+    return KINDS["contrast"](SPACING_MM)
+
+
+@pytest.fixture
+def modules(desktop):  # noqa: F811
+    """Load the library and the named modules, as the application does at its start."""
+
+    def load(*names):
+        desktop.load(ROOT / "LungPerfusionLib" / "LungPerfusionLib.py")
+        return [desktop.load(ROOT / name / f"{name}.py") for name in names]
+
+    return load
+
+
+@pytest.fixture
+def volumes(desktop, patient):  # noqa: F811
+    """CT and iodine map as nodes."""
+    import slicer
+
+    from lungperfusion import mrml
+
+    ct = mrml.show_volume(slicer.mrmlScene, patient.ct, "CT")
+    iodine = mrml.show_volume(slicer.mrmlScene, patient.iodine, "Iodine")
+    return ct, iodine
+
+
+@pytest.fixture(scope="session")
+def breaths():
+    """Small lungs at two breaths, thin slices."""
+    from lungperfusion.phantoms.breathing import make_breathing_phantom
+
+    return make_breathing_phantom(spacing_mm=2.0, slice_mm=1.5, scale=0.55)

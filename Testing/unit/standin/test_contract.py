@@ -1,0 +1,64 @@
+"""The stand-in behaves as the desktop did when its behaviour was recorded."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTING = Path(__file__).resolve().parents[2]
+CONTRACT = TESTING / "contract"
+TOPICS = sorted(
+    {
+        probe["topic"]
+        for probe in json.loads((CONTRACT / "probes.json").read_text(encoding="utf-8"))["probes"]
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Replay all probes in a process of their own."""
+    path = tmp_path_factory.mktemp("contract") / "report.json"
+    done = subprocess.run(
+        [sys.executable, str(CONTRACT / "replay.py"), "--report", str(path)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    assert path.exists(), done.stderr[-3000:]
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def probes():
+    recorded = json.loads((CONTRACT / "probes.json").read_text(encoding="utf-8"))["probes"]
+    return {probe["id"]: probe for probe in recorded}
+
+
+@pytest.fixture(scope="module")
+def accepted():
+    groups = json.loads((CONTRACT / "accepted.json").read_text(encoding="utf-8"))
+    return {name: reason for reason, names in groups.items() for name in names}
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_topic_differs_only_where_accepted(report, probes, accepted, topic):
+    unexpected = {
+        name: what
+        for name, what in report["differences"].items()
+        if probes[name]["topic"] == topic and name not in accepted
+    }
+    assert not unexpected
+
+
+def test_accepted_differences_are_differences(report, probes, accepted):
+    assert set(accepted) <= set(probes)
+    assert not [name for name in accepted if name not in report["differences"]]
+
+
+def test_most_of_the_contract_agrees(report):
+    assert report["agree"] >= 0.98 * report["probes"]
