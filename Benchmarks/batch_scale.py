@@ -7,7 +7,9 @@ inputs change, and it is started again.  Every good case is then compared with a
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import os
 import subprocess
 import sys
@@ -165,12 +167,9 @@ def faults(data: Path, out: Path, chests: list[Volume]) -> list[Figure]:
     }
 
     scratch = out.parent / "single"
-    with open(os.devnull, "w") as silence:  # noqa: PTH123
-        stdout, sys.stdout = sys.stdout, silence
-        try:
-            same = sum(same_as_single(out, data, number, scratch) for number in good)
-        finally:
-            sys.stdout = stdout
+    quiet = io.StringIO()
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        same = sum(same_as_single(out, data, number, scratch) for number in good)
     with (out / "cases.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     failed = {row["case"] for row in rows if row["status"] == "failed" and row["reason"]}

@@ -11,10 +11,9 @@ import SimpleITK as sitk
 
 from Benchmarks import Figure
 from Benchmarks.vessels_accuracy import ROOM, scan, trees
-from lungperfusion.phantoms.vessel_tree import Room, Tubes, render_vessels
 from lungperfusion.vessels.detection import find_vessels
 from lungperfusion.vessels.enhancement import SCALES_MM, enhance_vessels
-from lungperfusion.volume import Geometry, Mask
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
 
 
 def average_precision(truth: Mask, score: np.ndarray) -> float:
@@ -103,33 +102,26 @@ def comparison() -> list[Figure]:
 
 
 def whole_chest() -> list[Figure]:
-    """512 x 512 x 450 at 0.7 mm with two lungs full of trees."""
-    rooms = (Room((78.0, 0, 0), (62, 92, 138)), Room((-78.0, 0, 0), (62, 92, 138)))
-    tiles = [trees(seed) for seed in (1, 2)]
-    placed: list[Tubes] = []
-    for side, room in ((1, rooms[0]), (-1, rooms[1])):
-        for number, (a, s) in enumerate(((0, -80), (0, 0), (0, 80), (44, 40), (-44, -40))):
-            tube = tiles[number % 2].moved(shift_mm=(78.0 * side, a, s))
-            inside = room.depth_mm(tube.start_mm) > 4
-            placed.append(
-                Tubes(
-                    tube.start_mm[inside],
-                    tube.end_mm[inside],
-                    tube.start_radius_mm[inside],
-                    tube.end_radius_mm[inside],
-                )
-            )
-    mm = 0.7
-    geometry = Geometry.axial((450, 512, 512), (mm, mm, mm), (mm * 255.5, mm * 255.5, -mm * 224.5))
-    image = render_vessels(placed[0].joined(*placed[1:]), geometry, rooms=rooms)
-    start = time.perf_counter()
-    find_vessels(image.ct, image.lungs, blood_hu=40.0)
-    seconds = time.perf_counter() - start
+    """Measure a 512 x 512 x 450 image at 0.7 mm: 27 round lungs of trees, 7.8 L, in soft tissue."""
+    tile = scan(trees(1))
+    ct = np.full((450, 512, 512), 30, np.int16)
+    labels = np.zeros(ct.shape, np.uint8)
+    size = 3 * tile.ct.array.shape[0]
+    inner = (slice(30, 30 + size), slice(60, 60 + size), slice(60, 60 + size))
+    ct[inner] = np.tile(tile.ct.array, (3, 3, 3))
+    labels[inner] = np.tile(tile.lungs.array, (3, 3, 3))
+    geometry = Geometry.axial(ct.shape, (0.7, 0.7, 0.7))
+    start, used = time.perf_counter(), time.process_time()
+    find_vessels(
+        Volume(ct, geometry, "HU"), Labelmap(labels, geometry, tile.lungs.names), blood_hu=40.0
+    )
+    seconds, busy = time.perf_counter() - start, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return [
         Figure(name="512 x 512 x 450: vessels", value=seconds, unit="s", at_most=90.0),
+        Figure(name="512 x 512 x 450: processor time", value=busy, unit="s"),
         Figure(
-            name="512 x 512 x 450: peak memory, phantom included",
+            name="512 x 512 x 450: peak memory",
             value=peak / (1024**3 if sys.platform == "darwin" else 1024**2),
             unit="GiB",
             at_most=6.0,

@@ -1,8 +1,12 @@
 """Slicer module: ventilation, perfusion and V/Q from an expiratory and an inspiratory CT."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-import slicer
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
+
 from lungperfusion.results.colours import VENTILATION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.vq.classes import LOW
@@ -13,10 +17,6 @@ from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
 from lungperfusion_gui.self_test import AnalysisTest
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
-from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 
 class CTVQ(ScriptedLoadableModule):
@@ -25,10 +25,11 @@ class CTVQ(ScriptedLoadableModule):
         self.parent.title = _("Lung Ventilation/Perfusion (CT V/Q)")
         about.describe(
             self.parent,
-            _("Ventilation, perfusion and their match per lung, lobe and zone from an inspiratory "
-              "and an expiratory chest CT without contrast."),
+            _(
+                "Ventilation, perfusion and their match per lung, lobe and zone from an "
+                "inspiratory and an expiratory chest CT without contrast."
+            ),
         )
-        slicer.app.connect("startupCompleted()", about.register)
 
 
 @parameterNodeWrapper
@@ -39,6 +40,7 @@ class CTVQParameters(ReviewParameters):
     expiration: vtkMRMLScalarVolumeNode
     lungMask: vtkMRMLSegmentationNode
     inspirationLungMask: vtkMRMLSegmentationNode
+    lobes: Annotated[str, Choice(["none", "auto"])] = "none"
     zones: Annotated[str, Choice(["height", "volume"])] = DEFAULT_ZONE_RULE
     rimMm: Annotated[float, WithinRange(1.0, 50.0)] = RIM_MM
     ventilation: Annotated[str, Choice(["jacobian", "density", "hybrid"])] = DEFAULT_METHOD
@@ -53,14 +55,14 @@ class CTVQLogic(AnalysisLogic):
     command = "ctvq"
     findings = "vq_classes"
     transform = "inspiration_to_expiration_transform"
-    maps = {
+    maps: ClassVar = {
         "ventilation": VENTILATION,
         "perfusion": VENTILATION.stretched(0.0, 2.0, "1"),
         "vq_ratio": VENTILATION.stretched(0.0, 2.0, "1"),
         "jacobian": VENTILATION.stretched(1.0, 3.0, "mL/mL"),
     }
     option_fields = (
-        *("zones", "rimMm", "ventilation", "perfusion", "lowVentilation", "lowPerfusion"),
+        *("lobes", "zones", "rimMm", "ventilation", "perfusion", "lowVentilation", "lowPerfusion"),
     )
 
     def missing(self, parameters):
@@ -129,4 +131,4 @@ class CTVQTest(AnalysisTest):
 
     def test_ventilation(self):
         panel = self.computed()
-        self.assertGreater(self.value(panel, "ventilation_mean"), 0.05)
+        assert self.value(panel, "ventilation_mean") > 0.05

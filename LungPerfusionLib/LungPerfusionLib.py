@@ -1,5 +1,6 @@
 """Hidden module: puts the packages `lungperfusion` and `lungperfusion_gui` on Slicer's path."""
 
+import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleWidget
@@ -26,6 +27,14 @@ class LungPerfusionLib(ScriptedLoadableModule):
             "Developed by the SlicerLungPerfusion contributors under the Apache License 2.0."
         )
         self.parent.hidden = True
+        slicer.app.connect("startupCompleted()", self._registerAtStartup)
+
+    def _registerAtStartup(self):
+        """Offer the phantoms as sample data, and make the layout known to saved scenes."""
+        from lungperfusion_gui import overlay, samples
+
+        samples.register(self.resourcePath("Icons"))
+        overlay.register_layout()
 
 
 class LungPerfusionLibWidget(ScriptedLoadableModuleWidget):

@@ -1,18 +1,18 @@
 """Slicer module: blood volume of the lung's vessels by their cross-section."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-import slicer
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
+
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion_gui import about
 from lungperfusion_gui.logic import LUNGS, AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
 from lungperfusion_gui.self_test import AnalysisTest
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
-from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 
 class VesselBV(ScriptedLoadableModule):
@@ -21,10 +21,11 @@ class VesselBV(ScriptedLoadableModule):
         self.parent.title = _("Lung Vessel Blood Volume")
         about.describe(
             self.parent,
-            _("Blood volume of the lung's vessels by their cross-section (BV5, BV5-10, BV10) per "
-              "lung, lobe and zone, from thin-slice chest CT."),
+            _(
+                "Blood volume of the lung's vessels by their cross-section (BV5, BV5-10, BV10) per "
+                "lung, lobe and zone, from thin-slice chest CT."
+            ),
         )
-        slicer.app.connect("startupCompleted()", about.register)
 
 
 @parameterNodeWrapper
@@ -34,6 +35,7 @@ class VesselBVParameters(ReviewParameters):
     ct: vtkMRMLScalarVolumeNode
     arteriesAndVeins: vtkMRMLSegmentationNode
     lungMask: vtkMRMLSegmentationNode
+    lobes: Annotated[str, Choice(["none", "auto"])] = "none"
     zones: Annotated[str, Choice(["height", "volume"])] = DEFAULT_ZONE_RULE
     rimMm: Annotated[float, WithinRange(1.0, 50.0)] = RIM_MM
     compareMethods: bool = False
@@ -49,8 +51,8 @@ class VesselBVLogic(AnalysisLogic):
 
     command = "vesselbv"
     findings = "vessels"
-    corrections = {LUNGS: "--lung-mask", "vessels": "--vessel-mask"}
-    option_fields = ("zones", "rimMm", "compareMethods")
+    corrections: ClassVar = {LUNGS: "--lung-mask", "vessels": "--vessel-mask"}
+    option_fields = ("lobes", "zones", "rimMm", "compareMethods")
     optional_fields = ("bsaM2", "pao2Mmhg", "paco2Mmhg", "fio2", "ageYears")
 
     def missing(self, parameters):
@@ -87,6 +89,6 @@ class VesselBVTest(AnalysisTest):
 
     def test_blood_volume(self):
         panel = self.computed()
-        self.assertGreater(self.value(panel, "tbv"), 10.0)
+        assert self.value(panel, "tbv") > 10.0
         share = self.value(panel, "bv5") / self.value(panel, "tbv")
-        self.assertTrue(0.0 < share < 1.0)
+        assert 0.0 < share < 1.0

@@ -23,6 +23,7 @@ COMMANDS = {
     "manifest": "propose a manifest from a folder with DICOM files",
     "batch": "all cases of a manifest, on one machine or a cluster",
     "demo": "one phantom patient, every analysis, one report",
+    "train": "train a model of collateral ventilation or perfusion defects on labelled cases",
     "phantom": "write a digital chest phantom with its truth",
 }
 """Commands with the line that ``--help`` shows; each lives in ``lungperfusion.pipelines``."""

@@ -27,7 +27,8 @@ def distance_mm(mask: Mask, spacing_kji_mm: Spacing) -> NDArray[np.float32]:
     )
     distance: NDArray[Any] = sitk.GetArrayFromImage(field).astype(np.float32, copy=False)
     # Maurer measures to the border voxels of the object, negative inside.
-    return np.maximum(distance, 0, out=distance)
+    np.maximum(distance, 0, out=distance)
+    return distance
 
 
 def depth_mm(mask: Mask, spacing_kji_mm: Spacing) -> NDArray[np.float32]:

@@ -463,9 +463,7 @@ class _Part:
 
     def extent_on(self, other: _Part) -> tuple[int, ...]:
         """Extent in the voxel indices of another part with the same axes."""
-        shift = np.linalg.solve(
-            other.matrix[:3, :3], self.matrix[:3, 3] - other.matrix[:3, 3]
-        )
+        shift = np.linalg.solve(other.matrix[:3, :3], self.matrix[:3, 3] - other.matrix[:3, 3])
         steps = np.rint(shift).astype(int)
         return tuple(bound + int(steps[n // 2]) for n, bound in enumerate(self.extent))
 
@@ -477,11 +475,21 @@ def _own_voxels(segment: Any) -> _Part | None:
         return None
     if not image.GetNumberOfPoints():
         return None
+    mask = image_array(image) == segment.GetLabelValue()
+    if not mask.any():
+        return None
+    box = bounding_box(mask)
+    start = image.GetExtent()[::2]
+    extent = [
+        start[2 - axis] + bound
+        for axis in (2, 1, 0)
+        for bound in (box[axis].start, box[axis].stop - 1)
+    ]
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     return _Part(
-        extent=image.GetExtent(),
-        mask=image_array(image) == segment.GetLabelValue(),
+        extent=tuple(extent),
+        mask=mask[box].copy(),
         matrix=np.asarray(slicer.util.arrayFromVTKMatrix(matrix)),
     )
 
@@ -489,7 +497,9 @@ def _own_voxels(segment: Any) -> _Part | None:
 def _difference(before: _Part | None, after: _Part | None) -> tuple[int, int]:
     """Voxels added and removed; on another grid everything is new."""
     if before is None or after is None or not before.shares_axes(after):
-        added, removed = (0 if p is None else int(np.count_nonzero(p.mask)) for p in (after, before))
+        added, removed = (
+            0 if p is None else int(np.count_nonzero(p.mask)) for p in (after, before)
+        )
         return added, removed
     extents = (before.extent_on(after), after.extent)
     low = [min(extent[2 * n] for extent in extents) for n in range(3)]
@@ -632,6 +642,64 @@ def _fill(
     node.SetLocked(True)
     node.EndModify(modifying)
     return node
+
+
+# -------------------------------------------------------------------------------------- charts
+
+
+def show_chart(
+    scene: Any, rows: Sequence[Measurement], measure: str, name: str, *, chart: Any = None
+) -> Any:
+    """Draw one measure of all regions as bars; regions without a value are left out.
+
+    Slicer's bar charts number their bars, so the names of the regions stand in the legend: every
+    region is a series of its own.
+
+    Raises
+    ------
+    InputError
+        If no region has a value.
+
+    """
+    found = [row for row in rows if row.measure == measure and not np.isnan(row.value)]
+    if not found:
+        raise InputError(f"no region has a value of {MEASURES[measure].title.lower()}")
+    if chart is None:
+        chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
+    _clear_chart(scene, chart)
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} values")
+    table.SetHideFromEditors(True)
+    for index, row in enumerate(found):
+        column = vtk.vtkDoubleArray()
+        column.SetName(row.region)
+        for place in range(len(found)):
+            column.InsertNextValue(row.value if place == index else 0.0)
+        table.AddColumn(column)
+        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title(row.region))
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetYColumnName(row.region)
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeBar)
+        series.SetColor(*segment_colour(row.region))
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    unit = MEASURES[measure].unit
+    chart.SetTitle(MEASURES[measure].title)
+    chart.SetYAxisTitle("" if unit == "1" else f"[{unit}]")
+    values = [row.value for row in found]
+    low, high = min(0.0, *values), max(0.0, *values)
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(low * 1.1, high * 1.25 or 1.0)
+    return chart
+
+
+def _clear_chart(scene: Any, chart: Any) -> None:
+    """Remove what an earlier measure has left."""
+    for index in reversed(range(chart.GetNumberOfPlotSeriesNodes())):
+        series = chart.GetNthPlotSeriesNode(index)
+        table = series.GetTableNode()
+        chart.RemoveNthPlotSeriesNodeID(index)
+        scene.RemoveNode(series)
+        if table is not None:
+            scene.RemoveNode(table)
 
 
 # ------------------------------------------------------------------------------------- colours

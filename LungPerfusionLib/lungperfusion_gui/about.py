@@ -1,6 +1,5 @@
 """What the modules say about themselves, and what they register at start-up."""
 
-from lungperfusion_gui import overlay
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 
@@ -23,8 +22,3 @@ def describe(parent, words):
     parent.acknowledgementText = _(
         "Developed by the SlicerLungPerfusion contributors under the Apache License 2.0."
     )
-
-
-def register():
-    """Make the layout known, so that scenes saved in it open as they were."""
-    overlay.register_layout()

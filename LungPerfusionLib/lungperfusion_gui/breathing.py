@@ -1,10 +1,11 @@
 """Which of two scans is the deep breath."""
 
 import slicer
+from slicer.i18n import tr as _
+
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
 from lungperfusion.segmentation.estimate import estimate_lung_volume_l
-from slicer.i18n import tr as _
 
 ATTRIBUTE = mrml.ATTRIBUTE_PREFIX + "estimatedLungVolume_l"
 

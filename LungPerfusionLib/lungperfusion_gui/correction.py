@@ -4,10 +4,11 @@ import json
 
 import qt
 import slicer
+from slicer.i18n import tr as _
+
 from lungperfusion import mrml
 from lungperfusion.results.report import format_value
 from lungperfusion.terms import MEASURES, title
-from slicer.i18n import tr as _
 
 SETTLE_MS = 250
 """A stroke, or an effect that touches several segments, fires several events: one entry each."""

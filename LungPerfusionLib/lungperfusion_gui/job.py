@@ -1,6 +1,7 @@
 """A command in a process of its own, so that the application stays responsive."""
 
 import collections
+import contextlib
 import json
 import os
 import queue
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import qt
 import slicer
@@ -50,7 +52,7 @@ class Job:
         Called once with the error in words: empty after success, None when cancelled.
     """
 
-    running = []
+    running: ClassVar = []
 
     def __init__(self, words, on_progress, on_done):
         environment = dict(os.environ)
@@ -144,10 +146,8 @@ class Job:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            pass
 
     def abandon(self):
         """Stop without telling anyone: the panel or the application goes."""

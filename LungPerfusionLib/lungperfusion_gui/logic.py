@@ -1,26 +1,29 @@
 """From nodes to a command, and from its results folder back to nodes; no widgets."""
 
 import csv
+import dataclasses
 import json
 import math
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_map, read_segmentation, write_labelmap
 from lungperfusion.io.writing import write_volume
 from lungperfusion.measurement import Measurement
-from lungperfusion.segmentation.imports import import_regions
+from lungperfusion.segmentation.imports import PARTITIONS, import_regions
 from lungperfusion.terms import title
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+from lungperfusion_gui import fissures
 
 LUNGS = "lungs"
 MEASUREMENTS = "measurements"
 TRAIL = "trail"
 ORIGINAL = "original."
-
 
 
 def option_name(parameter):
@@ -32,7 +35,7 @@ def option_name(parameter):
     '--defect-below-hu'
 
     """
-    return "--" + re.sub(r"(?=[A-Z0-9](?![0-9])|(?<![A-Z0-9])[0-9])", "-", parameter).lower()
+    return "--" + re.sub("(?=[A-Z])", "-", parameter).lower()
 
 
 class AnalysisLogic(ScriptedLoadableModuleLogic):
@@ -42,10 +45,12 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
     """
 
     command = ""
-    maps = {}
+    maps: ClassVar = {}
     """Colours of each map by its name."""
-    corrections = {LUNGS: "--lung-mask"}
+    corrections: ClassVar = {LUNGS: "--lung-mask"}
     """Label maps that can be corrected, with the option that takes the corrected ones."""
+    background_labels = ("exclusions",)
+    """Label maps that are shown only when the user asks for them in the Data module."""
     findings = ""
     """Label map that the last view of the layout shows."""
     requirements = ("matplotlib>=3.9",)
@@ -108,12 +113,12 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         return self.maps.get(name)
 
     def signature(self, parameters):
-        """Inputs and options as text: tells whether results still belong to them."""
+        """Return inputs and options as text, which tells whether results still belong to them."""
         nodes = [node for node, _unit in self.image_options(parameters).values()]
         nodes += [node for node, _volume in self.lung_options(parameters).values()]
         nodes += self.segmentation_options(parameters).values()
-        identifiers = ["" if node is None else node.GetID() for node in nodes]
-        return " ".join([*identifiers, *self.options(parameters)])
+        names = ["" if node is None else node.GetName() for node in nodes]
+        return " ".join([*names, *self.options(parameters)])
 
     # ------------------------------------------------------------------------------- command
 
@@ -144,8 +149,9 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
                 words += [option, str(path)]
             else:
                 positional.append(str(path))
-        words += self._segmentation_words(parameters, folder, corrected)
         words += self.options(parameters)
+        words += self._segmentation_words(parameters, folder, corrected)  # files win
+        words += fissures.request_words(parameters, folder)
         words += self.extra_words(parameters, folder)
         field = self.node(parameters, f"transform.{self.transform}") if self.transform else None
         if corrected and parameters.corrected and field is not None:
@@ -170,15 +176,19 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
             if node is None:
                 raise InputError(f"the corrected {name} are no longer in the scene; press Apply")
             path = folder / f"{name}.seg.nrrd"
-            write_labelmap(mrml.labelmap_from_segmentation(node, geometry), path)
+            known = PARTITIONS[LUNGS] if name == LUNGS else None
+            write_labelmap(mrml.labelmap_from_segmentation(node, geometry, known), path)
             words += [self.corrections[name], str(path)]
         for option, (node, volume) in self.lung_options(parameters).items():
             if node is None or (LUNGS in chosen and option == self.corrections[LUNGS]):
                 continue
             path = folder / f"{option.strip('-').replace('-', '_')}.seg.nrrd"
-            grid = mrml.geometry_from_node(volume)
-            write_labelmap(self.imported_lungs(node, grid), path)
+            imported = self.imported(node, mrml.geometry_from_node(volume))
+            write_labelmap(imported.lungs or imported.lobes, path)
             words += [option, str(path)]
+            if imported.lobes is not None and option == self.corrections[LUNGS]:
+                write_labelmap(imported.lobes, folder / "lobes.seg.nrrd")
+                words += ["--lobes", str(folder / "lobes.seg.nrrd")]
         for option, node in self.segmentation_options(parameters).items():
             path = folder / f"{option.strip('-').replace('-', '_')}.seg.nrrd"
             write_labelmap(mrml.labelmap_from_segmentation(node, geometry), path)
@@ -186,16 +196,15 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         return words
 
     @staticmethod
-    def imported_lungs(node, geometry):
-        """Lungs of any program's segmentation, told by terminology, ID or name."""
+    def imported(node, geometry):
+        """Lungs and lobes of any program's segmentation, told by terminology, ID or name."""
         imported = import_regions(mrml.labelimage_from_segmentation(node, geometry))
-        lungs = imported.lungs or imported.lobes
-        if lungs is None:
+        if imported.lungs is None and imported.lobes is None:
             raise InputError(
                 f"the segmentation {node.GetName()} holds no lung and no lobe that could be told "
                 "by terminology, ID or name; choose another one or none"
             )
-        return lungs
+        return imported
 
     # ------------------------------------------------------------------------------- results
 
@@ -351,6 +360,18 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
             names.append(path.stem)
         self._keep(parameters, "table", names)
 
+    def show_chart(self, parameters, measure):
+        """Draw a measure of all regions; one chart per module, which the next call reuses."""
+        scene = parameters.parameterNode.GetScene()
+        chart = mrml.show_chart(
+            scene,
+            self.measurements(parameters),
+            measure,
+            self._name(parameters, "chart"),
+            chart=self.node(parameters, "chart"),
+        )
+        return self._set(parameters, "chart", chart)
+
     # --------------------------------------------------------------------------- corrections
 
     def note(self, parameters, entry):
@@ -425,8 +446,10 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
 
 
 def _measurement(row):
-    value = math.nan if row["value"] is None else float(row["value"])
-    return Measurement(**{**row, "value": value})
+    """Measurement of a record; what else the record says of it is for the report."""
+    known = {field.name: row[field.name] for field in dataclasses.fields(Measurement)}
+    known["value"] = math.nan if row["value"] is None else float(row["value"])
+    return Measurement(**known)
 
 
 def _number(text):
@@ -441,7 +464,7 @@ def _number(text):
 
 
 def _header_unit(path):
-    """Unit that `write_volume` put into the header."""
+    """Read the unit that `write_volume` put into the header."""
     with Path(path).open("rb") as stream:
         for line in stream:
             if not line.strip():

@@ -8,20 +8,24 @@ from pathlib import Path
 import qt
 import slicer
 import vtk
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
 from lungperfusion.terms import title
 from lungperfusion_gui import overlay
 from lungperfusion_gui.correction import Correction, trail_lines
+from lungperfusion_gui.fissures import FissurePanel
 from lungperfusion_gui.job import Job
-from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
-from slicer.util import VTKObservationMixin
 
 PACKAGES = ("lungperfusion", "lungperfusion_gui")
 REVIEW_UI = "UI/LungPerfusionReview.ui"
 SIGNATURE = mrml.ATTRIBUTE_PREFIX + "signature"
 """Attribute of the parameter node: inputs and options that the results were made with."""
+SEGMENTERS = ("TotalSegmentator", "LungCTSegmenter")
+"""Modules of other extensions that segment lungs and lobes, offered where they are installed."""
 PLACE_COLUMNS = (
     ("centroid_r_mm", "centroid_a_mm", "centroid_s_mm"),
     ("r_mm", "a_mm", "s_mm"),
@@ -43,7 +47,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         self.logic = self.ui = self.parameters = self.job = self.correction = None
         self._guiTag = None
-        self._active = False
+        self._active = self._rebind = False
         self._folder = None
         self._startedWith = ""
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -71,6 +75,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(scene, scene.StartImportEvent, self._onSceneStartImport)
         self.addObserver(scene, scene.EndBatchProcessEvent, self._onSceneEndBatch)
+        self.fissures = FissurePanel(self.ui, self.onInputsEdited)
         self._fillSelectors()
         self._connect()
         self.onSetup()
@@ -82,6 +87,13 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name, words in overlay.window_titles().items():
             self.ui.windowPreset.addItem(words, name)
         self.ui.mapThreshold.enabled = self.ui.mapRange.enabled = False
+        installed = [name for name in SEGMENTERS if hasattr(slicer.modules, name.lower())]
+        self.ui.segmenterButton.visible = bool(installed)
+        if installed:
+            self.ui.segmenterButton.text = _("Open {module}").format(module=installed[0])
+            self.ui.segmenterButton.connect(
+                "clicked(bool)", lambda on: slicer.util.selectModule(installed[0])
+            )
 
     def _connect(self):
         ui = self.ui
@@ -101,6 +113,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.surfacesCheckBox.connect("toggled(bool)", self._onSegments)
         ui.tableSelector.connect("currentIndexChanged(int)", self._onTable)
         ui.resultsTableView.connect("selectionChanged()", self.onRowSelected)
+        ui.chartButton.connect("clicked(bool)", self.onChart)
         ui.correctedSelector.connect("currentIndexChanged(int)", self._onCorrectedSelected)
         ui.resultsTableView.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
 
@@ -138,17 +151,20 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             getattr(slicer.modules, self.moduleName + "Widget").enter()
 
     def _onSceneStartClose(self, caller, event):
+        self._rebind = self._rebind or self.parameters is not None
         self._abandonJob()
         self.correction.release()
         self._unbind()
 
     def _onSceneStartImport(self, caller, event):
+        self._rebind = self._rebind or self.parameters is not None
         self.correction.forget()
         self._unbind()
 
     def _onSceneEndBatch(self, caller, event):
-        """A close and an import both end with it; only then are selectors up to date."""
-        if self.parameters is None and self.correction is not None:
+        """Bind again: a close and an import both end so, and only then are selectors right."""
+        if self._rebind and self.parameters is None:
+            self._rebind = False
             self.correction.use_own_node()
             self._bind()
 
@@ -171,6 +187,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters = self.PARAMETERS(node)
         self._guiTag = self.parameters.connectGui(self.ui)
         self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
+        self.fissures.bind(self.parameters)
         self.onBound()
         self.refreshResults()
         self._onParametersModified()
@@ -184,6 +201,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         node = self.parameters.parameterNode
         self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
         self.parameters = None
+        self.fissures.bind(None)
         self.onBound()
 
     def _onParametersModified(self, caller=None, event=None):
@@ -247,7 +265,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.resultsTableView.styleSheet = "color: #909090" if outdated else ""
 
     def _stateWords(self, has_results, missing):
-        """What the user should know about the results that are shown."""
+        """Say what the user should know about the results that are shown."""
         parameters = self.parameters
         if not has_results:
             return ""
@@ -357,25 +375,21 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if logic.node(parameters, "original.measurements") is not None:
             tables["measurements before corrections"] = "original.measurements"
         maps = {name: f"map.{name}" for name in logic.names(parameters, "map")}
-        labels = [
-            name
-            for name in logic.names(parameters, "labels")
-            if name in logic.corrections
-        ]
+        found = logic.names(parameters, "labels")
+        labels = [name for name in logic.corrections if name in found]
         _refill(ui.tableSelector, tables)
         _refill(ui.mapSelector, maps)
         _refill(ui.correctedSelector, {name: f"labels.{name}" for name in labels})
-        self.correction.watch(
-            {name: logic.node(parameters, f"labels.{name}") for name in labels}
-        )
+        self.correction.watch({name: logic.node(parameters, f"labels.{name}") for name in labels})
         self._onTable()
         self._onCorrectedSelected()
         self._showRemarks()
         self._showTrail()
-        self.updateDisplay()
+        if self._active:  # a panel that is not shown leaves the views to the one that is
+            self.updateDisplay()
 
     def _styleResults(self):
-        """Looks of freshly made results."""
+        """Give freshly made results their looks."""
         reference = self.logic.reference(self.parameters)
         overlay.style_ct(reference, "Lung")
         for name in self.logic.names(self.parameters, "map"):
@@ -469,10 +483,11 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parameters is None:
             return
         for name in self.logic.names(self.parameters, "labels"):
+            shown = name not in self.logic.background_labels
             overlay.style_segments(
                 self.logic.node(self.parameters, f"labels.{name}"),
-                slices=self.ui.segmentsCheckBox.checked,
-                surfaces=self.ui.surfacesCheckBox.checked,
+                slices=shown and self.ui.segmentsCheckBox.checked,
+                surfaces=shown and self.ui.surfacesCheckBox.checked,
                 fill=0.0 if name == "lungs" else 0.35,
             )
 
@@ -503,6 +518,19 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         number = table.GetColumnIndex("region")
         if number >= 0:
             self._jumpToRegion(table.GetCellText(row, number))
+
+    def onChart(self, checked=False):
+        """Draw the measure of the chosen row for all regions."""
+        with slicer.util.tryWithErrorDisplay(_("Failed to draw the chart.")):
+            rows = self.logic.measurements(self.parameters)
+            chosen = self.ui.resultsTableView.selectionModel().selectedIndexes
+            shows_measurements = self.ui.tableSelector.currentData == "table.measurements"
+            if not chosen or not rows or not shows_measurements:
+                raise InputError(_("Choose a row of the table Measurements first."))
+            row = self.ui.resultsTableView.model().mapToSource(chosen[0]).row()
+            chart = self.logic.show_chart(self.parameters, rows[row].measure)
+            if slicer.app.layoutManager() is not None:
+                slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def _jumpToRegion(self, words):
         identifier = words.lower().replace(" ", "_")
@@ -576,7 +604,9 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     _("Choose a folder under Export first; the results get a folder in it.")
                 )
             self._ensureRequirements()
-            target = _free_folder(Path(chosen), self.parameters.caseName.strip() or self.logic.command)
+            target = _free_folder(
+                Path(chosen), self.parameters.caseName.strip() or self.logic.command
+            )
             self._start(self._onReportWritten, report=True, out=target)
 
     def _ensureRequirements(self):

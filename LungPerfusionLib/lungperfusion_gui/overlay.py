@@ -1,8 +1,9 @@
 """What the views show: CT, map in colours with legend, findings, side by side or on top."""
 
 import slicer
-from lungperfusion import mrml
 from slicer.i18n import tr as _
+
+from lungperfusion import mrml
 
 LAYOUT = 25601
 """Number of the layout with CT, map and findings side by side over a 3-D view."""
@@ -179,7 +180,7 @@ def hide_below(node, limit):
 
 def show_legend(node, heading, unit, on):
     """Show or hide the legend of a map; its labels are values with the unit in the title."""
-    colors = slicer.app.applicationLogic().GetModuleLogic("Colors")
+    colors = slicer.modules.colors.logic()
     for other in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
         other.SetVisibility(False)
     if node is None:

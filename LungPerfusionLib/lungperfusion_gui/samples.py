@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import slicer
+from slicer.i18n import tr as _
+
 from lungperfusion import mrml
 from lungperfusion.phantoms import KINDS
 from lungperfusion.phantoms.breathing import make_breathing_phantom
-from slicer.i18n import tr as _
 
 CATEGORY = "LungPerfusion"
 SPACING_MM = (2.0, 2.0, 2.0)

@@ -3,9 +3,10 @@
 import time
 
 import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
+
 from lungperfusion.terms import Region
 from lungperfusion_gui import samples
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 LONGEST_S = 900.0
 
@@ -34,11 +35,11 @@ class AnalysisTest(ScriptedLoadableModuleTest):
         panel = slicer.util.getModuleWidget(self.module)
         panel.enter()
         self.choose(panel, volumes)
-        self.assertTrue(panel.ui.applyButton.enabled, panel.ui.applyButton.toolTip)
+        assert panel.ui.applyButton.enabled, panel.ui.applyButton.toolTip
         self.delayDisplay("Computing")
         panel.ui.applyButton.click()
         self.wait(panel)
-        self.assertIsNotNone(panel.logic.record(panel.parameters), "no results")
+        assert panel.logic.record(panel.parameters) is not None, "no results"
         return panel
 
     def wait(self, panel):
@@ -47,7 +48,7 @@ class AnalysisTest(ScriptedLoadableModuleTest):
         while panel.job is not None:
             slicer.app.processEvents()
             time.sleep(0.02)
-            self.assertLess(time.monotonic(), end, "the computation took too long")
+            assert time.monotonic() < end, "the computation took too long"
 
     def value(self, panel, measure, region=Region.LUNGS):
         """Value of the shown results."""

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import qt
 import slicer
+from slicer.i18n import tr as _
+
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.signs import PARENTS, diameter_ratio, obstruction_index
 from lungperfusion.terms import title
-from slicer.i18n import tr as _
 
 LINES = {
     "paLineButton": "pulmonary_artery",
@@ -237,7 +238,4 @@ def _ratio(lines, numerator, denominator):
         found = diameter_ratio(lines[numerator], lines[denominator], names=names)
     except InputError as error:
         return str(error)
-    return (
-        f"{found.ratio:.2f} ({found.numerator_mm:.1f} / {found.denominator_mm:.1f} mm)"
-    )
-
+    return f"{found.ratio:.2f} ({found.numerator_mm:.1f} / {found.denominator_mm:.1f} mm)"

@@ -226,9 +226,6 @@ def _in_copy(batch: list[Probe], environment: Any) -> dict[str, Outcome]:
 
 
 # ---------------------------------------------------------------- comparison
-_MISSING = {"NotImplementedError", "ImportError", "NameError", "AttributeError"}
-
-
 def difference(probe: Probe, got: Outcome) -> str | None:
     """Return in words how an outcome differs from the desktop's, or None."""
     want = probe["expect"]

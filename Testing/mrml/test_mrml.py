@@ -220,9 +220,7 @@ def test_original_can_be_restored(scene, labelmap):
     assert not mrml.segment_mask(node, "left_lung", labelmap.geometry).any()
     mrml.restore_segmentation(node, original)
     for name in NAMES.values():
-        assert np.array_equal(
-            mrml.segment_mask(node, name, labelmap.geometry), labelmap.mask(name)
-        )
+        assert np.array_equal(mrml.segment_mask(node, name, labelmap.geometry), labelmap.mask(name))
 
 
 def test_centre_lies_on_the_segment(scene, labelmap):
@@ -263,6 +261,28 @@ def test_findings_carry_units_in_their_headers(scene):
     assert node.GetColumnTitle("volume_ml") == "Volume"
     assert node.GetCellText(0, 1) == "12.35"
     assert node.GetCellText(0, 2) == "–"
+
+
+def test_chart_has_a_bar_for_every_region_with_a_value(scene):
+    rows = [
+        measured("lungs", "tlv", 5.0, "sum"),
+        measured("left_lung", "tlv", 2.0, "sum"),
+        missing("right_lung", "tlv", "no right lung"),
+        measured("lungs", "mld", -840.0, "mean"),
+    ]
+    chart = mrml.show_chart(scene, rows, "tlv", "Chart")
+    assert chart.GetNumberOfPlotSeriesNodes() == 2
+    assert [chart.GetNthPlotSeriesNode(n).GetName() for n in (0, 1)] == ["Lungs", "Left lung"]
+    table = chart.GetNthPlotSeriesNode(1).GetTableNode()
+    assert slicer.util.arrayFromTableColumn(table, "left_lung").tolist() == [0.0, 2.0]
+    assert chart.GetYAxisTitle() == "[L]"
+    assert mrml.show_chart(scene, rows, "mld", "Chart", chart=chart) is chart
+    assert chart.GetNumberOfPlotSeriesNodes() == 1
+    assert chart.GetYAxisRange()[0] < -840
+    assert scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") == 1
+    assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 1
+    with pytest.raises(InputError, match="no region has a value"):
+        mrml.show_chart(scene, rows[2:3], "tlv", "Chart")
 
 
 def test_colour_table_has_the_colours_of_the_scale(scene):

@@ -17,9 +17,9 @@ PACKAGE = LIBRARY / "lungperfusion"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    0: "__init__ errors progress terms volume labels resampling measurement quality acquisition "
-    "regions",
-    1: "segmentation density opacity iodine vq vessels phantoms",
+    0: "__init__ errors progress threads terms volume labels resampling measurement quality "
+    "acquisition regions",
+    1: "morphology segmentation density opacity iodine vq vessels phantoms",
     2: "io results pipelines batch terminal __main__",
     3: "mrml",
 }

@@ -20,6 +20,15 @@ RESERVED = frozenset({"help", "out", "case", "overwrite", "quiet", "writer"})
 """Arguments that the batch sets itself."""
 
 
+FILE = "FILE"
+"""Marks a file among alternative words in the ``metavar`` of an argument: ``auto|none|FILE``."""
+
+
+def _alternatives(action: argparse.Action) -> set[str]:
+    words = action.metavar.split("|") if isinstance(action.metavar, str) else []
+    return set(words) if len(words) > 1 else set()
+
+
 class _Parser(argparse.ArgumentParser):
     """Parser that raises where others end the program."""
 
@@ -47,8 +56,16 @@ class AnalysisCommand:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Arguments that name files."""
-        return tuple(name for name, action in self.actions.items() if action.type is Path)
+        """Arguments that name files, or may do so."""
+        return tuple(
+            name
+            for name, action in self.actions.items()
+            if action.type is Path or FILE in _alternatives(action)
+        )
+
+    def is_word(self, role: str, value: Any) -> bool:
+        """Whether a value stands for itself, as ``auto`` does where ``auto|none|FILE`` is asked."""
+        return value is None or str(value) in _alternatives(self.actions[role]) - {FILE}
 
     def parse(self, words: list[str]) -> dict[str, Any]:
         """Read words as the command line does, without the batch's own arguments.

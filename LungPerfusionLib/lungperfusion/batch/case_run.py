@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import csv
 import errno
+import gc
 import importlib
 import io
 import json
@@ -72,7 +73,7 @@ def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
         Failures included: the only exceptions that leave here are those that end the process.
 
     """
-    _restore(out, case.name)
+    restore(out, case.name)
     published = _published(out, case.name)
     seen = _Seen(out, case.name)
     outcomes: list[JobOutcome] = []
@@ -98,6 +99,7 @@ def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
         outcomes = [
             o if o.status == "failed" else replace(failed, analysis=o.analysis) for o in outcomes
         ]
+    gc.collect()  # figures hold one another; left alone they pile up for many cases
     return CaseOutcome(
         case=case.name,
         jobs=tuple(outcomes),
@@ -150,7 +152,7 @@ def _one(
     before = {role: input_fingerprint(paths) for role, paths in job.inputs.items()}
     if shutil.disk_usage(out).free < LEAST_FREE_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     arguments = argparse.Namespace(
         **{**job.arguments, "case": case, "out": folder, "overwrite": True, "writer": write_parts}
     )
@@ -163,6 +165,7 @@ def _one(
         analysis=job.analysis,
         status="done",
         seconds=time.perf_counter() - started,
+        cpu_seconds=time.process_time() - cpu_started,
         peak_memory_mib=memory.peak_mib,
     )
 
@@ -326,8 +329,8 @@ def _published(out: Path, case: str) -> dict[str, Any] | None:
     return None
 
 
-def _restore(out: Path, case: str) -> None:
-    """Clean up after a run that was killed while it wrote or swapped folders."""
+def restore(out: Path, case: str) -> None:
+    """Clean up after a worker that was killed while it wrote or swapped folders."""
     folder = case_folder(out, case)
     for parent, name in ((folder.parent, case), (_part_folder(out, case), "*")):
         for old in sorted(parent.glob(f".{name}.old-*")):

@@ -42,6 +42,7 @@ class JobOutcome:
     reason: str = ""
     """Why it failed, without any path."""
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak_memory_mib: float | None = None
     try_again: bool = False
     """Whether it may succeed with more memory to itself."""

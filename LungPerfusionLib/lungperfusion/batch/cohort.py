@@ -15,7 +15,7 @@ from lungperfusion.io import atomic_path
 from lungperfusion.results.tables import COLUMNS, number_text
 
 CASES_COLUMNS = ("case", "analysis", "line", "status", "reason")
-COSTS_COLUMNS = ("case", "analysis", "seconds", "peak_memory_mib")
+COSTS_COLUMNS = ("case", "analysis", "seconds", "cpu_seconds", "peak_memory_mib")
 QUALITY_COLUMNS = ("case", "module", "check", "verdict", "value", "unit", "limit", "message")
 
 
@@ -53,7 +53,7 @@ def write_cases(
 
 
 def write_costs(out: Path, outcomes: Mapping[str, CaseOutcome]) -> None:
-    """Write costs.csv: seconds and peak memory of every analysis that was run, earlier ones kept.
+    """Write costs.csv: time and peak memory of every analysis that was run, earlier ones kept.
 
     These differ from run to run; all other tables do not.
     """
@@ -68,7 +68,8 @@ def write_costs(out: Path, outcomes: Mapping[str, CaseOutcome]) -> None:
         for job in outcome.jobs:
             if job.status == "done":
                 peak = "" if job.peak_memory_mib is None else f"{job.peak_memory_mib:.0f}"
-                costs[case, job.analysis] = (case, job.analysis, f"{job.seconds:.2f}", peak)
+                times = (f"{job.seconds:.2f}", f"{job.cpu_seconds:.2f}")
+                costs[case, job.analysis] = (case, job.analysis, *times, peak)
     _write(path, COSTS_COLUMNS, (costs[key] for key in sorted(costs)))
 
 

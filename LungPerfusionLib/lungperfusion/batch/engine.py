@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from lungperfusion.batch.case_run import LEAST_FREE_BYTES, unchanged
+from lungperfusion.batch.case_run import LEAST_FREE_BYTES, restore, unchanged
 from lungperfusion.batch.cases import Case, CaseOutcome
 from lungperfusion.batch.cohort import write_cases, write_cohort, write_costs
 from lungperfusion.batch.manifest import Manifest
@@ -178,6 +178,8 @@ def _work(
                         again.append(by_name[ended.case])
                         ended = None
                     else:
+                        if ended.failed:  # its worker may have died over it
+                            restore(out, ended.case)
                         state.outcomes[ended.case] = ended
                         if ended.disk_full and _disk_is_full(out):
                             state.stopped = "the disk is full; free space and give --resume"

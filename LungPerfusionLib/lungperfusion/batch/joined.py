@@ -17,20 +17,20 @@ from lungperfusion.terms import LOBES, LUNGS, MEASURES, Region, title
 LOBAR_REGIONS = (Region.LUNGS, *LUNGS, *LOBES)
 """Rows of the joined table."""
 
-LOBAR_MEASURES = (
-    "tlv",
-    "mld",
-    "laa_950",
-    "ggo",
-    "iodine_mean",
-    "ventilation_share",
-    "perfusion_share",
-    "bv5",
-    "bv5_share",
-    "fissure_completeness",
-)
-"""Columns of the joined table in the report, as far as an analysis of the case gives them: volume,
-density, low attenuation, opacity, iodine, V, Q, small vessels, fissures."""
+LOBAR_MEASURES = {
+    "tlv": "Volume",
+    "mld": "Density",
+    "laa_950": "LAA-950",
+    "ggo": "Opacity",
+    "iodine_mean": "Iodine",
+    "ventilation_share": "V",
+    "perfusion_share": "Q",
+    "bv5": "BV5",
+    "bv5_share": "BV5 share",
+    "fissure_completeness": "Fissure",
+}
+"""Columns of the joined table in the report with their short headings, as far as an analysis of
+the case gives them."""
 
 
 def joined_report(
@@ -92,17 +92,18 @@ def _failure_section(failures: Mapping[str, str]) -> Section:
 
 def _lobar_section(analyses: Sequence[Analysis]) -> Section:
     """Draw one row per region, one column per measure that any analysis has."""
-    cells: dict[tuple[str, str], Measurement] = {}
-    source: dict[str, str] = {}
-    for analysis in analyses:
-        for entry in analysis.measurements:
-            if source.setdefault(entry.measure, analysis.module) == analysis.module:
-                cells.setdefault((entry.region, entry.measure), entry)
+    source = _sources(analyses)
+    cells = {
+        (entry.region, entry.measure): entry
+        for analysis in analyses
+        for entry in reversed(analysis.measurements)  # of several methods the first one counts
+        if source.get(entry.measure) == analysis.module
+    }
     measures = [name for name in LOBAR_MEASURES if name in source]
     regions = [r for r in LOBAR_REGIONS if any((r, name) in cells for name in measures)]
     head = "".join(
-        f'<th scope="col" class="n">{html.escape(MEASURES[name].title)}'
-        f'<br><span class="soft">{unit_text(MEASURES[name].unit)}</span></th>'
+        f'<th scope="col" class="n" title="{html.escape(MEASURES[name].title, quote=True)}">'
+        f'{LOBAR_MEASURES[name]}<br><span class="soft">{unit_text(MEASURES[name].unit)}</span></th>'
         for name in measures
     )
     body = "".join(
@@ -111,20 +112,31 @@ def _lobar_section(analyses: Sequence[Analysis]) -> Section:
         + "</tr>"
         for region in regions
     )
-    from_where = "; ".join(
-        f"{MEASURES[name].title.lower()}: {MODULE_TITLES.get(source[name], source[name]).lower()}"
-        for name in measures
+    legend = "; ".join(
+        f"{LOBAR_MEASURES[name]}: {MEASURES[name].title} ({source[name]})" for name in measures
     )
     return Section(
         title="All analyses by lobe",
         html=(
             f'<div class="wide"><table><thead><tr><th scope="col">Region</th>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
-            f'<p class="soft">Taken from: {html.escape(from_where)}. regions.csv has every '
-            "measure of every region.</p>"
+            f'<p class="soft">{html.escape(legend)}. regions.csv has every measure of every '
+            "region.</p>"
         ),
         place="first_page",
     )
+
+
+def _sources(analyses: Sequence[Analysis]) -> dict[str, str]:
+    """Analysis that each measure is taken from: of those that have it, the one with most lobes."""
+    had: dict[str, dict[str, int]] = {}
+    for analysis in analyses:
+        for entry in analysis.measurements:
+            if entry.measure in LOBAR_MEASURES:
+                lobar = entry.region in LOBES and entry.status != "missing"
+                counts = had.setdefault(entry.measure, {})
+                counts[analysis.module] = counts.get(analysis.module, 0) + lobar
+    return {measure: max(counts, key=counts.__getitem__) for measure, counts in had.items()}
 
 
 def _cell(entry: Measurement | None) -> str:

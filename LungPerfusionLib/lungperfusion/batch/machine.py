@@ -11,11 +11,13 @@ from pathlib import Path
 
 from lungperfusion.errors import InputError
 from lungperfusion.results.provenance import peak_memory_mib
+from lungperfusion.threads import THREADS_VARIABLE
 
 MEMORY_PER_CASE_GIB = 4.0
 """Memory that a worker is given room for; docs/batch.md lists what the analyses need."""
 
 SINGLE_THREADED = {
+    THREADS_VARIABLE: "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",

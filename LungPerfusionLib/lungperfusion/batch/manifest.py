@@ -211,7 +211,7 @@ def _job(line: _Line, analysis: AnalysisCommand, base: Path, known: set[str]) ->
     except InputError as error:
         note = line.cells.get("note", "")
         raise InputError(f"{error}" + (f" ({note})" if note else "")) from error
-    inputs = _resolve_paths(values, analysis.roles, base)
+    inputs = _resolve_paths(values, analysis, base)
     return Job(analysis.name, analysis.module, values, inputs, line.number)
 
 
@@ -237,20 +237,24 @@ def _refuse_reserved(words: list[str]) -> None:
 
 
 def _resolve_paths(
-    values: dict[str, Any], roles: tuple[str, ...], base: Path
+    values: dict[str, Any], analysis: AnalysisCommand, base: Path
 ) -> dict[str, tuple[Path, ...]]:
     """Make paths absolute and check that they are there."""
     inputs: dict[str, tuple[Path, ...]] = {}
-    for role in roles:
+    for role in analysis.roles:
         given = values.get(role)
-        if given is None:
+        if given is None or analysis.is_word(role, given):
             continue
         several = isinstance(given, list | tuple)
-        paths = [(base / path.expanduser()).resolve() for path in (given if several else [given])]
+        paths = [
+            (base / Path(path).expanduser()).resolve() for path in (given if several else [given])
+        ]
         for path in paths:
             if not path.exists():
                 raise InputError(f"{role}: there is no file or folder {path}")
-        values[role] = paths if several else paths[0]
+        plain = analysis.actions[role].type is not Path
+        named = [str(path) for path in paths] if plain else paths
+        values[role] = named if several else named[0]
         inputs[role] = tuple(paths)
     used: dict[Path, str] = {}
     for role, found in inputs.items():

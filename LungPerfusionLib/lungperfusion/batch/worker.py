@@ -21,6 +21,7 @@ import SimpleITK as sitk
 from lungperfusion.batch.case_run import run_case
 from lungperfusion.batch.cases import Case, CaseOutcome
 from lungperfusion.progress import Progress
+from lungperfusion.threads import THREADS_VARIABLE
 
 REPORT_EVERY_S = 0.5
 """Time between two reports of progress."""
@@ -41,6 +42,7 @@ def main() -> None:
 
 def run_case_alone(case: Case, out: Path, progress: Progress) -> CaseOutcome:
     """Run a case on one core."""
+    os.environ[THREADS_VARIABLE] = "1"
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     return run_case(case, out, progress)
 

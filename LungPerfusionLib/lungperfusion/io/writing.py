@@ -58,9 +58,7 @@ def write_volume(volume: Volume, path: Path, *, compressed: bool = True) -> None
         Whether to trade time for space; files that are read once need not be small.
 
     """
-    _write_nrrd(
-        path, volume.array, volume.geometry, {"Unit": volume.unit}, compressed=compressed
-    )
+    _write_nrrd(path, volume.array, volume.geometry, {"Unit": volume.unit}, compressed=compressed)
 
 
 def write_labelmap(labelmap: Labelmap, path: Path) -> None:

@@ -60,8 +60,9 @@ def subtract_native(
     for value in (hu_per_mg_ml, reference_hu_per_mg_ml):
         if not value > 0:
             raise InputError(f"the iodine sensitivity must be above 0 HU per mg/mL, not {value:g}")
-    native: NDArray[np.float32] = (native_hu + np.float32(1000)) * volume_ratio
-    native = np.asarray(native, np.float32)
+    native: NDArray[np.float32] = np.asarray(
+        (native_hu + np.float32(1000)) * volume_ratio, dtype=np.float32
+    )
     native -= np.float32(1000)
     known = np.isfinite(native)
     native[~known] = -1000

@@ -105,7 +105,7 @@ class Cap:
 
     def inside(self, lung: Array, s: Array) -> Array:
         """Distance in mm, given that to the lung surface."""
-        return np.maximum(-(lung + self.depth_mm), self.above_s - s)
+        return np.asarray(np.maximum(-(lung + self.depth_mm), self.above_s - s))
 
 
 Change = Wedge | Blob | Cap
@@ -230,7 +230,7 @@ def render_dual_energy(
     ):
         progress(0.65 + 0.17 * number, f"scanning at {voltage} kV")
         beam = response(scan.tube, voltage, scan.blood_share)
-        hu = _image(painted, path_cm, beam)
+        hu = ct_number(painted.hu, painted.iodine, path_cm, beam)
         if scan.low_streak_hu:
             box = (slice(0, geometry.shape[0]), slice(0, geometry.shape[1]))
             places = broadcast_coordinates(
@@ -301,11 +301,11 @@ def _paint(
         places = broadcast_coordinates(geometry, box, np.zeros(3))
         field_mg_ml = _perfusion(model, places, lobe_factors)
         for change in changes:
-            inside = share(_distance(change, model, places), width)
-            field_mg_ml *= 1 - inside * np.float32(1 - change.factor)
+            part_inside = share(_distance(change, model, places), width)
+            field_mg_ml *= 1 - part_inside * np.float32(1 - change.factor)
             if change.factor < 1:
-                lung = labels.arrays["lungs"][slices] > 0
-                defects[slices][(inside >= 0.5) & lung] = names.index(change.name) + 1
+                inside_lung = labels.arrays["lungs"][slices] > 0
+                defects[slices][(part_inside >= 0.5) & inside_lung] = names.index(change.name) + 1
         lung = _sum(shares, LUNGS, plain.shape)
         tubes = _sum(shares, ("arteries", "veins", "airways"), plain.shape)
         own = np.clip(lung - tubes, 0, 1)
@@ -348,13 +348,25 @@ def _sum(shares: Mapping[str, Float32], names: Any, shape: tuple[int, ...]) -> F
     return total
 
 
-def _image(painted: _Painted, path_cm: Float32, beam: Response) -> Float32:
-    """CT number of every voxel: air, soft tissue, bone and iodine behind their water path."""
-    hu = painted.hu
+def ct_number(hu: Float32, iodine_mg_ml: Float32, path_cm: Float32, beam: Response) -> Float32:
+    """CT number of every voxel at another voltage: air, soft tissue, bone and iodine.
+
+    Parameters
+    ----------
+    hu
+        CT number at 120 kV without iodine.
+    iodine_mg_ml
+        Iodine on top of it.
+    path_cm
+        Water path in front of each voxel, within `PATH_NODES_CM`.
+    beam
+        Response of the voltage.
+
+    """
     bone = np.clip((hu - PAINTED_TISSUE_HU) / np.float32(BONE_HU_120 - PAINTED_TISSUE_HU), 0, 1)
     tissue = (np.minimum(hu, PAINTED_TISSUE_HU) + 1000) / np.float32(1000 + PAINTED_TISSUE_HU)
     tissue -= bone
-    out = np.float32(-1000) + painted.iodine * _at(path_cm, beam.iodine_hu_per_mg_ml)
+    out = np.float32(-1000) + iodine_mg_ml * _at(path_cm, beam.iodine_hu_per_mg_ml)
     out += tissue * (1000 + _at(path_cm, beam.tissue_hu))
     out += bone * (1000 + _at(path_cm, beam.bone_hu))
     return out.astype(np.float32, copy=False)

@@ -264,13 +264,13 @@ class DualEnergyKind:
 
 
 _ENHANCED = {"blood_iodine_mg_ml": 14.0, "parenchyma_iodine_mg_ml": 1.7}
-_WEDGES = (
+_WEDGES: tuple[Change, ...] = (
     Wedge((70.0, -45.0, -60.0), (0.75, -0.65, -0.1), 26.0),
     Wedge((-85.0, -10.0, -20.0), (-1.0, -0.2, 0.1), 30.0),
     Wedge((-70.0, -50.0, -70.0), (-0.7, -0.7, -0.3), 24.0),
     Wedge((80.0, 15.0, 10.0), (0.9, 0.5, 0.2), 27.0),
 )
-_DEFECTS = (
+_DEFECTS: tuple[Change, ...] = (
     *_WEDGES,
     Wedge((58.0, -52.0, -95.0), (0.5, -0.3, -1.0), 38.0, name="segment"),
     Cap(above_s=85.0, depth_mm=9.0),

@@ -12,7 +12,7 @@ from lungperfusion.phantoms.rendering import render
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.volume import Volume
 
-SPACING_MM = 2.5
+SPACING_MM = 3.0
 """Distance between voxels: quick to make and to analyse, fine enough to look at."""
 
 SCAN = DualEnergyScan(low_kv="80", high_kv="140Sn", tube="filtered")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
@@ -24,19 +26,27 @@ from lungperfusion.pipelines.regions import (
     add_region_arguments,
     find_regions,
 )
+from lungperfusion.pipelines.train import read_table
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.section import Section
 from lungperfusion.results.vq_sections import vq_sections
-from lungperfusion.terms import LOBES, LUNGS
+from lungperfusion.terms import LOBES, LUNGS, ZONES
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box, lps_from_ras
 from lungperfusion.vq.classes import LOW, Thresholds, classify, relative_to_mean, sensitivity
-from lungperfusion.vq.collateral import BoundaryFinding, assess_boundaries
+from lungperfusion.vq.collateral import (
+    BOUNDARIES,
+    Boundary,
+    BoundaryFinding,
+    assess_boundaries,
+)
 from lungperfusion.vq.comparison import (
     RegionComparison,
     agree,
+    align_reference,
+    bring_to_ct,
     compare_with_reference,
     partition_of,
 )
@@ -45,9 +55,10 @@ from lungperfusion.vq.displacement import (
     DisplacementField,
     displacement_from_sitk,
     displacement_to_sitk,
+    voxel_positions,
 )
 from lungperfusion.vq.gates import registration_gates
-from lungperfusion.vq.metrics import classify_prm, measure_vq
+from lungperfusion.vq.metrics import classify_prm, kendall_tau, measure_vq
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.pair import pair_breaths
 from lungperfusion.vq.perfusion import WEIGHTS, Perfusion, Surrogate, map_perfusion
@@ -110,7 +121,8 @@ def analyse_ctvq(
     landmarks: tuple[Points, Points] | None = None,
     reference: Volume | None = None,
     reference_kind: str = "perfusion",
-    completeness_percent: Mapping[Any, float] | None = None,
+    ratings: Mapping[str, float] | None = None,
+    completeness_percent: Mapping[Boundary, float] | None = None,
     collateral_model: LogisticModel | None = None,
     vessels: Mask | None = None,
     pictures: bool = True,
@@ -133,6 +145,8 @@ def analyse_ctvq(
     reference, reference_kind
         SPECT, iodine or gas image in the patient space of the expiratory CT, and whether it shows
         ``"perfusion"`` or ``"ventilation"``.
+    ratings
+        A reader's perfusion rating, 1 to 5, by zone; compared with the one derived from the map.
     completeness_percent
         Fissure completeness by boundary name, where measured.
     collateral_model
@@ -170,6 +184,13 @@ def analyse_ctvq(
             landmarks=landmarks,
             progress=part(progress, 0.0, 0.55),
         )
+    if lobes is None and (transferred := _lobes_from(other_found, registration)) is not None:
+        regions = RegionSet(
+            (found.regions.partitions[0], transferred, *found.regions.partitions[1:]),
+            {k: v for k, v in found.regions.absent.items() if k not in LOBES},
+        )
+        found = replace(found, regions=regions)
+        lobes = _lobes_of_both(found, other_found)
     progress(0.55, "checking the registration")
     gates = registration_gates(registration, scan, other, found.lungs, other_found.lungs)
     progress(0.6, "mapping ventilation and perfusion")
@@ -207,7 +228,9 @@ def analyse_ctvq(
         ventilation,
         perfusion.combined,
         found.regions,
-        completeness_percent=completeness_percent,
+        completeness_percent=completeness_percent
+        or _completeness(inspiration_found)
+        or _completeness(expiration_found),
         model=collateral_model,
     )
     rows = sensitivity(ventilation, perfusion.combined, inside, pair.geometry)
@@ -221,6 +244,8 @@ def analyse_ctvq(
         "perfusion": perfusion.combined,
     }
     remarks = _remarks(perfusion, measurements, candidates, compared, reference_kind, registration)
+    if ratings is not None:
+        remarks.append(_rating_sentence(measurements, ratings))
     sections: tuple[Section, ...] = ()
     if pictures:
         sections = vq_sections(
@@ -277,6 +302,7 @@ def analyse_ctvq(
             "collateral_ventilation": _boundary_table(boundaries),
             "target_lobes": _target_table(measurements),
             **({"reference_comparison": _comparison_table(compared)} if compared else {}),
+            **({"zone_ratings": _rating_table(measurements, ratings)} if ratings else {}),
         },
         sections=sections,
     )
@@ -317,6 +343,47 @@ def _lobes_of_both(
             return None
         found.append(lobes[0])
     return found[0], found[1]
+
+
+def _lobes_from(inspiration: FoundRegions, registration: Registration) -> Labelmap | None:
+    """Lobes of the inspiratory scan, where fissures show best, at the expiratory voxels."""
+    given = [p for p in inspiration.regions.partitions if set(LOBES) & set(p.names.values())]
+    if not given:
+        return None
+    source = given[0]
+    labels = np.zeros(registration.geometry.shape, source.array.dtype)
+    for lung, fields, mask in registration.each():
+        points = voxel_positions(registration.geometry, mask)
+        index = source.geometry.ijk_from_ras(points + fields.alignment.at(points)).T[::-1]
+        side = np.where(inspiration.lungs.mask(lung), source.array, 0)
+        labels[mask] = _nearest_label(side)[
+            tuple(
+                np.clip(np.rint(axis).astype(int), 0, size - 1)
+                for axis, size in zip(index, side.shape, strict=True)
+            )
+        ]
+    return Labelmap(labels, registration.geometry, source.names)
+
+
+def _nearest_label(labels: NDArray[Any]) -> NDArray[Any]:
+    """Give every voxel the label of the nearest labelled one: the surfaces differ by a voxel."""
+    if not labels.any():
+        return labels
+    nearest = ndimage.distance_transform_edt(
+        labels == 0, return_distances=False, return_indices=True
+    )
+    return np.asarray(labels[tuple(nearest)])
+
+
+def _completeness(found: FoundRegions) -> dict[Boundary, float]:
+    """Fissure completeness in %, by boundary."""
+    if found.lobes is None:
+        return {}
+    known = {
+        name.removesuffix("_fissure"): 100 * boundary.evidence.completeness
+        for name, boundary in found.lobes.boundaries.items()
+    }
+    return {boundary: known[boundary] for boundary in BOUNDARIES if boundary in known}
 
 
 def _named_gates(found: FoundRegions, state: str) -> tuple[Gate, ...]:
@@ -391,6 +458,35 @@ def _remarks(
     return remarks
 
 
+def _rating_pairs(
+    measurements: tuple[Measurement, ...], ratings: Mapping[str, float]
+) -> list[tuple[str, float, float]]:
+    return [
+        (m.region, m.value, ratings[m.region])
+        for m in measurements
+        if m.measure == "zone_rating" and m.status != "missing" and m.region in ratings
+    ]
+
+
+def _rating_sentence(measurements: tuple[Measurement, ...], ratings: Mapping[str, float]) -> str:
+    pairs = _rating_pairs(measurements, ratings)
+    if len(pairs) < 2:
+        return "The readers' ratings name fewer than two of the six zones."
+    tau, p = kendall_tau([ours for _, ours, _ in pairs], [given for _, _, given in pairs])
+    if math.isnan(tau):
+        return "Kendall's tau needs ratings that differ between zones."
+    return (
+        f"Kendall's tau of derived and given ratings over {len(pairs)} zones: {tau:.2f} "
+        f"(p = {p:.3f})."
+    )
+
+
+def _rating_table(measurements: tuple[Measurement, ...], ratings: Mapping[str, float]) -> Table:
+    rows = _rating_pairs(measurements, ratings)
+    columns = ("region", "derived_rating", "given_rating")
+    return Table(columns, tuple(dict(zip(columns, row, strict=True)) for row in rows))
+
+
 def _sensitivity_table(rows: list[dict[str, float]]) -> Table:
     return Table(tuple(rows[0]), tuple(rows))
 
@@ -457,6 +553,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABELMAP",
         help="lung or lobe label map of the inspiratory scan (--lung-mask is the expiratory one)",
     )
+    source.add_argument(
+        "--inspiration-lobes",
+        default="auto",
+        metavar="auto|none|FILE",
+        help="lobes of the inspiratory scan; carried over to expiration unless --lobes gives some "
+        "(default: %(default)s)",
+    )
     steer = parser.add_argument_group("registration")
     steer.add_argument(
         "--transform", type=Path, metavar="FILE", help=f"earlier {TRANSFORM}.nrrd to reuse"
@@ -496,6 +599,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference-kind", choices=("perfusion", "ventilation"), default="perfusion"
     )
     compare.add_argument(
+        "--reference-ct",
+        type=Path,
+        metavar="CT",
+        help="CT of the reference examination; aligns it rigidly with the expiratory CT first",
+    )
+    compare.add_argument(
+        "--ratings",
+        type=Path,
+        metavar="CSV",
+        help="readers' perfusion ratings, 1 to 5, with the columns region and rating",
+    )
+    compare.add_argument(
         "--collateral-model", type=Path, metavar="JSON", help="model of `lungperfusion train`"
     )
     add_region_arguments(parser)
@@ -523,6 +638,33 @@ def read_markups(path: Path) -> Points:
     if points.ndim != 2 or points.shape[1] != 3:
         raise InputError(f"{Path(path).name} holds no points; place at least one")
     return points if system in ("RAS", "1") else lps_from_ras(points)
+
+
+def read_ratings(path: Path) -> dict[str, float]:
+    """Read a reader's ratings by zone from a CSV with the columns region and rating.
+
+    Raises
+    ------
+    InputError
+        If a region is no zone, or a rating is not between 1 and 5.
+
+    """
+    ratings = {}
+    for row in read_table(path):
+        region, rating = row.get("region"), row.get("rating")
+        if region not in set(ZONES):
+            raise InputError(
+                f"{Path(path).name}: {region!r} is no zone; expected are {', '.join(ZONES)}"
+            )
+        try:
+            ratings[str(region)] = float(rating or "")
+        except ValueError:
+            ratings[str(region)] = math.nan
+        if not 1 <= ratings[str(region)] <= 5:
+            raise InputError(
+                f"{Path(path).name}: the rating of {region} must be between 1 and 5, not {rating!r}"
+            )
+    return ratings
 
 
 def read_transform(path: Path) -> DisplacementField:
@@ -554,6 +696,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     model = None
     if arguments.collateral_model is not None:
         model = LogisticModel.from_json(arguments.collateral_model.read_text(encoding="utf-8"))
+    ratings = None if arguments.ratings is None else read_ratings(arguments.ratings)
     options = VqOptions(
         ventilation=arguments.ventilation,
         perfusion=None if arguments.perfusion == "combined" else {arguments.perfusion: 1.0},
@@ -571,15 +714,23 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         }
         regions = RegionOptions.from_arguments(arguments)
         sources |= regions.sources
-        other = replace(regions, lung_mask=None)
-        if arguments.inspiration_lung_mask is not None:
-            other = replace(other, lung_mask=read_labelmap(arguments.inspiration_lung_mask))
-            sources |= {f"inspiration_{k}": v for k, v in other.sources.items()}
+        mask, lobes = arguments.inspiration_lung_mask, arguments.inspiration_lobes
+        other = replace(
+            regions,
+            lung_mask=None if mask is None else read_labelmap(mask),
+            lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
+        )
+        sources |= {f"inspiration_{k}": v for k, v in other.sources.items()}
         reference = None
         if arguments.reference is not None:
             image = read_map(arguments.reference, unit="1")
             sources["reference"] = image
             reference = image.volume
+            if arguments.reference_ct is not None:
+                beside = read_ct(arguments.reference_ct)
+                sources["reference_ct"] = beside
+                moved = align_reference(beside.volume, expiration.volume)
+                reference = bring_to_ct(reference, moved, expiration.volume)
         analysis = analyse_ctvq(
             expiration.volume,
             inspiration.volume,
@@ -590,6 +741,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             landmarks=landmarks,
             reference=reference,
             reference_kind=arguments.reference_kind,
+            ratings=ratings,
             collateral_model=model,
             pictures=not arguments.no_report,
             progress=part(progress, 0.3, 1.0),

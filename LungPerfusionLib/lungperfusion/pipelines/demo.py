@@ -21,11 +21,11 @@ from lungperfusion.results.tables import csv_text
 CASE = "phantom"
 _SCANS = ("inspiration", "expiration", "low", "high")
 _INPUTS = {
-    "lungs": {"ct": "inspiration"},
+    "lungs": {"ct": "inspiration", "lobes": "auto"},
     "lobes": {"ct": "inspiration"},
-    "ipv": {"low": "low", "high": "high", "kv": f"{SCAN.low_kv} {SCAN.high_kv}"},
-    "ctvq": {"expiration": "expiration", "inspiration": "inspiration"},
-    "vesselbv": {"ct": "inspiration"},
+    "ipv": {"low": "low", "high": "high", "kv": f"{SCAN.low_kv} {SCAN.high_kv}", "lobes": "auto"},
+    "ctvq": {"expiration": "expiration", "inspiration": "inspiration", "lobes": "auto"},
+    "vesselbv": {"ct": "inspiration", "lobes": "auto"},
 }
 """What each analysis takes of the patient: scans by argument, or plain text."""
 

@@ -626,6 +626,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse no, several or half sources of iodine before anything is read."""
+    _reader(arguments)
+
+
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the images, analyse them, write the results folder."""
     read = _reader(arguments)
@@ -679,6 +684,9 @@ class _Path:
 
     cm: float
     text: str
+
+
+_ASSUMED_PATH = _Path(DEFAULT_WATER_PATH_CM, "assumed")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -808,9 +816,12 @@ def _read_in_its_unit(path: Path, unit: str | None, progress: Progress) -> Scan:
 
 
 def _read_pair(arguments: argparse.Namespace, progress: Progress) -> _Images:
+    if arguments.kv is not None:  # refuse before anything is read
+        _pair(arguments, _voltages(arguments, (Acquisition(), Acquisition())), _ASSUMED_PATH)
     low = read_ct(arguments.low, progress=part(progress, 0.0, 0.5))
     high = read_ct(arguments.high, progress=part(progress, 0.5, 1.0))
     voltages = _voltages(arguments, (low.acquisition, high.acquisition))
+    _pair(arguments, voltages, _ASSUMED_PATH)
     high_volume, warnings = _onto(high.volume, low.volume, "high-voltage image", "the low one")
     mixed = np.add(low.volume.array, high_volume.array, dtype=np.float32)
     mixed *= np.float32(0.5)
@@ -858,15 +869,17 @@ def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> _Ima
     native = read_ct(arguments.native, progress=part(progress, 0.5, 1.0))
 
     def iodine(found: FoundRegions, box: Box, path: _Path, progress: Progress) -> _Made:
-        sensitivity = _one_sensitivity(arguments, contrast.acquisition, path)
-        return _subtract(
+        lungs = find_regions(native.volume, RegionOptions(), progress=part(progress, 0, 0.3)).lungs
+        iodine, gate, warnings = register_and_subtract(
             contrast.volume.crop(box),
             native.volume,
-            found,
-            hu_per_mg_ml=sensitivity,
+            found.lungs,
+            lungs,
+            hu_per_mg_ml=_one_sensitivity(arguments, contrast.acquisition, path),
             reference_hu_per_mg_ml=arguments.iodine_hu_per_mg_ml,
-            progress=progress,
+            progress=part(progress, 0.3, 1.0),
         )
+        return _Made(iodine=iodine, warnings=warnings, gates=(gate,))
 
     return _Images(
         chest=contrast.volume,
@@ -878,24 +891,51 @@ def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> _Ima
     )
 
 
-def _subtract(
+def register_and_subtract(
     contrast: Volume,
     native: Volume,
-    found: FoundRegions,
+    contrast_lungs: Labelmap,
+    native_lungs: Labelmap,
     *,
     hu_per_mg_ml: float,
-    reference_hu_per_mg_ml: float,
-    progress: Progress,
-) -> _Made:
-    """Register the native onto the contrast CT and subtract it."""
-    native_lungs = find_regions(native, RegionOptions(), progress=part(progress, 0.0, 0.2)).lungs
+    reference_hu_per_mg_ml: float = REFERENCE_HU_PER_MG_ML,
+    progress: Progress = ignore,
+) -> tuple[IodineMap, Gate, tuple[str, ...]]:
+    """Bring a native CT onto a contrast CT, lung by lung, and subtract it.
+
+    Parameters
+    ----------
+    contrast, native
+        CT in HU, each on its own grid.
+    contrast_lungs, native_lungs
+        ``left_lung`` and ``right_lung`` of both.
+    hu_per_mg_ml
+        Sensitivity to iodine at the voltage of both scans.
+    reference_hu_per_mg_ml
+        k_ref.
+
+    Returns
+    -------
+    IodineMap
+        On the grid of ``contrast``, invalid outside the lungs.
+    Gate
+        How well both scans coincide.
+    tuple of str
+        Lungs that could not be registered.
+
+    Raises
+    ------
+    InputError
+        If no lung could be registered.
+
+    """
     try:
         registration = register_lungs(
-            contrast, native, found.lungs, native_lungs, progress=part(progress, 0.2, 0.9)
+            contrast, native, contrast_lungs, native_lungs, progress=part(progress, 0.0, 0.9)
         )
     except InputError as error:
         raise InputError(f"the native CT could not be registered: {error}") from error
-    ratio, _ = scale_to_volumes(map_jacobian(registration), found.lungs, native_lungs, LUNGS)
+    ratio, _ = scale_to_volumes(map_jacobian(registration), contrast_lungs, native_lungs, LUNGS)
     made = subtract_native(
         contrast,
         registration.warp(native),
@@ -909,11 +949,11 @@ def _subtract(
         f"{lung.replace('_', ' ').capitalize()}: no subtraction, {reason}."
         for lung, reason in registration.missing.items()
     )
-    return _Made(iodine=made, warnings=warnings, gates=(_alignment_gate(contrast, made, found),))
+    return made, _alignment_gate(contrast, made, contrast_lungs), warnings
 
 
-def _alignment_gate(contrast: Volume, made: IodineMap, found: FoundRegions) -> Gate:
-    inside = found.regions.mask(Region.LUNGS)
+def _alignment_gate(contrast: Volume, made: IodineMap, lungs: Labelmap) -> Gate:
+    inside = lungs.mask(*LUNGS)
     value = float("nan")
     if made.virtual_native is not None:
         value = alignment(contrast, made.virtual_native, inside)

@@ -15,7 +15,7 @@ from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.lobe_sections import lobe_sections
 from lungperfusion.results.section import Section
 from lungperfusion.segmentation.correction import fissure_map
-from lungperfusion.segmentation.lobe_quality import measure_lobes, screening
+from lungperfusion.segmentation.lobe_quality import judgeable, measure_lobes, screening
 from lungperfusion.segmentation.lobes import PLANS, LobeSegmentation
 from lungperfusion.volume import Volume
 
@@ -83,7 +83,9 @@ def fissure_rows(lobes: LobeSegmentation) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
             "fissure": name,
-            "completeness_percent": round(100 * boundary.evidence.completeness, 1),
+            "completeness_percent": round(100 * boundary.evidence.completeness, 1)
+            if judgeable(boundary)
+            else float("nan"),
             "support_percent": round(100 * boundary.support, 1),
             "area_mm2": round(boundary.evidence.area_mm2),
             "contrast_threshold_hu": round(boundary.evidence.threshold_hu, 1),

@@ -26,7 +26,8 @@ SPACING_RANGE_MM = (0.3, 10.0)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    summaries = {name: kind.summary for name, kind in (*KINDS.items(), *DUAL_ENERGY_KINDS.items())}
+    summaries = {name: kind.summary for name, kind in KINDS.items()}
+    summaries |= {name: kind.summary for name, kind in DUAL_ENERGY_KINDS.items()}
     width = max(map(len, summaries))
     kinds = "\n".join(f"  {name:<{width}}  {text}" for name, text in summaries.items())
     parser.epilog = f"kinds:\n{kinds}"

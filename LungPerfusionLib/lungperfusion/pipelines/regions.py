@@ -249,15 +249,15 @@ def _lungs(
         return replace(lungs, warnings=(*warnings, *lungs.warnings))
     if given is not None and given.lobes is not None:
         progress(0.0, "taking the lungs of the given lobes")
-        return lungs_from_mask(ct, _with_airways(given), acquisition=acquisition)
+        mask = _with_airways(given.lobes, given.lungs)
+        return lungs_from_mask(ct, mask, acquisition=acquisition)
     return segment_lungs(ct, acquisition=acquisition, progress=progress)
 
 
-def _with_airways(given: ImportedRegions) -> Labelmap:
-    """Lobes, and the airways of the same file outside them."""
-    lobes, lungs = given.lobes, given.lungs
-    if lobes is None or lungs is None or AIRWAYS not in lungs.names.values():
-        return lobes or Labelmap(np.zeros((1, 1, 1), np.uint8), Geometry((1, 1, 1), np.eye(4)))
+def _with_airways(lobes: Labelmap, lungs: Labelmap | None) -> Labelmap:
+    """Lobes, and the airways of the same file, which belong to none."""
+    if lungs is None or AIRWAYS not in lungs.names.values():
+        return lobes
     (value,) = (label for label, name in lungs.names.items() if name == AIRWAYS)
     array = lobes.array.copy()
     array[lungs.mask(AIRWAYS)] = value

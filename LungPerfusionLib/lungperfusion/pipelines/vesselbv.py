@@ -473,6 +473,11 @@ def options_from_arguments(arguments: argparse.Namespace) -> VesselOptions:
     )
 
 
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse settings that cannot be used before anything is read."""
+    options_from_arguments(arguments)
+
+
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the CT, analyse it, write the results folder."""
     options = options_from_arguments(arguments)

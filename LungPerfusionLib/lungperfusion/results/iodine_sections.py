@@ -20,6 +20,7 @@ from lungperfusion.results.figures import (
     projection,
     three_planes,
 )
+from lungperfusion.results.report import table_html
 from lungperfusion.results.section import Section
 from lungperfusion.volume import Labelmap, Mask, Volume
 
@@ -122,16 +123,23 @@ def pattern_section(function: LungFunction, checked: tuple[Pattern, ...]) -> Sec
     """
     blocks = [f"<p>Stratum by lung function: {html.escape(stratum(function))}.</p>"]
     for pattern in checked:
-        rows = "".join(
-            f"<tr><td>{html.escape(condition.text)}</td>"
-            f"<td>{'' if condition.value is None else f'{condition.value:.3g}'}</td>"
-            f"<td>{_ANSWERS[condition.answer]}</td></tr>"
+        rows = [
+            (
+                condition.text,
+                "" if condition.value is None else f"{condition.value:.3g}",
+                _ANSWERS[condition.answer],
+            )
             for condition in pattern.conditions
-        )
+        ]
+        name = pattern.name[:1].upper() + pattern.name[1:]
         blocks.append(
-            f"<h4>{html.escape(pattern.name.capitalize())}: {_ANSWERS[pattern.answer]}</h4>"
-            f"<table><thead><tr><th>condition</th><th>value</th><th></th></tr></thead>"
-            f"<tbody>{rows}</tbody></table><p>{html.escape(pattern.note)}</p>"
+            table_html(
+                ("Condition", "Value", "Answer"),
+                rows,
+                caption=f"{name}: {_ANSWERS[pattern.answer]}",
+                numeric=(1,),
+            )
         )
+        blocks.append(f"<p>{html.escape(pattern.note)}</p>")
     blocks.append("<p>A pattern is a finding to discuss, not a diagnosis.</p>")
     return Section(title="Gas transfer and CT", html="".join(blocks))

@@ -18,7 +18,7 @@ from lungperfusion.results.figures import (
     three_planes,
 )
 from lungperfusion.results.section import Section
-from lungperfusion.segmentation.lobe_quality import screening
+from lungperfusion.segmentation.lobe_quality import judgeable, screening
 from lungperfusion.segmentation.lobes import PLANS, LobeSegmentation
 from lungperfusion.terms import LUNGS, STRUCTURES, title
 from lungperfusion.volume import Labelmap, Volume, bounding_box
@@ -57,7 +57,7 @@ def lobe_sections(
     ct, labelmap = ct.crop(box), lobes.labelmap.crop(box)
     progress(0.0, "drawing the lobes")
     planes = figure_html(
-        three_planes(ct, labels=Labels(labelmap=labelmap, fill=0.25)),
+        three_planes(ct, labels=Labels(labelmap=labelmap, fill=0.25), around=lungs.crop(box)),
         alt="Axial, coronal and sagittal CT plane with the lobes in colours",
         caption="Lung window (−600/1500 HU) with the lobes.",
     )
@@ -94,7 +94,12 @@ def lobe_sections(
                 html=figure_html(
                     fissure_maps(lobes),
                     alt="; ".join(
-                        f"{title(name)}: {100 * boundary.evidence.completeness:.0f} % seen"
+                        f"{title(name)}: "
+                        + (
+                            f"{100 * boundary.evidence.completeness:.0f} % seen"
+                            if judgeable(boundary)
+                            else "not found"
+                        )
                         for name, boundary in lobes.boundaries.items()
                     ),
                     caption="Every boundary laid flat (up is toward the head, the patient's right "
@@ -114,10 +119,9 @@ def fissure_table(lobes: LobeSegmentation) -> str:
         boundary = lobes.boundaries.get(name)
         if boundary is None:
             continue
-        completeness = boundary.evidence.completeness
         cells = (
             title(name),
-            "–" if math.isnan(completeness) else f"{100 * completeness:.0f} %",
+            f"{100 * boundary.evidence.completeness:.0f} %" if judgeable(boundary) else "–",
             f"{100 * boundary.support:.0f} %",
             screening(name, lobes),
         )
@@ -167,7 +171,8 @@ def fissure_maps(lobes: LobeSegmentation) -> bytes:
             if len(points):
                 u, v, _ = boundary.surface.local(points).T
                 axes.plot(u, v, "kx", markersize=4)
-            axes.set_title(f"{title(name)}: {100 * evidence.completeness:.0f} %", fontsize=8)
+            known = f"{100 * evidence.completeness:.0f} %" if judgeable(boundary) else "not found"
+            axes.set_title(f"{title(name)}: {known}", fontsize=8)
             axes.tick_params(labelsize=6, length=2)
         figure.tight_layout()
         stream = io.BytesIO()

@@ -14,6 +14,7 @@ from pathlib import Path
 from lungperfusion import terms
 from lungperfusion.results.report import format_value, unit_text
 from lungperfusion.terms import (
+    FISSURES,
     HALVES,
     LOBES,
     LUNGS,
@@ -29,6 +30,7 @@ _REGIONS = (
     ("Both lungs together", (Region.LUNGS,)),
     ("One lung", LUNGS),
     ("Lobes", LOBES),
+    ("Fissures between lobes", FISSURES),
     ("Zones: thirds of each lung from top to bottom", ZONES),
     ("Front and back half", HALVES),
     ("Core, and rim under the lung surface", SHELLS),

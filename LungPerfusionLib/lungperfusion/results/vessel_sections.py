@@ -111,10 +111,9 @@ def vessel_sections(
     by_region = _by_region(measurements)
     if by_region:
         charts += figure_html(
-            bars(by_region, label="Share of TBV (%)", size_in=(3.6, 2.4)),
+            bars(by_region, label="Share of TBV (%)", size_in=(7.2, 2.2)),
             alt="Share of BV5 and BV10 in each region",
             caption="Share of BV5 and BV10 by region.",
-            width_percent=49,
         )
     progress(1.0, "drawing blood volumes")
     return (
@@ -141,7 +140,7 @@ def _in_words(values: Mapping[str, float]) -> str:
 
 def _beside_published(measurements: Sequence[Measurement]) -> dict[str, dict[str, float]]:
     here = {entry.measure: entry.value for entry in measurements if entry.region == "lungs"}
-    ids = {"bv5_letter_share": "BV5", "bv5_10_share": "BV5-10", "bv10_share": "BV10"}
+    ids = {"bv5_letter_share": "1.25–5 mm²", "bv5_10_share": "5–10 mm²", "bv10_share": "≥10 mm²"}
     out = {"this scan": {name: here.get(id_, math.nan) for id_, name in ids.items()}}
     for source in ("Lins 2020", "Morris 2021"):
         means = {entry.measure: entry.mean for entry in PUBLISHED if entry.source == source}

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
-from lungperfusion.segmentation.body import Coarse, components, dilated, eroded
+from lungperfusion.morphology import dilated, eroded
+from lungperfusion.segmentation.body import Coarse, components
 from lungperfusion.volume import Box, Mask, bounding_box
 
 Index = NDArray[np.int64]
@@ -195,7 +197,26 @@ def airway_tree(
     for threshold in (*shares, max(WALLED_LUMEN_HU, lung_hu + 50.0)):
         for indices in _follow(hu, spacing_mm, seeds, threshold):
             tree.ravel()[indices] = True
-    return tree
+    return attached(tree, seeds)
+
+
+def attached(tree: Mask, seeds: Mask) -> Mask:
+    """Keep what hangs together with the seeds by faces, edges or corners.
+
+    A branch that is cut back to its narrowest place leaves the twigs beyond it behind: those lie
+    in the lung it leaked into.
+    """
+    out = np.zeros_like(tree)
+    if not tree.any():
+        return out
+    box = bounding_box(tree)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(tree[box]).view(np.uint8))
+    labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(image, True))
+    wanted = np.zeros(int(labels.max()) + 1, np.bool_)
+    wanted[np.unique(labels[seeds[box]])] = True
+    wanted[0] = False
+    out[box] = wanted[labels]
+    return out
 
 
 def _follow(

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungperfusion.morphology import dilated, eroded
 from lungperfusion.volume import Axis, Box, Geometry, Mask, Volume
 
 UPRIGHT: tuple[Axis, Axis, Axis] = ("S", "A", "R")
@@ -191,32 +192,6 @@ def _block_count(shape: tuple[int, ...], starts: list[NDArray[np.intp]]) -> NDAr
     rows = np.diff(np.append(starts[1], shape[1]))
     columns = np.diff(np.append(starts[2], shape[2]))
     return (shape[0] * rows[:, None] * columns).astype(np.float32)
-
-
-def distance_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> NDArray[np.float32]:
-    """Distance of every voxel to the nearest voxel centre of the mask (0 inside), in mm."""
-    image = sitk.GetImageFromArray(mask.view(np.uint8))
-    image.SetSpacing(spacing_mm[::-1])
-    field = sitk.SignedMaurerDistanceMap(
-        image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
-    )
-    distance: NDArray[np.float32] = sitk.GetArrayFromImage(field)
-    # Maurer measures to the border voxels of the object, negative inside.
-    return np.maximum(distance, 0, out=distance)
-
-
-def dilated(mask: Mask, radius_mm: float, spacing_mm: tuple[float, float, float]) -> Mask:
-    """Voxels within a distance of the mask."""
-    if not mask.any():
-        return mask.copy()
-    return np.asarray(distance_mm(mask, spacing_mm) <= radius_mm)
-
-
-def eroded(mask: Mask, radius_mm: float, spacing_mm: tuple[float, float, float]) -> Mask:
-    """Voxels farther than a distance from everything outside; the image border is no outside."""
-    if mask.all():
-        return mask.copy()
-    return np.asarray(distance_mm(~mask, spacing_mm) > radius_mm)
 
 
 def components(mask: Mask) -> tuple[NDArray[np.int32], int]:

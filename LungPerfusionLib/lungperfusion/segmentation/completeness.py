@@ -22,6 +22,10 @@ FLANK_MM = 3.5
 
 STEP_MM = 0.5
 REACH_MM = 18.0
+EDGE_MM = 4.0
+"""Flanks nearer to the pleura than this are not read: its blur brightens them."""
+JUDGED_DEPTH_MM = 6.0
+"""Places nearer to the pleura are not judged: a flank of theirs may lie in its blur."""
 NULL_FROM_MM = 8.0
 """Profiles farther than this from the surface show what no fissure looks like."""
 
@@ -55,7 +59,7 @@ class Evidence:
     seen
         Nodes with a fissure.
     judged
-        Nodes in the lung with lung on both flanks.
+        Nodes in the lung, with lung on both flanks and far enough from the pleura.
     threshold_hu
         Contrast from which a fissure is present.
 
@@ -125,7 +129,7 @@ def patch_in(image: LungImage, surface: Surface, inside: Mask, bound: Surface | 
     return Patch(surface, u, v, here)
 
 
-def fissure_evidence(image: LungImage, flat: Float32, inside: Mask, patch: Patch) -> Evidence:
+def fissure_evidence(image: LungImage, flat: Float32, depth_mm: Float32, patch: Patch) -> Evidence:
     """Judge at every node of a surface whether a fissure is seen there.
 
     The CT is sampled along the normals.  The contrast of a line is its density over the mean of
@@ -138,8 +142,8 @@ def fissure_evidence(image: LungImage, flat: Float32, inside: Mask, patch: Patch
         The lung.
     flat
         Density between the vessels (`fissures.parenchyma`).
-    inside
-        Voxels where ``flat`` is measured, not filled.
+    depth_mm
+        Distance under the lung surface.
     patch
         Surface in the lung.
 
@@ -149,7 +153,7 @@ def fissure_evidence(image: LungImage, flat: Float32, inside: Mask, patch: Patch
     profile = np.empty((*patch.inside.shape, offsets.size), np.float32)
     measured = np.empty(profile.shape, np.bool_)
     vessel = image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU
-    weight = (inside & ~vessel).astype(np.float32)
+    weight = ((depth_mm > EDGE_MM) & ~vessel).astype(np.float32)
     for n, offset in enumerate(offsets):
         points = patch.points_mm + offset * normals
         profile[..., n] = image.sample(flat, points)
@@ -172,7 +176,8 @@ def fissure_evidence(image: LungImage, flat: Float32, inside: Mask, patch: Patch
     best = ndimage.maximum_filter1d(contrast, round(2 * SEARCH_MM / STEP_MM) + 1, axis=2)
     centre = offsets.size // 2
     here = best[..., centre]
-    judged = patch.inside & np.isfinite(here)
+    readable = patch.inside & np.isfinite(here)
+    judged = readable & (image.sample(depth_mm, patch.points_mm) > JUDGED_DEPTH_MM)
     far = (np.abs(offsets) >= NULL_FROM_MM) & (np.abs(offsets) <= REACH_MM - SEARCH_MM - FLANK_MM)
     null = best[..., far][patch.inside]
     null = null[np.isfinite(null)]
@@ -189,7 +194,7 @@ def fissure_evidence(image: LungImage, flat: Float32, inside: Mask, patch: Patch
     return Evidence(
         patch,
         np.where(np.isfinite(here), here, 0.0),
-        judged & (here >= threshold),
+        readable & (here >= threshold),
         judged,
         threshold,
     )

@@ -178,7 +178,7 @@ def _boundary(
     lung: Prepared, old: Boundary, surface: Surface, bound: Surface | None, **more: Any
 ) -> Boundary:
     patch = patch_in(lung.image, surface, lung.image.lung, bound)
-    evidence = fissure_evidence(lung.image, lung.flat, lung.inside, patch)
+    evidence = fissure_evidence(lung.image, lung.flat, lung.depth_mm, patch)
     return replace(old, surface=surface, evidence=evidence, **more)
 
 
@@ -269,7 +269,7 @@ def adopt_lobes(
             surface = _through(points, prepared[Region(side)].filling_mm)
             patch = patch_in(image, surface, image.lung, bound.surface if bound else None)
             evidence = fissure_evidence(
-                image, prepared[Region(side)].flat, prepared[Region(side)].inside, patch
+                image, prepared[Region(side)].flat, prepared[Region(side)].depth_mm, patch
             )
             boundaries[plan.id] = Boundary(
                 plan=plan, surface=surface, evidence=evidence, origin="imported"
@@ -310,7 +310,8 @@ def fissure_map(lobes: LobeSegmentation, lungs: Labelmap) -> Labelmap:
     """Draw the fissures on the grid of the lungs: where each is seen, and where it is absent.
 
     A voxel of the lung that a boundary passes through carries the fissure, or its ``_absent``
-    label where the nearest node of the boundary shows none.
+    label where the nearest node of the boundary shows none; places that could not be judged carry
+    neither.
     """
     geometry = lungs.geometry
     out = np.zeros(geometry.shape, np.uint8)
@@ -328,7 +329,8 @@ def fissure_map(lobes: LobeSegmentation, lungs: Labelmap) -> Labelmap:
         )
         u = ndimage.zoom(patch.u_mm, fine, order=1, grid_mode=False)
         v = ndimage.zoom(patch.v_mm, fine, order=1, grid_mode=False)
-        here = ndimage.zoom(patch.inside.astype(np.uint8), fine, order=0, grid_mode=False) > 0
+        shown = evidence.judged | evidence.seen
+        here = ndimage.zoom(shown.astype(np.uint8), fine, order=0, grid_mode=False) > 0
         kind = ndimage.zoom(evidence.seen.astype(np.uint8), fine, order=0, grid_mode=False) > 0
         points = boundary.surface.on(u[here], v[here])
         ijk = np.rint(geometry.ijk_from_ras(points)).astype(int)

@@ -14,8 +14,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungperfusion.morphology import distance_mm
 from lungperfusion.resampling import resample_array
-from lungperfusion.segmentation.body import distance_mm
 from lungperfusion.volume import Geometry, Mask, Volume, bounding_box
 
 Float32 = NDArray[np.float32]

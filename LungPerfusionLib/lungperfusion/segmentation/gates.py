@@ -12,16 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.morphology import dilated, distance_mm, eroded
 from lungperfusion.quality import Gate, Verdict
-from lungperfusion.segmentation.body import (
-    Coarse,
-    coarse_copy,
-    dilated,
-    distance_mm,
-    eroded,
-    to_upright,
-    upright,
-)
+from lungperfusion.segmentation.body import Coarse, coarse_copy, to_upright, upright
 from lungperfusion.segmentation.pathology import dorsal_dents, midline, mirror_dents
 from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES, Region
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box
@@ -535,7 +528,7 @@ def _missed(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
         if np.count_nonzero(doubtful) > usual * total:
             found |= doubtful
             fluid |= doubtful & mirror.fluid
-    share = np.count_nonzero(found) / total
+    share = float(np.count_nonzero(found) / total)
     if share <= MISSED_SHARE:
         return Gate(
             id="missed_disease",
@@ -572,13 +565,13 @@ def _place(mask: Mask, sides: NDArray[np.uint8]) -> str:
     level = (at_k - k[0]) / max(1, k[-1] - k[0])
     height = "lower" if level < 1 / 3 else "middle" if level < 2 / 3 else "upper"
     depth = "back" if at_j < np.median(np.nonzero(lung)[1]) else "front"
-    left, right = (np.nonzero((sides == STRUCTURES[name].label).any((0, 1)))[0] for name in LUNGS)
+    left, right = (np.nonzero(sides == STRUCTURES[name].label)[2] for name in LUNGS)
     if left.size and right.size:
         side = "left" if abs(at_i - left.mean()) < abs(at_i - right.mean()) else "right"
     elif left.size:
-        side = "left" if at_i <= left[-1] else "right"
+        side = "left" if at_i <= np.percentile(left, 95) else "right"
     else:
-        side = "right" if at_i >= right[0] else "left"
+        side = "right" if at_i >= np.percentile(right, 5) else "left"
     return f"mostly on the {side}, in the {height} third and toward the {depth}"
 
 

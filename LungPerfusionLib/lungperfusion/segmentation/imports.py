@@ -24,13 +24,13 @@ from lungperfusion.volume import Geometry, Labelmap, present_labels
 
 Labels = NDArray[np.unsignedinteger[Any]]
 
-ARTERIES, VEINS = "arteries", "veins"
+ARTERIES, VEINS = "lung_arteries", "lung_veins"
 
 PARTITIONS: dict[str, dict[str, int]] = {
     "lungs": {name: STRUCTURES[name].label for name in (*LUNGS, AIRWAYS)},
     "lobes": {name: STRUCTURES[name].label for name in LOBES},
     "zones": {name: STRUCTURES[name].label for name in ZONES},
-    "vessels": {VESSELS: STRUCTURES[VESSELS].label, ARTERIES: 5, VEINS: 6},
+    "vessels": {name: STRUCTURES[name].label for name in (VESSELS, ARTERIES, VEINS)},
 }
 """What can be imported: structures that exclude each other share a label map."""
 
@@ -220,7 +220,7 @@ class ImportedRegions:
 
     @property
     def vessels(self) -> Labelmap | None:
-        """``vessels``, or ``arteries`` and ``veins``."""
+        """``vessels``, or ``lung_arteries`` and ``lung_veins``."""
         return self.partitions.get("vessels")
 
 
@@ -463,7 +463,8 @@ def _cip_fits(present: set[int]) -> bool:
     regions = {value & 0xFF for value in present}
     thirds = regions & set(range(9, 15))
     whole = thirds in ({9, 10, 11}, {12, 13, 14}, set(range(9, 15)), set())
-    return whole and regions <= set(range(15)) and bool(regions & set(range(2, 15)))
+    told = bool(thirds) or {2, 3} <= regions or bool({6, 8} & regions)
+    return whole and told and regions <= set(range(15))
 
 
 # ------------------------------------------------------------------------------------ anatomy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.completeness import SEARCH_MM
@@ -27,7 +29,6 @@ _METHOD = "surface fitted to visible fissure"
 _ORIGIN = {
     "sharp": "fissure seen as a sharp line",
     "faint": "fissure seen only when averaged along itself",
-    "imported": "boundary of the given lobes",
 }
 
 
@@ -70,7 +71,16 @@ def measure_lobes(lobes: LobeSegmentation, lungs: Labelmap) -> tuple[Measurement
 
 
 def _origin(borders: list[Boundary]) -> str:
-    return ", ".join(sorted({_ORIGIN[b.origin] for b in borders})) or "whole lung"
+    return "; ".join(sorted({_how(b) for b in borders})) or "whole lung"
+
+
+def _how(boundary: Boundary) -> str:
+    """How a boundary was found."""
+    if boundary.origin == "imported":
+        return "boundary of the given lobes"
+    if boundary.support < SUPPORT_LEAST:
+        return "gap between vessels where anatomy expects the fissure"
+    return _ORIGIN[boundary.origin]
 
 
 def _fissure_measures(name: str, lobes: LobeSegmentation) -> list[Measurement]:
@@ -86,18 +96,28 @@ def _fissure_measures(name: str, lobes: LobeSegmentation) -> list[Measurement]:
         )
         return [missing(name, measure, reason) for measure in measures]
     completeness = boundary.evidence.completeness
-    method = f"visible within {SEARCH_MM:g} mm of the boundary; {_ORIGIN[boundary.origin]}"
+    method = f"visible within {SEARCH_MM:g} mm of the boundary; {_how(boundary)}"
     doubt = why_unsure(boundary) or _too_thick(lobes, boundary)
-    first = (
-        measured(name, measures[0], 100 * completeness, method, caution=doubt)
-        if completeness == completeness
-        else missing(name, measures[0], "no part of the boundary could be judged", method)
-    )
+    if not judgeable(boundary):
+        first = missing(name, measures[0], f"the fissure was not found: {doubt}", method)
+    else:
+        first = measured(name, measures[0], 100 * completeness, method, caution=doubt)
     return [
         first,
         measured(name, measures[1], 100 * boundary.support, f"within {SUPPORT_MM:g} mm"),
         measured(name, measures[2], boundary.evidence.area_mm2, _METHOD, caution=doubt),
     ]
+
+
+def judgeable(boundary: Boundary) -> bool:
+    """Whether enough of a fissure was found to say how complete it is.
+
+    Given lobes tell where the fissure should be; otherwise a boundary without visible fissure may
+    lie in the wrong place, and an absent fissure cannot be told from one that was missed.
+    """
+    if np.isnan(boundary.evidence.completeness):
+        return False
+    return boundary.origin == "imported" or boundary.support >= SUPPORT_LEAST
 
 
 def why_unsure(boundary: Boundary) -> str:
@@ -106,12 +126,12 @@ def why_unsure(boundary: Boundary) -> str:
     if support >= SUPPORT_GOOD:
         return ""
     name = title(boundary.plan.id).lower()
-    rest = "the course of given lobes" if boundary.origin == "imported" else "smoothness"
+    share = f"only {100 * support:.0f} %" if support >= 0.005 else "nothing"
+    if boundary.origin == "imported":
+        return f"{share} of the given boundary along the {name} shows a fissure"
     return (
-        f"only {100 * support:.0f} % of the boundary along the {name} rests on visible fissure; "
-        f"elsewhere it follows gaps between vessels and {rest}"
-        if boundary.origin != "imported"
-        else f"only {100 * support:.0f} % of the given boundary along the {name} shows a fissure"
+        f"{share} of the boundary along the {name} rests on visible fissure; "
+        "the rest follows gaps between vessels and smoothness"
     )
 
 
@@ -178,7 +198,7 @@ def screening(name: str, lobes: LobeSegmentation) -> str:
         return "no fissure to judge"
     doubt = why_unsure(boundary) or _too_thick(lobes, boundary)
     share = boundary.evidence.completeness
-    if doubt or share != share:
+    if doubt or not judgeable(boundary):
         return f"not judged: {doubt or 'nothing of the boundary could be judged'}"
     if name == Region.LEFT_OBLIQUE_FISSURE:
         if share > LEFT_COMPLETE:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungperfusion.morphology import distance_mm
 from lungperfusion.progress import Progress, ignore, part
-from lungperfusion.segmentation.body import distance_mm
 from lungperfusion.segmentation.completeness import (
     NODE_MM,
     Evidence,
@@ -399,7 +399,7 @@ def _judged(
     lung: Prepared, plan: FissurePlan, surface: Surface, bound: Surface | None, **more: Any
 ) -> Boundary:
     patch = patch_in(lung.image, surface, lung.image.lung, bound)
-    evidence = fissure_evidence(lung.image, lung.flat, lung.inside, patch)
+    evidence = fissure_evidence(lung.image, lung.flat, lung.depth_mm, patch)
     return Boundary(plan=plan, surface=surface, evidence=evidence, **more)
 
 

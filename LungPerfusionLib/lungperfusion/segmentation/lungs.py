@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
+from lungperfusion.morphology import dilated, distance_mm
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
 from lungperfusion.segmentation.airways import (
@@ -25,8 +26,6 @@ from lungperfusion.segmentation.body import (
     Coarse,
     coarse_copy,
     components,
-    dilated,
-    distance_mm,
     from_upright,
     lung_air,
     to_upright,

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungperfusion.segmentation.body import Coarse, components, dilated, distance_mm, eroded
+from lungperfusion.morphology import dilated, distance_mm, eroded
+from lungperfusion.segmentation.body import Coarse, components
 from lungperfusion.terms import LUNGS, STRUCTURES
 from lungperfusion.volume import Mask, bounding_box
 
@@ -272,14 +273,12 @@ def mirror_dents(
         room = ndimage.binary_closing(tissue[box] & ~lung[box]) & free
         core = eroded(room | inside, MIRROR_OPENING_MM, spacing) & room
         room &= dilated(core, MIRROR_OPENING_MM + max(spacing), spacing)
-        vessels, heart = (
-            zone[box] for zone in _mediastinal(sides, name, middle, trachea, spacing)
-        )
+        vessels, heart = (zone[box] for zone in _mediastinal(sides, name, middle, trachea, spacing))
         doubtful = vessels | ~np.logical_or.accumulate(inside, axis=0)
         air = room & (hu < BRONCHOGRAM_HU) & ~dilated(inside, MIRROR_OPENING_MM, spacing)
         for dent in _pieces(room & ~heart, coarse.voxel_ml):
             unsure = np.count_nonzero(dent & doubtful) > DOUBTFUL_SHARE * np.count_nonzero(dent)
-            if hu[dent].mean() < FLUID_HU:
+            if np.median(hu[dent]) < FLUID_HU:
                 target = "fluid"
             elif not unsure or components(air & dent & ~vessels)[1] >= BRONCHOGRAM_SPOTS:
                 target = "dense"
@@ -326,9 +325,7 @@ PATTERN_MARGIN_MM = 6.0
 """A lung reaches no farther beyond the mirrored other one, where ribs and spine bound both."""
 
 
-def diseased_lung(
-    coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea: Mask
-) -> Mask:
+def diseased_lung(coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea: Mask) -> Mask:
     """Dense tissue that belongs to the lungs, by either evidence.
 
     Where only one lung has dorsal dents, the mirrored other one bounds them, so that they end at

@@ -64,10 +64,10 @@ class Surface:
     def height(self, u: ArrayLike, v: ArrayLike) -> Points:
         """Height of the surface over its plane."""
         u, v = np.broadcast_arrays(np.asarray(u, float), np.asarray(v, float))
-        at = np.stack([(u - self.start_mm[0]) / KNOT_MM, (v - self.start_mm[1]) / KNOT_MM])
+        at = [(u.ravel() - self.start_mm[0]) / KNOT_MM, (v.ravel() - self.start_mm[1]) / KNOT_MM]
         out = ndimage.map_coordinates(
             self.coefficients_mm, at, order=3, mode="nearest", prefilter=False
-        )
+        ).reshape(u.shape)
         for move in self.moves:
             out = out + move(u, v)
         return np.asarray(out)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
-from lungperfusion.resampling import from_sitk, to_sitk
+from lungperfusion.morphology import depth_mm
 from lungperfusion.terms import AIRWAYS, HALVES, LUNGS, SHELLS, STRUCTURES, ZONES, Region
 from lungperfusion.volume import Axis, Geometry, Labelmap, Mask, bounding_box
 
@@ -85,22 +84,9 @@ def label_shells(lungs: Labelmap, *, rim_mm: float = RIM_MM) -> Labelmap:
         if not mask.any():
             continue
         box = bounding_box(mask, (1, 1, 1))
-        depth = depth_mm(mask[box] | airways[box], lungs.geometry.crop(box))
+        depth = depth_mm(mask[box] | airways[box], lungs.geometry.spacing_kji_mm)
         labels[box][mask[box]] = np.where(depth[mask[box]] > rim_mm, core, rim)
     return Labelmap(labels, lungs.geometry, _names(SHELLS))
-
-
-def depth_mm(mask: Mask, geometry: Geometry) -> NDArray[np.float32]:
-    """Distance of every voxel inside a mask from the nearest voxel centre outside, in mm."""
-    if mask.all():
-        return np.full(mask.shape, np.inf, np.float32)
-    distance = sitk.SignedMaurerDistanceMap(
-        to_sitk(~mask, geometry),
-        insideIsPositive=False,
-        squaredDistance=False,
-        useImageSpacing=True,
-    )
-    return from_sitk(distance).astype(np.float32, copy=False)
 
 
 def _label_slabs(

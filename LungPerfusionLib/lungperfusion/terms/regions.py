@@ -153,10 +153,10 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id=Region.CORE, label=41, colour=(0.75, 0.60, 0.80), type=_LUNG),
         Structure(id=Region.RIM, label=42, colour=(0.55, 0.75, 0.50), type=_LUNG),
         *(
-            Structure(id=f"{fissure}{part}", label=51 + 2 * n + m, colour=colour, type=_LUNG)
+            Structure(id=f"{fissure}{part}", label=71 + 2 * n + m, colour=colour, type=_LUNG)
             for n, fissure in enumerate(FISSURES)
             for m, (part, colour) in enumerate(
-                (("", (0.20, 0.75, 0.35)), ("_absent", (0.90, 0.25, 0.25)))
+                (("", (0.20, 0.75, 0.35 + 0.05 * n)), ("_absent", (0.90, 0.25, 0.25 + 0.05 * n)))
             )
         ),
         Structure(id="vq_normal", label=61, colour=(0.55, 0.80, 0.55), type=_LUNG),

@@ -290,43 +290,46 @@ def _spread(place: Float64, mass: Float64, bins: int) -> Float64:
     return np.bincount(np.floor(place).astype(np.int64), weights=mass, minlength=bins)[:bins]
 
 
-def _free_of_junctions(vessels: Vessels) -> NDArray[np.float64]:
-    """Arc length at which each segment becomes and ceases to be free, shape (segments, 2)."""
+def _free_of_junctions(vessels: Vessels) -> Mask:
+    """Axis points that lie clear of the ends of all segments, where vessels part, meet or stop.
+
+    Counts ends that are not joined, too: a branch whose first millimetres were not seen blends
+    into its parent there, and the tip of a vessel into the lung.  A segment without a free
+    millimetre gives its middle third.
+    """
+    ends = np.concatenate([vessels.first, vessels.last])
+    reach = JUNCTION_RADII * float(vessels.radius_mm.max(initial=0.0)) + JUNCTION_MM
+    near = cKDTree(vessels.position_mm[ends]).sparse_distance_matrix(
+        cKDTree(vessels.position_mm), reach, output_type="ndarray"
+    )
+    end, point = ends[near["i"]], near["j"]
+    widest = np.maximum(vessels.radius_mm[end], vessels.radius_mm[point])
+    blends = near["v"] < JUNCTION_RADII * widest + JUNCTION_MM
+    free = np.ones(vessels.size, np.bool_)
+    free[point[blends]] = False
+    length = np.bincount(
+        vessels.segment, weights=free * vessels.point_length_mm, minlength=vessels.count
+    )
+    along = vessels.arc_mm / np.maximum(vessels.segment_length_mm, 1e-9)[vessels.segment]
+    middle = np.abs(along - 0.5) <= 1 / 6 + 1e-9
+    short = (length < 1.0)[vessels.segment]
+    no_middle = np.bincount(vessels.segment, weights=middle, minlength=vessels.count) == 0
+    return np.where(short, middle | no_middle[vessels.segment], free)
+
+
+def _free_bins(vessels: Vessels, free: Mask, start: Float64, bins: int) -> Float64:
+    """Share of each bin that lies on a segment and is free: as the nearest axis point."""
+    cover = np.zeros(bins)
     length = vessels.segment_length_mm
-    first, last = vessels.first, vessels.last
-    taken = []
-    for column, ends in ((0, first), (1, last)):
-        widest = _widest_at(vessels, ends)
-        taken.append(vessels.joins[:, column] * (JUNCTION_RADII * widest + JUNCTION_MM))
-    low, high = taken[0], length - taken[1]
-    # A segment that is all junction gives its middle third.
-    short = high - low < 1.0
-    low[short] = np.minimum(low, length / 3)[short]
-    high[short] = np.maximum(high, 2 * length / 3)[short]
-    return np.column_stack([low, high])
-
-
-def _widest_at(vessels: Vessels, ends: NDArray[np.int64]) -> Float64:
-    """Radius of the widest vessel that meets at the given end points."""
-    every = np.concatenate([vessels.first, vessels.last])
-    tree = cKDTree(vessels.position_mm[every])
-    radius = vessels.radius_mm[every]
-    meets = tree.query_ball_point(vessels.position_mm[ends], 0.75)
-    return np.array([radius[np.sort(near)].max() for near in meets])
-
-
-def _free_bins(vessels: Vessels, clean: NDArray[np.float64], start: Float64, bins: int) -> Float64:
-    """Share of each bin that lies in the free part of its segment."""
-    cover = np.zeros(bins + 1)
-    low, high = start + clean[:, 0] / _BIN_MM, start + clean[:, 1] / _BIN_MM
-    edge = np.zeros(bins + 2)
-    for place, sign in ((low, 1.0), (high, -1.0)):
-        whole = np.floor(place).astype(np.int64)
-        part = place - whole
-        np.add.at(edge, whole, sign * (1 - part))
-        np.add.at(edge, whole + 1, sign * part)
-    cover = np.cumsum(edge)[:bins]
-    return np.clip(cover, 0.0, 1.0)
+    counts = np.ceil(length / _BIN_MM).astype(np.int64)
+    segment = np.repeat(np.arange(vessels.count), counts)
+    number = np.arange(segment.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    points = vessels.last - vessels.first
+    share = (number + 0.5) * _BIN_MM / np.maximum(length, 1e-9)[segment]
+    nearest = vessels.first[segment] + np.rint(np.minimum(share, 1.0) * points[segment])
+    part = np.clip(length[segment] / _BIN_MM - number, 0.0, 1.0)
+    cover[start[segment].astype(np.int64) + number] = part * free[nearest.astype(np.int64)]
+    return cover
 
 
 def _filled_from_nearest(vessels: Vessels, area: Float64) -> Float64:

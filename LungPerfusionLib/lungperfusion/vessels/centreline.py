@@ -30,11 +30,16 @@ COVER_MM = (0.45, 0.55)
 """Ridge points within a radius of a traced axis belong to it, within these limits for thin ones."""
 COVER_RADII = 0.6
 """The same for wide vessels, in radii: daughters start inside their parent's outline."""
-BUNDLE_STRENGTH = 1.3
-"""A finer ridge this much stronger within a wide one means that the wide one is a bundle.
+BUNDLE_STRENGTH = 0.95
+"""A finer ridge at least this strong beside the axis of a wide one makes that one a bundle.
 
-Two touching vessels answer half as strongly between them, at twice their scale, as each by itself.
+Two touching vessels answer between them, at twice their scale, at most as strongly as each by
+itself; within one wide vessel there is no finer ridge of note.
 """
+BUNDLE_OFFSET_RADII = 0.25
+"""How far off the axis, in radii of the wide ridge, that finer one must lie."""
+BUNDLE_COSINE = 0.8
+"""How parallel it must run."""
 LEAST_SPUR_MM = 0.5
 """Side branches shorter than this, beyond the wall of their parent, are irregularities of it."""
 LEAST_VESSEL_MM = 2.0
@@ -195,7 +200,7 @@ def trace_vessels(ridges: Ridges, spacing_kji_mm: Spacing) -> Vessels:
 
 
 def without_bundles(ridges: Ridges, spacing_kji_mm: Spacing) -> Ridges:
-    """Drop wide ridges that hold a finer, clearly stronger one: vessels side by side are not one."""
+    """Drop wide ridges that hold a finer, clearly stronger one: bundles of several vessels."""
     radius = radius_from_scale(ridges.scale_mm, spacing_kji_mm)
     keep = np.ones(ridges.size, np.bool_)
     for scale in np.unique(ridges.scale_mm)[1:]:
@@ -206,9 +211,18 @@ def without_bundles(ridges: Ridges, spacing_kji_mm: Spacing) -> Ridges:
             ridges.position_mm[here], k=[*range(1, count + 1)]
         )
         within = distance < radius[here][:, None]
-        strength = ridges.strength_hu[finer[np.minimum(nearest, finer.size - 1)]]
-        stronger = strength > BUNDLE_STRENGTH * ridges.strength_hu[here][:, None]
-        keep[here] = ~(within & stronger).any(axis=1)
+        other = finer[np.minimum(nearest, finer.size - 1)]
+        stronger = ridges.strength_hu[other] > BUNDLE_STRENGTH * ridges.strength_hu[here][:, None]
+        axis = ridges.direction[here][:, None]
+        offset = ridges.position_mm[other] - ridges.position_mm[here][:, None]
+        along = np.einsum("nij,nij->ni", offset, np.broadcast_to(axis, offset.shape))
+        beside = np.sqrt(np.maximum((offset**2).sum(axis=2) - along**2, 0))
+        off_axis = beside > BUNDLE_OFFSET_RADII * radius[here][:, None]
+        turn = np.einsum(
+            "nij,nij->ni", ridges.direction[other], np.broadcast_to(axis, offset.shape)
+        )
+        parallel = np.abs(turn) > BUNDLE_COSINE
+        keep[here] = ~(within & stronger & off_axis & parallel).any(axis=1)
     return ridges.take(np.flatnonzero(keep))
 
 

@@ -17,7 +17,7 @@ from lungperfusion.vessels.enhancement import enhance_vessels
 from lungperfusion.volume import Labelmap, Mask, Volume
 
 KEPT_SHARE = 0.5
-"""A segment stays when at least this share of its axis lies in the user's mask."""
+"""A segment stays when at least this share of what was shown of it is in the user's mask."""
 LEAST_PAINTED_MM3 = 3.0
 """Smaller strokes beside known vessels are outline, not vessels."""
 _MARGIN_MM = 8.0
@@ -65,7 +65,7 @@ def correct_vessels(vessel_map: VesselMap, ct: Volume, corrected: Labelmap) -> C
     Segments that were erased go with their blood.  Where something was painted, the scale space
     is computed anew in a box around it, without asking for more than the noise threshold that
     continues a vessel.  Density between the vessels stays as it was, so that untouched vessels
-    keep their numbers to the last digit.
+    keep their numbers.
 
     Parameters
     ----------
@@ -83,10 +83,13 @@ def correct_vessels(vessel_map: VesselMap, ct: Volume, corrected: Labelmap) -> C
     spacing = np.asarray(vessel_map.geometry.spacing_kji_mm)
     place = np.rint(vessels.position_mm / spacing).astype(int)
     place = np.clip(place, 0, np.asarray(wanted.shape) - 1)
-    near = ndimage.binary_dilation(wanted, structure=_AROUND)
-    counts = np.maximum(np.bincount(vessels.segment, minlength=vessels.count), 1)
-    inside = np.bincount(vessels.segment, weights=near[tuple(place.T)], minlength=vessels.count)
-    kept = inside / counts >= KEPT_SHARE
+
+    def points_in(mask: Mask) -> NDArray[np.float64]:
+        near = ndimage.binary_dilation(mask, structure=_AROUND)
+        return np.bincount(vessels.segment, weights=near[tuple(place.T)], minlength=vessels.count)
+
+    # What a wider neighbour hides in the label map was not shown, so it was not erased.
+    kept = points_in(wanted) >= KEPT_SHARE * points_in(vessel_map.voxel_area_mm2 > 0)
     rows = _rows(vessel_map, ~kept, "removed")
     painted, warnings = _painted_vessels(vessel_map, ct, wanted)
     together = joined_vessels(vessels.keep(kept), painted)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungperfusion.progress import Progress, ignore
+from lungperfusion.threads import thread_count
 from lungperfusion.volume import Mask
 
 Float32 = NDArray[np.float32]
@@ -258,7 +259,7 @@ def smooth_mm(
         )
         out[start:stop] = part[start - low : stop - low]
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(thread_count(2)) as pool:
         list(pool.map(work, starts))
     return out
 

@@ -10,9 +10,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from lungperfusion.vessels.background import block_steps, block_sums
-from lungperfusion.vessels.centreline import Vessels, trace_vessels
+from lungperfusion.vessels.centreline import RADIUS_OVER_SCALE, Vessels, trace_vessels
 from lungperfusion.vessels.enhancement import Float32, Ridges, Spacing
-from lungperfusion.volume import Mask
+from lungperfusion.volume import Mask, bounding_box
 
 DENSE_HU = -300.0
 """Tissue that fills at least two thirds of a voxel's air space."""
@@ -101,15 +101,13 @@ def airway_walls(
     if airways is not None and airways.any():
         walls |= grown(airways, spacing_kji_mm, WALL_MM)
     if axes is not None and axes.size:
-        radius = axes.radius_mm / 1.35 * LUMEN_RADIUS_OVER_SCALE + WALL_MM
+        radius = axes.radius_mm / RADIUS_OVER_SCALE * LUMEN_RADIUS_OVER_SCALE + WALL_MM
         paint_balls(walls, axes.position_mm, radius, spacing_kji_mm)
     return walls
 
 
 def grown(mask: Mask, spacing_kji_mm: Spacing, by_mm: float) -> Mask:
     """Mask grown by a ball, slice by slice around its bounding box."""
-    from lungperfusion.volume import bounding_box
-
     margin = [int(np.ceil(by_mm / mm)) + 1 for mm in spacing_kji_mm]
     box = bounding_box(mask, (margin[0], margin[1], margin[2]))
     half = [int(by_mm / mm) for mm in spacing_kji_mm]

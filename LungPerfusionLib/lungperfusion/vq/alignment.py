@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
+from lungperfusion.morphology import depth_mm
 from lungperfusion.progress import Progress, ignore
-from lungperfusion.segmentation.zones import depth_mm
 from lungperfusion.volume import Axis, Geometry, Mask, Volume, bounding_box
 from lungperfusion.vq.displacement import DisplacementField
 
@@ -99,8 +99,8 @@ class Part:
         """Distance from the surface, positive inside; 0 half-way between in and out."""
         geometry = self.ct.geometry
         half = 0.5 * float(np.mean(geometry.spacing_kji_mm))
-        inside = depth_mm(self.mask, geometry) - half
-        outside = depth_mm(~self.mask, geometry) - half
+        inside = depth_mm(self.mask, geometry.spacing_kji_mm) - half
+        outside = depth_mm(~self.mask, geometry.spacing_kji_mm) - half
         return np.where(self.mask, inside, -outside).astype(np.float32)
 
 
@@ -369,7 +369,7 @@ class _Term:
         self.value = fixed.ravel()[here]
         # Differences per voxel; `_Matcher` has both images on one spacing.
         self.slope = [g.ravel()[here] for g in np.gradient(fixed)][::-1]
-        self.moving_slope = [g.astype(np.float32) for g in np.gradient(moving)][::-1]
+        self.moving_slope: list[Any] = [g.astype(np.float32) for g in np.gradient(moving)][::-1]
 
     def sums(self, index: Float) -> Float:
         """Gradient (R, A, S) and Gauss-Newton matrix (RR, AA, SS, RA, RS, AS) per point."""

@@ -8,8 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from lungperfusion.morphology import depth_mm
 from lungperfusion.resampling import from_sitk, to_sitk
-from lungperfusion.segmentation.zones import depth_mm
 from lungperfusion.terms import LOBES, LUNGS
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
@@ -128,7 +128,7 @@ def pair_breaths(
         mask = expiration_lungs.mask(lung)
         if mask.any():
             box = bounding_box(mask, (1, 1, 1))
-            deep[box] |= depth_mm(mask[box], expiration.geometry.crop(box)) > SURFACE_MM
+            deep[box] |= depth_mm(mask[box], expiration.geometry.spacing_kji_mm) > SURFACE_MM
     parenchyma = inside & ~near & deep
     if expiration.valid is not None:
         parenchyma &= expiration.valid

@@ -39,7 +39,7 @@ MASS_SMOOTHING_MM = 10.0
 VESSEL_SMOOTHING_MM = 15.0
 """Of the vessel density (methods C.3: 15 to 20 mm): wide enough to even out the branching."""
 
-TISSUE_SHARE = 0.45
+TISSUE_SHARE = 0.5
 """Share of the lungs' mean expiratory density that is taken for dry tissue, the same everywhere.
 
 Blood makes about half of lung weight; without this offset a territory without blood would still

@@ -22,6 +22,7 @@ from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.resampling import from_sitk, resample_array, to_sitk
 from lungperfusion.terms import LOBES, LUNGS, STRUCTURES, Region, title
+from lungperfusion.threads import thread_count
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
 from lungperfusion.vq.alignment import (
     COARSE_STAGES,
@@ -426,7 +427,7 @@ def _in_threads(tasks: Sequence[Callable[[Progress], Any]], progress: Progress) 
 
         return report
 
-    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+    with ThreadPoolExecutor(thread_count(_THREADS)) as pool:
         futures: list[Future[Any]] = [
             pool.submit(task, reporter(number)) for number, task in enumerate(tasks)
         ]

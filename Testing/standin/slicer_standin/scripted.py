@@ -31,6 +31,7 @@ class ScriptedLoadableModule:
         parent.contributors = ["Template contributor"]
         parent.helpText = "Template help text"
         parent.acknowledgementText = "Template acknowledgement"
+        slicer.selfTests[self.moduleName] = self.runTest
 
     def resourcePath(self, filename: str) -> str:
         return str(Path(self.parent.path).parent / "Resources" / filename)

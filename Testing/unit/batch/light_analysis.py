@@ -26,6 +26,7 @@ from lungperfusion.results.section import Section
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ct", type=Path)
     parser.add_argument("--mask", type=Path)
+    parser.add_argument("--lobes", default="none", metavar="auto|none|FILE")
     parser.add_argument("--factor", type=float, default=1.0)
     parser.add_argument("--pair", nargs=2)
     parser.add_argument("--smooth", action="store_true")

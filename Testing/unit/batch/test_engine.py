@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lungperfusion.batch import engine
+from lungperfusion.batch.cases import CaseOutcome, JobOutcome
 from lungperfusion.batch.engine import run_batch
 from lungperfusion.batch.workers import LocalWorkers
 from lungperfusion.errors import InputError
@@ -112,6 +113,7 @@ def test_failing_cases_stop_nothing_and_give_their_reason(order, manifest, run, 
     assert "bug.nrrd" not in log
     assert runs(tmp_path / "memory.nrrd") == 2  # once beside others, once alone
     assert runs(tmp_path / "refuse.nrrd") == 1
+    assert leftovers(tmp_path / "out") == []
 
 
 def test_failed_analysis_leaves_the_others_of_its_case(order, manifest, run, tmp_path):
@@ -374,9 +376,9 @@ def test_time_left_follows_the_pace():
     assert state.seconds_left is None
     state.started_at = time.monotonic() - 100
     for number in range(5):
-        state.outcomes[str(number)] = engine.CaseOutcome(
+        state.outcomes[str(number)] = CaseOutcome(
             case=str(number),
-            jobs=(engine.JobOutcome(analysis="light", status="done"),),
+            jobs=(JobOutcome(analysis="light", status="done"),),
         )
 
     assert state.seconds_left == pytest.approx(100, rel=0.01)

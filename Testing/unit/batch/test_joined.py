@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lungperfusion.batch.joined import by_column, column_name, joined_report, region_rows
@@ -102,10 +104,30 @@ def test_joined_report_shows_lobes_of_all_analyses(tmp_path, lungs, iodine):
     assert "40.0" in lobe
     (right,) = [row for row in table.split("<tr>") if "Right lung" in row]
     assert 'title="no right lung">n/a' in right
-    assert "5.00" not in table  # volume comes from the first analysis that has it
+    assert "5.00" not in table  # of two analyses without lobes the first one gives the volume
     assert "no &lt;expiration&gt;" in page
     assert page.count("ab" * 6 + "</code>") == 1  # one scan in two analyses is one input
     assert "lungs ct, ipv ct".lower() in page.lower()
+
+
+def test_measure_comes_from_the_analysis_that_has_it_by_lobe(tmp_path, lungs, iodine):
+    more = (*iodine.measurements, measured("left_upper_lobe", "tlv", 1.23, "another image"))
+    read = [
+        read_parts(written(tmp_path, analysis))
+        for analysis in (lungs, replace(iodine, measurements=more))
+    ]
+
+    page = joined_report(
+        [analysis for analysis, _, _ in read],
+        case="p1",
+        provenances=[provenance for _, provenance, _ in read],
+        failures={},
+    )
+
+    table = page.partition("All analyses by lobe")[2].partition("</section>")[0]
+    assert "1.23" in table
+    assert "5.00" in table
+    assert "Total lung volume (ipv)" in table
 
 
 def test_regions_side_by_side(lungs, iodine):

@@ -64,4 +64,19 @@ def breaths():
     """Small lungs at two breaths, thin slices."""
     from lungperfusion.phantoms.breathing import make_breathing_phantom
 
-    return make_breathing_phantom(spacing_mm=2.0, slice_mm=1.5, scale=0.55)
+    return make_breathing_phantom(spacing_mm=2.5, slice_mm=1.5, scale=0.56)
+
+
+@pytest.fixture(scope="session")
+def ipv_results(patient, tmp_path_factory):
+    """Results folder of the command line for the patient."""
+    from lungperfusion.__main__ import main
+    from lungperfusion.io import write_volume
+
+    folder = tmp_path_factory.mktemp("ipv")
+    write_volume(patient.ct, folder / "ct.nrrd")
+    write_volume(patient.iodine, folder / "iodine.nrrd")
+    words = ["--ct", str(folder / "ct.nrrd"), "--iodine", str(folder / "iodine.nrrd")]
+    words += ["--iodine-unit", "mg/mL", "--no-report", "--quiet", "--out", str(folder / "out")]
+    assert main(["ipv", *words]) == 0
+    return folder / "out"

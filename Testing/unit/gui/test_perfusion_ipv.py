@@ -47,7 +47,10 @@ def test_flow_from_scan_to_corrected_numbers(desktop, modules, volumes, patient,
     words = ["--ct", "ct.nrrd", "--iodine", "iodine.nrrd"]
     words = [str(tmp_path / word) if word.endswith(".nrrd") else word for word in words]
     out = tmp_path / "command"
-    assert main(["ipv", *words, "--iodine-unit", "mg/mL", "--no-report", "--quiet", "-o", str(out)]) == 0
+    assert (
+        main(["ipv", *words, "--iodine-unit", "mg/mL", "--no-report", "--quiet", "-o", str(out)])
+        == 0
+    )
     record = json.loads((out / "results.json").read_text(encoding="utf-8"))
     shown = panel.logic.record(panel.parameters)
     assert shown["analyses"] == record["analyses"]

@@ -43,8 +43,11 @@ class Blocks:
         lobes = np.select(
             [(lungs == 1) & half, lungs == 1, (lungs == 2) & half, lungs == 2], [11, 12, 13, 15], 0
         ).astype(np.uint8)
-        names = {STRUCTURES[lobe].label: lobe for lobe in (
-            "left_upper_lobe", "left_lower_lobe", "right_upper_lobe", "right_lower_lobe")}  # fmt: skip
+        names = {
+            STRUCTURES[f"{side}_{part}_lobe"].label: f"{side}_{part}_lobe"
+            for side in ("left", "right")
+            for part in ("upper", "lower")
+        }
         self.lobes = Labelmap(lobes, self.geometry, names)
         self.regions = RegionSet((self.lungs, self.lobes))
         self.inside = lungs > 0

@@ -22,8 +22,9 @@ GEOMETRY = Geometry.axial((6, 20, 24), (1.5, 1.5, 2.0))
 def mixture(tissue, iodine, pair):
     """HU of a mixture by the forward model, written out here independently of the solver."""
     images = []
-    for beam in (pair.low, pair.high):
-        hu = -1000 + tissue * (1000 + beam.soft_tissue_hu) + iodine * beam.iodine_hu_per_mg_ml
+    for spectrum in (pair.low, pair.high):
+        hu = -1000 + tissue * (1000 + spectrum.soft_tissue_hu)
+        hu = hu + iodine * spectrum.iodine_hu_per_mg_ml
         images.append(Volume(hu.astype(np.float32), GEOMETRY, "HU"))
     return images
 
@@ -110,7 +111,7 @@ def test_own_ratio_replaces_that_of_the_table():
     assert pair.ratio == pytest.approx(3.1)
     assert pair.low == spectral_pair("80", "140Sn").low
     assert "own ratio" in pair.method
-    with pytest.raises(InputError, match="at least 1.1 times as bright"):
+    with pytest.raises(InputError, match=r"at least 1\.1 times as bright"):
         spectral_pair("80", "140Sn").with_ratio(1.0, "own ratio")
 
 

@@ -114,7 +114,7 @@ def test_vessels_of_total_segmentator_old_and_new():
     array[4:16, 5:7, 13:14] = 2
     new = import_regions(plain(array))
     assert new.how == "label values of totalsegmentator-lung-vessels (recognised)"
-    assert new.vessels.mask("arteries").sum() == (array == 3).sum()
+    assert new.vessels.mask("lung_arteries").sum() == (array == 3).sum()
     assert new.lungs.mask("airways").sum() == (array == 1).sum()
     old = np.where(array > 2, 1, np.where(array == 1, 2, 0)).astype(np.uint8)
     legacy = import_regions(plain(old), convention="totalsegmentator-lung-vessels-legacy")
@@ -223,7 +223,7 @@ def test_a_name_without_its_side_is_refused():
 
 
 def test_two_segments_of_one_name_are_refused():
-    with pytest.raises(InputError, match="2 segments of .* may be the left upper lobe"):
+    with pytest.raises(InputError, match=r"2 segments of .* may be the left upper lobe"):
         import_regions(named([("a", "LUL", 11), ("b", "left upper lobe", 12)]))
 
 

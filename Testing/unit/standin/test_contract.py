@@ -62,3 +62,20 @@ def test_accepted_differences_are_differences(report, probes, accepted):
 
 def test_most_of_the_contract_agrees(report):
     assert report["agree"] >= 0.98 * report["probes"]
+
+
+def test_recording_writes_the_file_as_it_is(desktop, tmp_path, monkeypatch):
+    """``record.py`` on the stand-in: same format, same probes, the versions of this environment."""
+    monkeypatch.syspath_prepend(str(CONTRACT))
+    import record
+    import replay
+
+    before = (CONTRACT / "probes.json").read_text(encoding="utf-8")
+    monkeypatch.setattr(replay, "HERE", tmp_path)
+    record.write(json.loads(before)["probes"])
+    after = (tmp_path / "probes.json").read_text(encoding="utf-8")
+    assert after.splitlines()[3:] == before.splitlines()[3:]
+    assert json.loads(after)["recorded_in"]["application"] == "Slicer 5.12.3"
+    probe = {"id": "x", "topic": "x", "code": ["result = (1, qt.QLabel('a'))"]}
+    outcome = replay.run(probe, 0, record.Desktop)
+    assert outcome == {"value": {"tuple": [1, {"qt": "QLabel"}]}}

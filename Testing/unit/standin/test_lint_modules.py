@@ -284,3 +284,20 @@ def test_command_line(lint, tmp_path, capsys):
 
 def test_modules_of_the_repository_are_clean(lint):
     assert lint.main([]) == 0
+
+
+def test_runs_as_a_script(tmp_path):
+    """Its folder must not be on the path: slicer-core would run the files of Testing/slicer."""
+    import subprocess
+    import sys
+
+    (tmp_path / "A.py").write_text("import slicer\nslicer.getNode('a')\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(TESTING / "lint_modules.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "use slicer.util.getNode" in done.stdout

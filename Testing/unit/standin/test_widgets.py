@@ -314,3 +314,29 @@ def test_the_last_exit_code_wins_and_code_goes_on(desktop):
     slicer.util.exit(1)
     slicer.util.exit(3)
     assert desktop.exit_code == 3
+
+
+def test_stand_ins_draw_what_they_hold(desktop):
+    import ctk
+    import qt
+    import slicer
+
+    def drawn(widget):
+        widget.resize(300, 30)
+        data = qt.QByteArray()
+        buffer = qt.QBuffer(data)
+        buffer.open(qt.QIODevice.WriteOnly)
+        widget.grab().save(buffer, "PNG")
+        return data.data()
+
+    slider = ctk.ctkSliderWidget()
+    before = drawn(slider)
+    slider.value = 40
+    assert drawn(slider) != before
+    selector = slicer.qMRMLNodeComboBox()
+    selector.nodeTypes = ["vtkMRMLTextNode"]
+    selector.noneEnabled = True
+    selector.setMRMLScene(slicer.mrmlScene)
+    before = drawn(selector)
+    selector.addNode()
+    assert drawn(selector) != before

@@ -11,10 +11,17 @@ import SimpleITK as sitk
 from lungperfusion.errors import InputError
 from lungperfusion.io import write_labelmap, write_volume
 from lungperfusion.phantoms.breathing import make_breathing_phantom
-from lungperfusion.pipelines.ctvq import TRANSFORM, analyse_ctvq, read_markups, read_transform
+from lungperfusion.pipelines.ctvq import (
+    TRANSFORM,
+    analyse_ctvq,
+    read_markups,
+    read_ratings,
+    read_transform,
+)
 from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.zones import label_zones
+from lungperfusion.terms import LOBES, ZONES
 from lungperfusion.vq.displacement import displacement_from_sitk
 
 
@@ -74,6 +81,19 @@ def test_reused_transform_gives_nearly_the_same_shares(analysis, small, states):
             assert m.value == pytest.approx(first[m.region, m.measure], abs=1.0)
 
 
+def test_lobes_of_inspiration_are_carried_over(small, states, analysis):
+    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    lungs = small.expiration_lungs
+    without = FoundRegions(lungs=lungs, regions=RegionSet((lungs,)), gates=(), warnings=())
+    carried = analyse_ctvq(
+        small.expiration, small.inspiration, without, states[1], transform=field, pictures=False
+    )
+    got = {(m.region, m.measure): m.value for m in carried.measurements}
+    for lobe in LOBES:
+        volume = small.expiration_lobes.volume_ml(lobe)
+        assert got[lobe, "expiratory_volume"] == pytest.approx(volume, rel=0.06)
+
+
 def test_swapped_scans_are_refused(small, states):
     with pytest.raises(InputError, match="check whether the scans are swapped"):
         analyse_ctvq(small.inspiration, small.expiration, *states[::-1], pictures=False)
@@ -87,28 +107,30 @@ def test_reference_comparison_is_tabled(small, states, analysis):
         *states,
         transform=field,
         reference=small.perfusion,
+        ratings={zone.value: 5.0 - number % 3 for number, zone in enumerate(ZONES)},
         pictures=True,
     )
+    assert len(with_reference.tables["zone_ratings"].rows) == 6
     rows = with_reference.tables["reference_comparison"].rows
     assert {row["region"] for row in rows} >= {"lungs", "left_upper_lobe", "right_upper_zone"}
     text = "".join(section.html for section in with_reference.sections)
     assert "volume alone" in text
+    assert "Kendall" in text
     assert "not a measurement of flow" in text
     assert text.count("<img") >= 5
 
 
-def test_command_line_writes_the_folder(tmp_path, small, monkeypatch):
+def test_command_line_writes_the_folder(tmp_path, small):
     from lungperfusion import __main__ as command
 
-    monkeypatch.setitem(command.COMMANDS, "ctvq", "x")
     for name in ("expiration", "inspiration"):
         write_volume(getattr(small, name), tmp_path / f"{name}.nrrd")
         write_labelmap(getattr(small, f"{name}_lobes"), tmp_path / f"{name}_lobes.seg.nrrd")
     words = ["ctvq", "--quiet", "--no-report", "-o", str(tmp_path / "out")]
     for name in ("expiration", "inspiration"):
         words += [f"--{name}", str(tmp_path / f"{name}.nrrd")]
-    words += ["--lung-mask", str(tmp_path / "expiration_lobes.seg.nrrd")]
-    words += ["--inspiration-lung-mask", str(tmp_path / "inspiration_lobes.seg.nrrd")]
+    words += ["--lobes", str(tmp_path / "expiration_lobes.seg.nrrd")]
+    words += ["--inspiration-lobes", str(tmp_path / "inspiration_lobes.seg.nrrd")]
     assert command.main(words) == 0
     out = tmp_path / "out"
     assert "ventilation_share" in (out / "measurements.csv").read_text(encoding="utf-8")
@@ -133,6 +155,20 @@ def test_markups_in_either_coordinate_system(tmp_path):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=r"bad\.mrk\.json"):
             read_markups(path)
+
+
+def test_ratings_are_read_and_refused(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text("region,rating\nleft_upper_zone,4\n", encoding="utf-8")
+    assert read_ratings(path) == {"left_upper_zone": 4.0}
+    for line, message in (
+        ("left_lung,4", "'left_lung' is no zone"),
+        ("left_upper_zone,6", "must be between 1 and 5, not '6'"),
+        ("left_upper_zone,", "must be between 1 and 5, not ''"),
+    ):
+        path.write_text(f"region,rating\n{line}\n", encoding="utf-8")
+        with pytest.raises(InputError, match=message):
+            read_ratings(path)
 
 
 def test_an_image_is_no_transform(tmp_path):

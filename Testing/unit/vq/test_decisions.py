@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 
@@ -285,3 +286,25 @@ def test_reference_ct_is_aligned_rigidly(phantom):
     point = transform.TransformPoint((0.0, 0.0, 0.0))  # LPS
     assert point == pytest.approx((-9.0, 7.0, 12.0), abs=1.0)
     assert to_sitk(back.array, ct.geometry).GetSize() == to_sitk(ct.array, ct.geometry).GetSize()
+
+
+def test_train_command_writes_a_model_that_predicts(tmp_path, capsys):
+    from lungperfusion.pipelines import train as command
+
+    rows = table()
+    path = tmp_path / "cases.csv"
+    lines = ["a,b,answer", *(f"{r['a']},{r['b']},{r['answer']}" for r in rows)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = [str(path), "--outcome", "answer", "--features", "a", "b", "--repeats", "2"]
+    words += ["-o", str(tmp_path / "model.json")]
+    assert command.run(parser.parse_args(words), lambda f, m: None) == 0
+    assert "AUC" in capsys.readouterr().out
+    model = LogisticModel.from_json((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert model.probability({"a": 3, "b": 0}) > 0.9
+    assert len(model.provenance["table_sha256"]) == 64
+    with pytest.raises(InputError, match="give --overwrite"):
+        command.run(parser.parse_args(words), lambda f, m: None)
+    with pytest.raises(InputError, match="cannot be read as a CSV table"):
+        command.read_table(tmp_path / "absent.csv")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,10 @@ from lungperfusion.io.dicom.header import HEADER_ERRORS
 from lungperfusion.io.dicom.sources import PIXEL_DATA_TAG, DicomFile
 from lungperfusion.io.padding import fill_value, padding_in_plane
 from lungperfusion.progress import Progress
+from lungperfusion.threads import thread_count
 from lungperfusion.volume import Mask
 
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = 4
 
 
 _NATIVE_SYNTAXES = {"1.2.840.10008.1.2": 8, "1.2.840.10008.1.2.1": 12}
@@ -66,7 +66,7 @@ def decode(
 
     digests = []
     wide: dict[int, NDArray[Any]] = {}
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(thread_count(_THREADS)) as pool:
         jobs = pool.map(decode_file, by_file.values())
         try:
             for done, (digest, beyond) in enumerate(jobs):

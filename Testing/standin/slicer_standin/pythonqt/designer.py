@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Any
 
-from PySide6 import QtCore, QtUiTools, QtWidgets
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 from .. import inventory
 from ..natives import native_class
@@ -122,8 +122,6 @@ def _value(element: ET.Element) -> Any:
     if element.tag in ("enum", "set"):
         return sum(_constant(part) for part in text.split("|"))
     if element.tag == "color":
-        from PySide6 import QtGui
-
         return QtGui.QColor(*(int(element.findtext(key)) for key in ("red", "green", "blue")))
     return text
 

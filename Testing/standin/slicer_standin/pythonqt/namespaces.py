@@ -8,7 +8,7 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 from .. import inventory
-from . import enums, objects
+from . import objects
 
 _MODULES = (QtCore, QtGui, QtWidgets, QtUiTools)
 _NOT_WRAPPED = {"QVariant", "Property", "ClassInfo", "QtMsgType"}
@@ -76,6 +76,3 @@ def slicer_classes() -> dict[str, type]:
     return {
         name: objects.wrapper_class(name) for name in inventory.classes() if name.startswith("q")
     }
-
-
-__all__ = ["CtkNamespace", "QtNamespace", "enums", "slicer_classes"]

@@ -573,7 +573,6 @@ _COMMON = {
     "installEventFilter": _install_event_filter,
     "dynamicPropertyNames": _names,
 }
-_HIDDEN_COMMON = {"receivers", "sender", "emit", "held", "hold", "stored", "isSignalConnected"}
 
 
 def _child_or_dynamic(wrapper: PythonQtObject, name: str) -> Any:

@@ -8,6 +8,9 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from ..natives import Native
 
+HEADER = 18
+"""Height of the title of a collapsible section, above its contents."""
+
 _CHECK = QtCore.Qt.ItemDataRole.CheckStateRole
 
 
@@ -29,6 +32,7 @@ class ctkCollapsibleButton(Native, QtWidgets.QAbstractButton):
         super().__init__(parent if isinstance(parent, QtWidgets.QWidget) else None)
         if isinstance(parent, str):
             self.setText(parent)
+        self.setContentsMargins(0, HEADER, 0, 0)
         self.setCheckable(True)
         self.setChecked(True)
         self.toggled.connect(lambda opened: self.emit("contentsCollapsed(bool)", not opened))

@@ -10,6 +10,7 @@ import vtk
 from PySide6 import QtWidgets
 
 from .core import SceneHolder
+from .drawing import Drawn
 
 _Scene = slicer.vtkMRMLScene
 
@@ -17,7 +18,7 @@ _Scene = slicer.vtkMRMLScene
 _EMISSIONS_OF_NONE = 5
 
 
-class qMRMLNodeComboBox(SceneHolder, QtWidgets.QWidget):
+class qMRMLNodeComboBox(Drawn, SceneHolder, QtWidgets.QWidget):
     """Selector of one node.
 
     An existing node is selected when the scene is set, one that is added later is not. After the
@@ -52,6 +53,10 @@ class qMRMLNodeComboBox(SceneHolder, QtWidgets.QWidget):
         self._gap: int | None = None
         self._labels: dict[str, str] = {}
         self.setEnabled(False)
+
+    def drawn_text(self) -> str:
+        name = self.held("noneDisplay") if self._current is None else self._current.GetName()
+        return f"{name} ▾"
 
     # ------------------------------------------------------------ scene
     def scene_events(self) -> dict[int, Any]:
@@ -218,6 +223,7 @@ class qMRMLNodeComboBox(SceneHolder, QtWidgets.QWidget):
             self._rename_tag[0].RemoveObserver(self._rename_tag[1])
             self._rename_tag = None
         self._current = node
+        self.update()
         if node is not None:
             self._name_seen = node.GetName()
             me = weakref.ref(self)

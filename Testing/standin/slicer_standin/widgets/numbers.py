@@ -8,9 +8,10 @@ from PySide6 import QtWidgets
 
 from ..natives import Native
 from .core import SceneHolder
+from .drawing import Drawn
 
 
-class _BoundedNumber(Native, QtWidgets.QWidget):
+class _BoundedNumber(Drawn, Native, QtWidgets.QWidget):
     """A number between limits. Crossing limits pull each other, the value follows."""
 
     low: ClassVar[float] = 0.0
@@ -26,6 +27,13 @@ class _BoundedNumber(Native, QtWidgets.QWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._low, self._high, self._value = self.low, self.high, self.low
+
+    def drawn_text(self) -> str:
+        number = f"{self._value:.{self.held('decimals')}f}"
+        return self.held("prefix") + number + self.held("suffix")
+
+    def drawn_shares(self) -> list[float]:
+        return [(self._value - self._low) / ((self._high - self._low) or 1)]
 
     def value(self) -> float:
         return self._value
@@ -48,6 +56,7 @@ class _BoundedNumber(Native, QtWidgets.QWidget):
         value = min(max(value, self._low), self._high)
         if value != self._value:
             self._value = value
+            self.update()
             self.value_set(value)
 
     def value_set(self, value: float) -> None:
@@ -141,7 +150,7 @@ class qMRMLSpinBox(SceneHolder, ctkDoubleSpinBox):
     stored: ClassVar = {"quantity": "", "unitAwareProperties": 0}
 
 
-class _Range(Native, QtWidgets.QWidget):
+class _Range(Drawn, Native, QtWidgets.QWidget):
     """Two numbers between limits; changes emit the pair first, then what changed of it."""
 
     stored: ClassVar = {
@@ -155,6 +164,12 @@ class _Range(Native, QtWidgets.QWidget):
         super().__init__(parent)
         self._low, self._high = 0.0, 99.0
         self._pair = (0.0, 99.0)
+
+    def drawn_text(self) -> str:
+        return f"{self._pair[0]:g} - {self._pair[1]:g}"
+
+    def drawn_shares(self) -> list[float]:
+        return [(value - self._low) / ((self._high - self._low) or 1) for value in self._pair]
 
     def minimum(self) -> float:
         return self._low
@@ -184,6 +199,7 @@ class _Range(Native, QtWidgets.QWidget):
         before, self._pair = self._pair, (low, high)
         if self._pair == before:
             return
+        self.update()
         self.emit("valuesChanged(double,double)", low, high)
         if low != before[0]:
             self.emit("minimumValueChanged(double)", low)

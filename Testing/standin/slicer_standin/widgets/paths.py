@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from PySide6 import QtCore, QtWidgets
 
 from ..natives import Native
+from .drawing import Drawn
 
 _FILTER = {
     "Dirs": 0x001,
@@ -33,7 +34,7 @@ _FILTER = {
 }
 
 
-class ctkPathLineEdit(Native, QtWidgets.QWidget):
+class ctkPathLineEdit(Drawn, Native, QtWidgets.QWidget):
     """Line edit with history and browse button; a path may not exist."""
 
     enum_values: ClassVar = _FILTER
@@ -52,6 +53,10 @@ class ctkPathLineEdit(Native, QtWidgets.QWidget):
         super().__init__(parent)
         self._path, self._key, self._valid = "", "", False
         self._combo = QtWidgets.QComboBox(self)
+        self._combo.hide()
+
+    def drawn_text(self) -> str:
+        return self._path
 
     def currentPath(self) -> str:
         return self._path
@@ -94,7 +99,7 @@ class ctkPathLineEdit(Native, QtWidgets.QWidget):
         return self._combo
 
 
-class ctkDirectoryButton(Native, QtWidgets.QWidget):
+class ctkDirectoryButton(Drawn, Native, QtWidgets.QWidget):
     """Button that shows a folder."""
 
     stored: ClassVar = {"acceptMode": 0, "caption": "", "elideMode": 3, "options": 1, "text": ""}
@@ -102,6 +107,9 @@ class ctkDirectoryButton(Native, QtWidgets.QWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._directory = str(Path.cwd())
+
+    def drawn_text(self) -> str:
+        return self._directory
 
     def directory(self) -> str:
         return self._directory

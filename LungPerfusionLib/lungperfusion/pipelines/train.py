@@ -1,0 +1,105 @@
+"""``lungperfusion train``: fit a model to a table of cases with known answers."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lungperfusion
+from lungperfusion.errors import InputError
+from lungperfusion.io import atomic_path
+from lungperfusion.progress import Progress
+from lungperfusion.vq import collateral, defects
+from lungperfusion.vq.model import FOLDS, PENALTY, REPEATS, train
+
+HELP = "train a model of collateral ventilation or perfusion defects on cases with known answers"
+
+PURPOSES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "collateral-ventilation": ("collateral_ventilation", collateral.FEATURES),
+    "perfusion-defect": ("perfusion_defect", defects.FEATURES),
+}
+"""Outcome column and feature columns by purpose."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "table",
+        type=Path,
+        metavar="CSV",
+        help="one row per case: the features and the outcome (0 or 1)",
+    )
+    parser.add_argument("--purpose", choices=tuple(PURPOSES), default="collateral-ventilation")
+    parser.add_argument("--outcome", metavar="COLUMN", help="default: named after the purpose")
+    parser.add_argument(
+        "--features", nargs="+", metavar="COLUMN", help="default: those of the purpose"
+    )
+    parser.add_argument(
+        "--group", metavar="COLUMN", help="patient column, when a patient has several rows"
+    )
+    parser.add_argument("--folds", type=int, default=FOLDS)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--penalty", type=float, default=PENALTY)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="JSON", help="model file to write"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier model")
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Read a CSV with a header line.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read as text.
+
+    """
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+            return list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{Path(path).name} cannot be read as a CSV table: {error}") from error
+
+
+def run(arguments: argparse.Namespace, progress: Progress) -> int:
+    """Read the table, train, write the model and print its validation."""
+    if arguments.out.exists() and not arguments.overwrite:
+        raise InputError(f"{arguments.out} exists; give --overwrite to replace it")
+    outcome, features = PURPOSES[arguments.purpose]
+    progress(0.0, "training")
+    rows = read_table(arguments.table)
+    model = train(
+        rows,
+        outcome=arguments.outcome or outcome,
+        features=tuple(arguments.features or features),
+        purpose=arguments.purpose.replace("-", " "),
+        group=arguments.group,
+        folds=arguments.folds,
+        repeats=arguments.repeats,
+        penalty=arguments.penalty,
+        seed=arguments.seed,
+    )
+    provenance = {
+        **model.provenance,
+        "table_sha256": hashlib.sha256(arguments.table.read_bytes()).hexdigest(),
+        "version": lungperfusion.__version__,
+    }
+    with atomic_path(arguments.out) as path:
+        text = replace(model, provenance=provenance).to_json()
+        path.write_text(text, encoding="utf-8", newline="\n")
+    progress(1.0, "done")
+    figures = model.validation
+    low, high = figures["auc_interval"]
+    sys.stdout.write(
+        f"{figures['cases']} cases, {figures['method']}: AUC {figures['auc']:.2f} "
+        f"({low:.2f} to {high:.2f}), sensitivity {figures['sensitivity']:.2f}, specificity "
+        f"{figures['specificity']:.2f}, calibration slope {figures['calibration_slope']:.2f}\n"
+    )
+    return 0

@@ -1,0 +1,68 @@
+"""The demo's patient and its manifest fit all analyses there are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lungperfusion.__main__ import main
+from lungperfusion.batch.analyses import analysis_names
+from lungperfusion.batch.cases import CaseOutcome, JobOutcome
+from lungperfusion.batch.engine import BatchState
+from lungperfusion.phantoms import patient as phantom_patient
+from lungperfusion.pipelines import demo
+
+SPACING_MM = 8.0
+
+
+@pytest.fixture(scope="module")
+def patient():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phantom_patient, "_LEAVES", 10)
+        return phantom_patient.make_patient(SPACING_MM)
+
+
+def test_patient_breathes_and_enhances(patient):
+    def air_ml(volume):
+        body = volume.array[:, 5:-5, 5:-5]
+        return np.count_nonzero((body < -600) & (body > -950)) * volume.geometry.voxel_volume_ml
+
+    assert air_ml(patient.expiration) < 0.85 * air_ml(patient.inspiration)
+    assert patient.low.geometry.same_as(patient.inspiration.geometry)
+    heart = patient.low.array > 150
+    assert np.median(patient.low.array[heart]) > np.median(patient.high.array[heart]) + 50
+
+
+def test_every_analysis_gets_its_scans(patient, tmp_path, monkeypatch, capsys):
+    made = []
+    run = []
+
+    def make(spacing_mm, progress):
+        made.append(spacing_mm)
+        return patient
+
+    def run_batch(manifest, out, make_workers, **options):
+        run.append(manifest)
+        state = BatchState(total=1)
+        job = JobOutcome(analysis="lungs", status="failed", reason="no lungs")
+        state.outcomes[demo.CASE] = CaseOutcome(case=demo.CASE, jobs=(job,))
+        return state
+
+    monkeypatch.setattr(demo, "make_patient", make)
+    monkeypatch.setattr(demo, "run_batch", run_batch)
+
+    for _ in range(2):  # the second time the scans are there
+        assert main(["demo", "-o", str(tmp_path / "demo"), "--spacing", "8"]) == 1
+
+    assert made == [8.0]
+    (case,) = run[0].cases
+    assert [job.analysis for job in case.jobs] == list(analysis_names())
+    shown = capsys.readouterr()
+    assert shown.out.startswith(str(tmp_path / "demo" / "batch" / "cases" / "phantom"))
+    assert "failed: lungs: no lungs" in shown.err
+
+
+@pytest.mark.parametrize("spacing", ["0.9", "8.1"])
+def test_spacing_out_of_range(tmp_path, spacing, capsys):
+    assert main(["demo", "-o", str(tmp_path), "--spacing", spacing]) == 2
+    assert "--spacing is between 1 and 8 mm" in capsys.readouterr().err

@@ -1,0 +1,235 @@
+"""Results in the views and tables: what a reader sees and clicks."""
+
+import numpy as np
+import pytest
+from gui_support import erase_front, value
+from slicer_standin import rendering
+
+from lungperfusion import mrml
+from lungperfusion.results.colours import IODINE_PERFUSION
+
+
+@pytest.fixture
+def panel(desktop, modules, volumes, ipv_results):
+    """PerfusionIPv with the results of the patient."""
+    modules("PerfusionIPv")
+    panel = desktop.select("PerfusionIPv")
+    panel.ui.ct.setCurrentNode(volumes[0])
+    panel.ui.iodine.setCurrentNode(volumes[1])
+    panel.ui.iodineUnit.currentText = "mg/mL"
+    panel._showFolder(ipv_results)
+    panel.updateButtons()
+    return panel
+
+
+def iodine_voxel(panel):
+    """Voxel with plenty of iodine, in the middle of the lung: place, value."""
+    import slicer
+
+    node = panel.logic.node(panel.parameters, "map.iodine")
+    array = slicer.util.arrayFromVolume(node)
+    lung = np.isfinite(array)
+    from scipy import ndimage
+
+    deep = ndimage.binary_erosion(lung, iterations=3)
+    k, j, i = np.argwhere(deep)[np.count_nonzero(deep) // 2]
+    geometry = mrml.geometry_from_node(node)
+    return geometry.ras_from_ijk((i, j, k)), float(array[k, j, i])
+
+
+def test_colours_in_the_view_mean_the_values_of_the_map(panel):
+    import slicer
+
+    reason = rendering.why_not()
+    if reason:
+        pytest.skip(reason)
+    panel.ui.mapOpacity.value = 1.0
+    panel.ui.segmentsCheckBox.checked = False
+    panel.ui.legendCheckBox.checked = False
+    place, amount = iodine_voxel(panel)
+    from lungperfusion_gui import overlay
+
+    overlay.jump_to(place)
+    slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCrosshairMode(0)
+    picture = rendering.SlicePicture(slicer.app.layoutManager().sliceWidget("Red").sliceLogic())
+    drawn = np.array(picture.colour(*place)) / 255
+    scale = panel.parameters.iodineHuPerMgMl
+    expected = IODINE_PERFUSION.colours(np.array([amount * scale]))[0]
+    assert np.abs(drawn - expected).max() < 0.03
+
+
+def test_map_is_nan_outside_the_lungs(panel):
+    import slicer
+
+    array = slicer.util.arrayFromVolume(panel.logic.node(panel.parameters, "map.iodine"))
+    assert np.isnan(array).any()
+    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    geometry = mrml.geometry_from_node(panel.logic.node(panel.parameters, "map.iodine"))
+    assert not np.isfinite(array[~mrml.lungs_mask(lungs, geometry)]).any()
+
+
+def test_sliders_act_on_the_map(panel):
+    display = panel.logic.node(panel.parameters, "map.iodine").GetDisplayNode()
+    assert display.GetWindowLevelMax() == pytest.approx(100 / panel.parameters.iodineHuPerMgMl)
+    panel.ui.mapRange.setValues(0.5, 2.5)
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.5, 2.5)
+    panel.ui.mapThreshold.value = 1.0
+    assert display.GetLowerThreshold() == pytest.approx(1.0)
+    panel.ui.mapThreshold.value = panel.ui.mapThreshold.minimum
+    assert display.GetLowerThreshold() < -1e20
+
+
+def test_window_presets(panel, volumes):
+    from lungperfusion_gui.overlay import WINDOWS
+
+    display = volumes[0].GetDisplayNode()
+    panel.ui.windowPreset.currentIndex = panel.ui.windowPreset.findData("Mediastinum")
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == WINDOWS["Mediastinum"]
+
+
+def test_comparison_layout_is_linked_and_given_back(panel, volumes, desktop):
+    import slicer
+
+    manager = slicer.app.layoutManager()
+    before = manager.layout
+    panel.ui.layoutSelector.currentIndex = 1
+    from lungperfusion_gui import overlay
+
+    assert manager.layout == overlay.LAYOUT
+    widgets = [manager.sliceWidget(name) for name, _label, _colour in overlay.VIEWS]
+    layers = [widget.mrmlSliceCompositeNode() for widget in widgets]
+    assert {layer.GetBackgroundVolumeID() for layer in layers} == {volumes[0].GetID()}
+    iodine = panel.logic.node(panel.parameters, "map.iodine").GetID()
+    assert [layer.GetForegroundVolumeID() for layer in layers] == [None, iodine, None]
+    assert all(layer.GetLinkedControl() for layer in layers)
+    findings = panel.logic.node(panel.parameters, "labels.defects").GetDisplayNode()
+    assert findings.IsDisplayableInView(widgets[2].mrmlSliceNode().GetID())
+    assert not findings.IsDisplayableInView(widgets[0].mrmlSliceNode().GetID())
+    panel.exit()
+    assert manager.layout == before
+    panel.enter()
+
+
+def test_legend_has_the_unit(panel):
+    import slicer
+
+    legend = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLColorLegendDisplayNode")
+    assert legend.GetVisibility()
+    assert "[mg/mL]" in legend.GetTitleText()
+    panel.ui.legendCheckBox.checked = False
+    assert not legend.GetVisibility()
+
+
+def test_surfaces_in_3d(panel):
+    node = panel.logic.node(panel.parameters, "labels.lungs")
+    assert not node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE)
+    panel.ui.surfacesCheckBox.checked = True
+    assert node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE)
+    assert node.GetDisplayNode().GetVisibility3D()
+
+
+def test_click_on_a_row_goes_to_the_place(panel):
+    import slicer
+
+    table = panel.logic.node(panel.parameters, "table.measurements")
+    row = next(
+        n
+        for n in range(table.GetNumberOfRows())
+        if table.GetCellText(n, table.GetColumnIndex("region")) == "Left lung"
+    )
+    panel.ui.resultsTableView.selectRow(row)
+    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    centre = mrml.segment_centre_ras_mm(lungs, "left_lung")
+    node = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    assert node.GetSliceOffset() == pytest.approx(centre[2], abs=1e-3)
+
+
+def test_results_lie_beside_their_input(panel, volumes):
+    import slicer
+
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    table = panel.logic.node(panel.parameters, "table.measurements")
+    folder = tree.GetItemParent(tree.GetItemByDataNode(table))
+    assert tree.GetItemName(folder) == "Lung perfusion"
+    assert tree.GetItemParent(folder) == tree.GetItemParent(tree.GetItemByDataNode(volumes[0]))
+
+
+def test_undo_is_an_edit_that_takes_back(panel, patient, desktop):
+    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    assert panel.ui.segmentEditor.segmentationNode() is lungs
+    panel.ui.segmentEditor.saveStateForUndo()
+    erase_front(lungs, "left_lung", patient.ct.geometry)
+    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    panel.ui.segmentEditor.undo()
+    trail = panel.logic.node(panel.parameters, "trail")
+    desktop.wait(lambda: len(mrml.read_trail(trail)) == 2, 5.0)
+    first, second = mrml.read_trail(trail)
+    assert first["voxels_removed"] == second["voxels_added"] > 0
+
+
+def test_second_scene_starts_empty(panel, desktop):
+    assert value(panel, "tlv") > 1.0
+    desktop.close_scene()
+    assert panel.logic.record(panel.parameters) is None
+    assert panel.ui.tableSelector.count == panel.ui.mapSelector.count == 0
+    assert panel.ui.trailText.plainText == "none"
+    assert panel.ui.segmentEditor.segmentationNode() is None
+
+
+def test_cancel_stops_at_once_and_shows_nothing(panel, desktop):
+    before = panel.logic.record(panel.parameters)
+    panel.ui.applyButton.click()
+    assert panel.ui.cancelButton.enabled
+    folder = panel._folder
+    panel.ui.cancelButton.click()
+    desktop.wait(lambda: panel.job is None, 20.0)
+    assert panel.logic.record(panel.parameters) == before
+    assert panel.ui.applyButton.enabled
+    assert not folder.exists()
+
+
+def test_failure_is_told_in_words(desktop, modules, caplog):
+    import slicer
+
+    modules("VesselBV")
+    panel = desktop.select("VesselBV")
+    water = np.zeros((10, 40, 40), np.int16)
+    node = slicer.util.addVolumeFromArray(water, name="Water")
+    panel.ui.ct.setCurrentNode(node)
+    panel.ui.applyButton.click()
+    desktop.wait(lambda: panel.job is None, 60.0)
+    assert any("expected a chest CT" in record.message for record in caplog.records)
+    assert panel.logic.record(panel.parameters) is None
+    assert panel.ui.applyButton.enabled
+
+
+def test_running_job_is_left_behind_with_the_scene(panel, desktop):
+    panel.ui.applyButton.click()
+    job = panel.job
+    desktop.close_scene()
+    assert panel.job is None
+    desktop.wait(lambda: job.ended, 20.0)
+
+
+def test_panel_survives_reload_and_module_switch(panel, desktop):
+    before = value(panel, "tlv")
+    panel = desktop.reload("PerfusionIPv")
+    assert value(panel, "tlv") == before
+    assert panel.ui.tableSelector.count >= 2
+    panel.exit()
+    assert panel.parameters is None
+    panel.enter()
+    assert value(panel, "tlv") == before
+
+
+def test_chart_of_the_chosen_measure(panel):
+    table = panel.logic.node(panel.parameters, "table.measurements")
+    measures = [
+        table.GetCellText(n, table.GetColumnIndex("measure"))
+        for n in range(table.GetNumberOfRows())
+    ]
+    panel.ui.resultsTableView.selectRow(measures.index("Iodine perfusion"))
+    panel.ui.chartButton.click()
+    chart = panel.logic.node(panel.parameters, "chart")
+    assert chart.GetTitle() == "Iodine perfusion"
+    assert chart.GetNumberOfPlotSeriesNodes() >= 3

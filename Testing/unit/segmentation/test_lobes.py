@@ -1,0 +1,156 @@
+"""Lobes of a lung with analytic fissures."""
+
+import numpy as np
+import pytest
+
+from lungperfusion.errors import CancelledError, InputError
+from lungperfusion.io import labelmap_of, read_ct, read_labelmap
+from lungperfusion.segmentation.lobe_quality import (
+    lobe_gates,
+    measure_lobes,
+    screening,
+)
+from lungperfusion.segmentation.lobes import PLANS, above_surface, absent_lobes, segment_lobes
+from lungperfusion.segmentation.lungs import lungs_from_mask
+from lungperfusion.segmentation.surfaces import Surface
+from lungperfusion.terms import LOBES, Region
+from lungperfusion.volume import Geometry, Volume
+
+from .conftest import TRUTH, dice, make_lung
+
+RIGHT = ("right_upper_lobe", "right_middle_lobe", "right_lower_lobe")
+
+
+def fissure_error_mm(boundary, name):
+    patch = boundary.evidence.patch
+    return np.abs(TRUTH[name].distance(*patch.points_mm[patch.inside].T))
+
+
+def test_lobes_and_fissures_of_a_lung_with_complete_fissures(right_lung, right_lobes):
+    for lobe in RIGHT:
+        assert dice(right_lobes.labelmap.mask(lobe), right_lung.lobes.mask(lobe)) > 0.98
+    for name in TRUTH:
+        assert fissure_error_mm(right_lobes.boundaries[name], name).mean() < 1.0
+        assert right_lobes.boundaries[name].evidence.completeness > 0.95
+        assert right_lobes.boundaries[name].support > 0.95
+    lung = right_lung.lungs.mask("right_lung")
+    assert np.array_equal(right_lobes.labelmap.array > 0, lung)
+
+
+def test_missing_left_lung_is_said(right_lung, right_lobes):
+    assert right_lobes.absent == {
+        Region.LEFT_UPPER_LOBE: "no left lung in the image",
+        Region.LEFT_LOWER_LOBE: "no left lung in the image",
+    }
+    gates = {gate.id: gate for gate in lobe_gates(right_lobes)}
+    assert list(gates) == list(PLANS)
+    assert gates["left_oblique_fissure"].verdict == "unknown"
+    assert "no left lung" in gates["left_oblique_fissure"].message
+    assert gates["right_oblique_fissure"].verdict == "pass"
+    rows = {(m.region, m.measure): m for m in measure_lobes(right_lobes, right_lung.lungs)}
+    assert rows["left_upper_lobe", "lobe_volume"].status == "missing"
+    assert rows["left_oblique_fissure", "fissure_completeness"].status == "missing"
+    shares = [rows[lobe, "lobe_volume_share"].value for lobe in RIGHT]
+    assert sum(shares) == pytest.approx(100)
+    assert rows["right_oblique_fissure", "fissure_completeness"].status == "ok"
+    assert "open" in screening("right_oblique_fissure", right_lobes)
+    assert "poorly" in screening("right_horizontal_fissure", right_lobes)
+    assert screening("left_oblique_fissure", right_lobes) == "no fissure to judge"
+
+
+def test_incomplete_fissures_turned_and_thick():
+    """40 % of each fissure missing, on an oblique grid of anisotropic voxels."""
+    angle = np.radians(12)
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
+    lung = make_lung(spacing=(1.2, 1.2, 1.8), present=0.6, turn=turn)
+    lobes = segment_lobes(lung.ct, lung.lungs)
+
+    for lobe in RIGHT:
+        assert dice(lobes.labelmap.mask(lobe), lung.lobes.mask(lobe)) > 0.93
+    for name, boundary in lobes.boundaries.items():
+        patch = boundary.evidence.patch
+        r = patch.points_mm[..., 0]
+        truth = patch.area_mm2[patch.inside & (r >= 70 + 55 * (1 - 1.2))].sum()
+        truth /= boundary.evidence.area_mm2
+        assert boundary.evidence.completeness == pytest.approx(truth, abs=0.05), name
+        assert boundary.support < 0.9
+
+
+def test_no_visible_fissure_is_not_passed_off_as_sure():
+    lung = make_lung(spacing=(2.0, 2.0, 2.0), sheet_hu=0.0)
+    lobes = segment_lobes(lung.ct, lung.lungs)
+    gates = {gate.id: gate for gate in lobe_gates(lobes)}
+
+    for name in TRUTH:
+        assert gates[name].verdict == "fail"
+        assert "low confidence; voxels of up to 2.0 mm" in gates[name].message
+        assert screening(name, lobes).startswith("not judged")
+    rows = {(m.region, m.measure): m for m in measure_lobes(lobes, lung.lungs)}
+    assert rows["right_lower_lobe", "lobe_volume"].status == "caution"
+    assert rows["right_oblique_fissure", "fissure_completeness"].status == "missing"
+    assert "not found" in rows["right_oblique_fissure", "fissure_completeness"].reason
+
+
+def test_removed_lobes_leave_their_space_to_the_others(right_lung):
+    absent = absent_lobes(right_lung.lungs, (Region.RIGHT_MIDDLE_LOBE,))
+    assert absent[Region.RIGHT_MIDDLE_LOBE] == "stated as removed"
+    lobes = segment_lobes(
+        right_lung.ct,
+        right_lung.lungs,
+        removed=(Region.RIGHT_MIDDLE_LOBE, Region.RIGHT_LOWER_LOBE),
+    )
+    assert not lobes.boundaries
+    assert np.array_equal(
+        lobes.labelmap.mask("right_upper_lobe"), right_lung.lungs.mask("right_lung")
+    )
+    assert set(lobes.absent) == {*LOBES} - {Region.RIGHT_UPPER_LOBE}
+
+
+def test_voxels_are_divided_where_the_surface_is_whatever_the_grid(any_grid):
+    centre = any_grid.ras_from_ijk([3, 2.5, 2])
+    surface = Surface.flat(centre, (0.2, 0.7, 0.6), any_grid.corners_ras_mm())
+    k, j, i = np.indices(any_grid.shape)
+    expected = surface.side(any_grid.ras_from_ijk(np.stack([i, j, k], axis=-1))) >= 0
+    got = above_surface(surface, any_grid, np.ones(any_grid.shape, bool))
+
+    assert 0.1 < expected.mean() < 0.9
+    assert np.array_equal(got, expected)
+
+
+def test_work_can_be_cancelled(right_lung):
+    def cancel(fraction, message):
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        segment_lobes(right_lung.ct, right_lung.lungs, progress=cancel)
+
+
+def test_another_unit_is_refused(right_lung):
+    wrong = Volume(right_lung.ct.array, right_lung.ct.geometry, "1")
+    with pytest.raises(InputError, match="must be in HU"):
+        segment_lobes(wrong, right_lung.lungs)
+
+
+def test_other_grid_is_refused(right_lung):
+    grid = right_lung.ct.geometry
+    moved = Geometry(grid.shape, grid.ijk_to_ras + np.eye(4) * 0.1)
+    with pytest.raises(InputError, match="CT and lungs"):
+        segment_lobes(Volume(right_lung.ct.array, moved, "HU"), right_lung.lungs)
+
+
+@pytest.mark.real
+def test_real_scan_of_2_5_mm_is_marked_as_low_confidence(real_data):
+    folder = real_data / "lung_followup_pair"
+    ct = read_ct(folder / "baseline.nii.gz").volume
+    mask = labelmap_of(read_labelmap(folder / "baseline_mask.mha"))
+    lungs = lungs_from_mask(ct, mask).labelmap
+    lobes = segment_lobes(ct, lungs)
+    gates = {gate.id: gate for gate in lobe_gates(lobes)}
+
+    assert lobes.absent[Region.LEFT_UPPER_LOBE] == "no left lung in the image"
+    assert gates["right_oblique_fissure"].verdict == "fail"
+    assert "voxels of up to 2.5 mm blur fissures" in gates["right_oblique_fissure"].message
+    volumes = [lobes.labelmap.volume_ml(lobe) for lobe in RIGHT]
+    assert sum(volumes) == pytest.approx(lungs.volume_ml("right_lung"))
