@@ -78,10 +78,17 @@ class Evidence:
 
     @property
     def completeness(self) -> float:
-        """Share of the surface where the fissure is seen, 0 to 1; NaN where nothing was judged."""
-        area = self.patch.area_mm2[self.judged]
-        total = float(area.sum())
-        return float(area[self.seen[self.judged]].sum()) / total if total else float("nan")
+        """Share of the surface where the fissure is seen, 0 to 1; NaN where nothing was judged.
+
+        A place that could not be judged counts as the nearest one that could.
+        """
+        if not self.judged.any():
+            return float("nan")
+        nearest = ndimage.distance_transform_edt(
+            ~self.judged, return_distances=False, return_indices=True
+        )
+        seen = self.seen[tuple(nearest)]
+        return float(self.patch.area_mm2[seen].sum()) / self.area_mm2
 
     def supported(self, reach_mm: float) -> Mask:
         """Nodes in the lung within a distance of a piece of fissure that is no chance."""
