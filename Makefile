@@ -26,14 +26,14 @@ export QT_QPA_PLATFORM ?= offscreen
 help:  ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: $(VENV)/installed-report  ## Lungs and density scores of a phantom chest; CT=path for your own scan
+demo: $(VENV)/installed-report  ## One phantom patient, every analysis; CT=path for your own scan
 ifeq ($(strip $(CT)),)
-	$(PYTHON) -m lungperfusion phantom small -o $(DEMO)/phantom --overwrite
-	$(PYTHON) -m lungperfusion lungs $(DEMO)/phantom/ct.nrrd -o $(DEMO)/lungs --overwrite
+	$(PYTHON) -m lungperfusion demo -o $(DEMO)
+	@echo "Report: $(CURDIR)/$(DEMO)/batch/cases/phantom/report.html"
 else
 	$(PYTHON) -m lungperfusion lungs "$(CT)" -o $(DEMO)/lungs --overwrite
-endif
 	@echo "Report: $(CURDIR)/$(DEMO)/lungs/report.html"
+endif
 
 test: $(VENV)/installed-test  ## Lint and every test; PYTEST_OPTIONS="-k density" for some
 	@Scripts/system_libraries.sh

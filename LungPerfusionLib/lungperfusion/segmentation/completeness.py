@@ -26,6 +26,8 @@ EDGE_MM = 4.0
 """Flanks nearer to the pleura than this are not read: its blur brightens them."""
 JUDGED_DEPTH_MM = 6.0
 """Places nearer to the pleura are not judged: a flank of theirs may lie in its blur."""
+EXTENDED_MM = 8.0
+"""Places this close to a judged one count as that one."""
 NULL_FROM_MM = 8.0
 """Profiles farther than this from the surface show what no fissure looks like."""
 
@@ -80,15 +82,13 @@ class Evidence:
     def completeness(self) -> float:
         """Share of the surface where the fissure is seen, 0 to 1; NaN where nothing was judged.
 
-        A place that could not be judged counts as the nearest one that could.
+        A place near one that was judged counts as that; places farther off are left out.
         """
         if not self.judged.any():
             return float("nan")
-        nearest = ndimage.distance_transform_edt(
-            ~self.judged, return_distances=False, return_indices=True
-        )
-        seen = self.seen[tuple(nearest)]
-        return float(self.patch.area_mm2[seen].sum()) / self.area_mm2
+        away, nearest = ndimage.distance_transform_edt(~self.judged, return_indices=True)
+        area = self.patch.area_mm2 * (away * NODE_MM <= EXTENDED_MM)
+        return float(area[self.seen[tuple(nearest)]].sum() / area.sum())
 
     def supported(self, reach_mm: float) -> Mask:
         """Nodes in the lung within a distance of a piece of fissure that is no chance."""

@@ -163,7 +163,7 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id="shunt", label=62, colour=(0.20, 0.45, 0.85), type=_LUNG),
         Structure(id="dead_space", label=63, colour=(0.95, 0.60, 0.15), type=_LUNG),
         Structure(id="matched_defect", label=64, colour=(0.60, 0.25, 0.60), type=_LUNG),
-        Structure(id="prm_normal", label=65, colour=(0.55, 0.80, 0.55), type=_LUNG),
+        Structure(id="prm_normal", label=65, colour=(0.45, 0.72, 0.50), type=_LUNG),
         Structure(id="prm_small_airways", label=66, colour=(0.95, 0.85, 0.25), type=_LUNG),
         Structure(id="prm_emphysema", label=67, colour=(0.85, 0.25, 0.20), type=_LUNG),
         Structure(id="vessels_below_1_25", label=51, colour=(0.55, 0.75, 0.98), type=_VESSEL),

@@ -438,6 +438,7 @@ def _in_threads(tasks: Sequence[Callable[[Progress], Any]], progress: Progress) 
                 finished, waiting = wait(waiting, timeout=0.25, return_when=FIRST_EXCEPTION)
                 for future in finished:
                     future.result()  # raises what the task raised
+            progress(1.0, "aligning the lungs")
         finally:
             stop.set()
         return [future.result() for future in futures]

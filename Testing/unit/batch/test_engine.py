@@ -83,7 +83,7 @@ def test_every_case_ends_in_its_folder_and_in_the_tables(order, manifest, run, t
     quality = table(out / "cohort_quality.csv")
     assert [row["case"] for row in quality] == ["a", "b", "b"]
     costs = table(out / "costs.csv")
-    assert all(float(row["seconds"]) > 0 for row in costs)
+    assert all(float(row["seconds"]) >= 0 for row in costs)  # 0.00 for so light a case
     assert leftovers(out) == []
     assert not list((out / ".batch" / "part").iterdir())
 

@@ -30,6 +30,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings(VTK_ON_NUMPY))
 
 
+def _package_modules() -> dict[str, object]:
+    ours = ("lungperfusion", "lungperfusion_gui")
+    return {name: sys.modules[name] for name in sys.modules if name.partition(".")[0] in ours}
+
+
+@pytest.fixture(autouse=True)
+def package_stays():
+    """Give tests in other folders the package they imported: Slicer's Reload imports it anew."""
+    before = _package_modules()
+    yield
+    for name in _package_modules():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
 @pytest.fixture(scope="session")
 def patient():
     """CT and iodine map of one patient."""

@@ -53,6 +53,8 @@ class qSlicerMarkupsPlaceWidget(qSlicerWidget):
             self._tag = (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._mode_changed))
 
     def _mode_changed(self, caller: Any, event: str) -> None:
+        if "_node" not in vars(self):  # destroyed; its observer goes with the scene
+            return
         placing = self.placeModeEnabled()
         if placing != self._placing:
             self._placing = placing
