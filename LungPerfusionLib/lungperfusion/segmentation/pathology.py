@@ -37,6 +37,12 @@ FLUID_HU = 22.0
 """A dent of lower mean is taken for pleural fluid, which is no lung (consolidated lung without
 contrast holds blood and measures 30 HU and more; simple effusion 0 to 20 HU)."""
 
+FAT_HU = -20.0
+"""A dent of lower density is fat of the mediastinum or the chest wall, neither lung nor fluid."""
+
+CUT_OFF_SHARE = 0.02
+"""Share of the lung surface at the edge of the field of view above which the lungs are cut off."""
+
 SMALLEST_DENT_ML = 8.0
 """Smaller dents are within the spread of normal chest walls."""
 
@@ -128,7 +134,10 @@ def dorsal_dents(coarse: Coarse, lung: Mask, midline: float) -> Dents:
         if sizes[label] < SMALLEST_DENT_ML:
             continue
         mask = labels[part] == label
-        target = fluid if hu[part][mask].mean() < FLUID_HU else dense
+        density = float(hu[part][mask].mean())
+        if density < FAT_HU:
+            continue
+        target = fluid if density < FLUID_HU else dense
         target[box][part][mask] = True
     return Dents(dense, fluid)
 
@@ -329,8 +338,11 @@ def diseased_lung(coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea:
     """Dense tissue that belongs to the lungs, by either evidence.
 
     Where only one lung has dorsal dents, the mirrored other one bounds them, so that they end at
-    diaphragm and spine.
+    diaphragm and spine.  Lungs cut off by the field of view say nothing of the shape that is
+    missing, so nothing is filled there.
     """
+    if _cut_off(coarse, sides > 0):
+        return np.zeros(sides.shape, np.bool_)
     dorsal = dorsal_dents(coarse, sides > 0, midline(sides, trachea)).dense
     mirror = mirror_dents(coarse, sides, tube, trachea)
     if dorsal.any() and mirror.pattern.any():
@@ -338,3 +350,17 @@ def diseased_lung(coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea:
         if not (dorsal & mirrored(dilated(dorsal, 20.0, coarse.spacing_mm), middle)).any():
             dorsal &= dilated(mirror.pattern, PATTERN_MARGIN_MM, coarse.spacing_mm)
     return dorsal | mirror.dense
+
+
+def _cut_off(coarse: Coarse, lung: Mask) -> bool:
+    """Whether the field of view cuts the lungs at their sides, front or back."""
+    outside = ~coarse.valid
+    for axis in (1, 2):
+        ends = [slice(None)] * 3
+        for end in (0, -1):
+            ends[axis] = slice(end, None) if end else slice(0, 1)
+            outside[tuple(ends)] = True
+    reach = 1.5 * max(coarse.spacing_mm)
+    surface = lung & (distance_mm(~lung, coarse.spacing_mm) <= reach)
+    at_edge = np.count_nonzero(surface & dilated(outside, reach, coarse.spacing_mm))
+    return bool(at_edge > CUT_OFF_SHARE * np.count_nonzero(surface))
