@@ -40,6 +40,10 @@ contrast holds blood and measures 30 HU and more; simple effusion 0 to 20 HU).""
 FAT_HU = -20.0
 """A dent of lower density is fat of the mediastinum or the chest wall, neither lung nor fluid."""
 
+CONFIRMED_SHARE = 0.3
+"""Share of a dent above the diaphragm that must also be a dorsal dent: both rules then agree that
+it is disease and not liver."""
+
 CUT_OFF_SHARE = 0.02
 """Share of the lung surface at the edge of the field of view above which the lungs are cut off."""
 
@@ -335,7 +339,7 @@ PATTERN_MARGIN_MM = 6.0
 
 
 def diseased_lung(coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea: Mask) -> Mask:
-    """Dense tissue that belongs to the lungs, by either evidence.
+    """Dense tissue that belongs to the lungs, by either evidence, or in doubt by both.
 
     Where only one lung has dorsal dents, the mirrored other one bounds them, so that they end at
     diaphragm and spine.  Lungs cut off by the field of view say nothing of the shape that is
@@ -345,11 +349,15 @@ def diseased_lung(coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea:
         return np.zeros(sides.shape, np.bool_)
     dorsal = dorsal_dents(coarse, sides > 0, midline(sides, trachea)).dense
     mirror = mirror_dents(coarse, sides, tube, trachea)
+    dense = mirror.dense.copy()
+    for dent in _pieces(mirror.base, coarse.voxel_ml):
+        if np.count_nonzero(dent & dorsal) > CONFIRMED_SHARE * np.count_nonzero(dent):
+            dense |= dent
     if dorsal.any() and mirror.pattern.any():
         middle = middle_of_lungs(sides, midline(sides, trachea))
         if not (dorsal & mirrored(dilated(dorsal, 20.0, coarse.spacing_mm), middle)).any():
             dorsal &= dilated(mirror.pattern, PATTERN_MARGIN_MM, coarse.spacing_mm)
-    return dorsal | mirror.dense
+    return dorsal | dense
 
 
 def _cut_off(coarse: Coarse, lung: Mask) -> bool:
