@@ -7,7 +7,7 @@ layers cover earlier ones.  `rendering.render` samples the layers on any grid.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from lungperfusion.phantoms import anatomy
 from lungperfusion.phantoms.anatomy import LEFT, LOBE_SIDES, RIGHT, Build, Fissure, Rod
+from lungperfusion.phantoms.breath import Breath
 from lungperfusion.phantoms.shapes import Array, Point, capsule, ellipse, ellipsoid, smooth_max
 from lungperfusion.phantoms.trees import Tubes, beside, grow
 
@@ -104,7 +105,11 @@ class Ball:
 
 @dataclass(frozen=True, kw_only=True)
 class ChestModel:
-    """What a chest is made of; every field can be set, the defaults are a healthy adult."""
+    """What a chest is made of; every field can be set, the defaults are a healthy adult.
+
+    With a ``breath`` it is the same chest after breathing out: the same trees, lobes and lesions,
+    moved, and the parenchyma denser by the air that left.
+    """
 
     build: Build = field(default_factory=Build)
     seed: int = 1
@@ -128,12 +133,13 @@ class ChestModel:
     nodules: tuple[Ball, ...] = ()
     emphysema_share: float = 0.0
     expiratory_trachea: bool = False
+    breath: Breath | None = None
 
     # ---- lungs -------------------------------------------------------------------------------
 
     def lung(self, side: float, r: Array, a: Array, s: Array) -> Array:
         """Distance to one lung of this chest."""
-        return anatomy.lung(side, r, a, s, self.build)
+        return anatomy.lung(side, r, a, self._inspired_s(r, a, s), self.build)
 
     def lobe(self, name: str, r: Array, a: Array, s: Array) -> Array:
         """Distance to one lobe."""
@@ -141,7 +147,18 @@ class ChestModel:
 
     def lobe_side(self, name: str, r: Array, a: Array, s: Array) -> Array:
         """Distance to the part of space that the lobe's fissures leave to it."""
-        return anatomy.lobe(name, r, a, s)
+        return anatomy.lobe(name, r, a, self._inspired_s(r, a, s))
+
+    @cached_property
+    def inspired(self) -> ChestModel:
+        """The same chest at full inspiration."""
+        return self if self.breath is None else replace(self, breath=None)
+
+    def _inspired_s(self, r: Array, a: Array, s: Array) -> Array:
+        return s if self.breath is None else self.breath.inspired_s(r, a, s)
+
+    def _moved(self, tubes: Tubes) -> Tubes:
+        return tubes if self.breath is None else tubes.moved(self.breath.expired)
 
     def parenchyma_hu(self, r: Array, a: Array, s: Array) -> Array:
         """CT number of aerated lung: denser toward the back, gently mottled."""
@@ -187,6 +204,8 @@ class ChestModel:
     @cached_property
     def airways(self) -> Tubes:
         """Lumen of main, lobar and smaller bronchi; the trachea is a solid of its own."""
+        if self.breath is not None:
+            return self._moved(self.inspired.airways)
         rods = [rod for rod in MAIN_BRONCHI if self.has(np.sign(rod[1][0]))]
         wide = (
             tree.where(tree.radius_mm >= self.airway_radius_min_mm)
@@ -197,6 +216,8 @@ class ChestModel:
     @cached_property
     def arteries(self) -> Tubes:
         """Pulmonary arteries inside the lobes, each beside its bronchus."""
+        if self.breath is not None:
+            return self._moved(self.inspired.arteries)
         trees = []
         for name, bronchi in self._bronchial_trees.items():
             root, _, radius = LOBAR_ARTERIES[name]
@@ -211,6 +232,8 @@ class ChestModel:
     @cached_property
     def veins(self) -> Tubes:
         """Pulmonary veins inside the lobes, between the bronchi."""
+        if self.breath is not None:
+            return self._moved(self.inspired.veins)
         return Tubes.joined(self._tree(LOBAR_VEINS, 14).values())
 
     def has(self, side: float) -> bool:
@@ -221,15 +244,30 @@ class ChestModel:
 
     def layers(self) -> list[Layer | TubeLayer]:
         """Every solid from the table to the bronchi, in painting order."""
+        chest = self.inspired
         out: list[Layer | TubeLayer] = []
-        out += self._surroundings()
-        out += self._trunk()
-        out += self._abdomen()
-        out += self._skeleton()
-        out += self._mediastinum()
-        out += self._lungs()
-        out += self._trees()
+        out += chest._surroundings()
+        out += chest._trunk()
+        out += map(self._exhaled, chest._abdomen())
+        out += chest._skeleton()
+        out += map(self._exhaled, chest._mediastinum())
+        out += map(self._exhaled, chest._lungs())
+        out += map(self._exhaled, chest._trees())
         return out
+
+    def _exhaled(self, layer: Layer | TubeLayer) -> Layer | TubeLayer:
+        """Solid inside the rib cage, moved by the breath; aerated lung (HU a function) thinned."""
+        if self.breath is None:
+            return layer
+        if isinstance(layer, TubeLayer):
+            return replace(layer, tubes=self._moved(layer.tubes))
+        (r, a, s), (r_end, a_end, s_end) = layer.bounds
+        return replace(
+            layer,
+            distance=self.breath.before(layer.distance),
+            hu=self.breath.thinned(layer.hu) if callable(layer.hu) else layer.hu,
+            bounds=((r, a, s), (r_end, a_end, s_end + self.breath.most_mm)),
+        )
 
     def _surroundings(self) -> list[Layer | TubeLayer]:
         out: list[Layer | TubeLayer] = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lungperfusion.phantoms.anatomy import Build
+from lungperfusion.phantoms.breath import Breath, Stiff
 from lungperfusion.phantoms.chest import ChestModel
 from lungperfusion.phantoms.dual_energy import DualEnergyScan, Wedge, render_dual_energy
 from lungperfusion.phantoms.kinds import KINDS, default_geometry
@@ -19,7 +19,9 @@ SCAN = DualEnergyScan(low_kv="80", high_kv="140Sn", tube="filtered")
 
 _LEAVES = 200
 _OCCLUSION = Wedge((-60.0, -40.0, -40.0), (-1.0, -0.6, -0.5), 28.0, name="occlusion")
-"""Perfusion defect that the patient has, towards the right lower lobe's pleura."""
+"""Perfusion defect that the patient has, towards the left lower lobe's pleura."""
+_BREATH = Breath(stiff=(Stiff(centre=(86.0, -12.0, 42.0), width_mm=24.0, strain=0.22),))
+"""Breath out, with a place in the right upper lobe that holds its air."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,11 +59,9 @@ def make_patient(
 
     """
     geometry = default_geometry((spacing_mm,) * 3)
-    build = Build()
-    contrast = KINDS["contrast"].anatomy
-    native = ChestModel(seed=seed, leaves=_LEAVES, build=build)
-    expired = ChestModel(seed=seed, leaves=_LEAVES, **KINDS["expiration"].anatomy)
-    enhanced = ChestModel(seed=seed, leaves=_LEAVES, build=build, **contrast)
+    native = ChestModel(seed=seed, leaves=_LEAVES)
+    expired = replace(native, breath=_BREATH, expiratory_trachea=True)
+    enhanced = replace(native, **KINDS["contrast"].anatomy)
     inspiration = render(native, geometry, seed=seed, progress=part(progress, 0.0, 0.3)).ct
     expiration = render(expired, geometry, seed=seed + 1, progress=part(progress, 0.3, 0.6)).ct
     pair = render_dual_energy(

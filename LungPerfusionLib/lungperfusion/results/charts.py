@@ -124,8 +124,9 @@ def bars(
         names = [title_of(region).replace(" ", "\n", 1) for region in regions]
         axes.set_xticks(np.arange(len(regions)), names, fontsize=7.5)
         axes.set_ylabel(label)
-        if len(series) > 1:
-            axes.legend(frameon=False, fontsize=8)
+        if len(series) > 1:  # above the bars, which may fill the whole field
+            above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(series)}
+            axes.legend(frameon=False, fontsize=8, borderaxespad=0.2, **above)
         return _svg(figure)
 
 

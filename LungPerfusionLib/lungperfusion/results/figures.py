@@ -401,6 +401,8 @@ def figure_html(
         kind, data, css = "png", picture, "scan"
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    if width_percent < 100:
+        css += " part"
     return (
         f'<figure class="{css}" style="width:{width_percent:g}%">'
         f'<img src="{source}" alt="{html.escape(alt, quote=True)}">{words}</figure>'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lungperfusion.measurement import Measurement
@@ -85,7 +85,10 @@ def render_report(
     version = version or str(provenance.get("version", "unknown"))
     heading = " · ".join(_module_title(analysis.module) for analysis in analyses)
     page = f"{case}: {heading}"
-    first = "".join(_main_part(analysis, len(analyses) > 1) for analysis in analyses)
+    first = "".join(
+        _main_part(analysis, len(analyses) > 1, known={g for a in analyses[:n] for g in a.gates})
+        for n, analysis in enumerate(analyses)
+    )
     details = "".join(_details(analysis, len(analyses) > 1) for analysis in analyses)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -213,15 +216,15 @@ def _role(entry: Mapping[str, Any]) -> str:
     return role.upper() if role == "ct" else title(role)
 
 
-def _main_part(analysis: Analysis, several: bool) -> str:
-    """First page: pictures, values, checks."""
+def _main_part(analysis: Analysis, several: bool, known: Collection[Gate]) -> str:
+    """First page: pictures, values, checks that no earlier analysis has shown."""
     name = _module_title(analysis.module)
     heading = f"<h2>{html.escape(name)}</h2>" if several else ""
     top = "".join(section.html for section in analysis.sections if section.place == "top")
     below = "".join(_section(part) for part in analysis.sections if part.place == "first_page")
     return (
         f'<section class="first" aria-label="{html.escape(name, quote=True)}">{heading}{top}'
-        f"{_summary(analysis.measurements)}{below}{_gates(analysis.gates)}"
+        f"{_summary(analysis.measurements)}{below}{_gates(analysis.gates, known)}"
         f"{_warnings(analysis.warnings)}</section>\n"
     )
 
@@ -376,13 +379,16 @@ def _reference_sources(measures: Sequence[str]) -> str:
     )
 
 
-def _gates(gates: Sequence[Gate]) -> str:
+def _gates(gates: Sequence[Gate], known: Collection[Gate]) -> str:
     if not gates:
         return ""
     order = list(_VERDICTS)
-    items = "".join(_gate(gate) for gate in sorted(gates, key=lambda g: order.index(g.verdict)))
+    new = sorted((g for g in gates if g not in known), key=lambda g: order.index(g.verdict))
+    items = f'<ul class="gates">{"".join(map(_gate, new))}</ul>' if new else ""
     passed = sum(gate.verdict == "pass" for gate in gates)
-    return f'<h2>Quality checks: {passed} of {len(gates)} passed</h2><ul class="gates">{items}</ul>'
+    repeated = len(gates) - len(new)
+    above = f'<p class="soft">{repeated} of them are listed above.</p>' if repeated else ""
+    return f"<h2>Quality checks: {passed} of {len(gates)} passed</h2>{items}{above}"
 
 
 def _gate(gate: Gate) -> str:

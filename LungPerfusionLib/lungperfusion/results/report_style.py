@@ -11,7 +11,7 @@ STYLE = """
 html { font-size: 15px; }
 body { margin: 0 auto; max-width: 62rem; padding: 1.2rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.42 "Segoe UI", "Helvetica Neue", Helvetica, Arial,
-  "Liberation Sans", sans-serif; }
+  "Liberation Sans", "DejaVu Sans Condensed", sans-serif; }
 header { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .2rem 1.5rem;
   border-bottom: 2px solid var(--accent); padding-bottom: .4rem; }
 h1 { font-size: 1.5rem; line-height: 1.15; margin: 0; }
@@ -19,7 +19,7 @@ h2 { font-size: 1.1rem; margin: 1.3rem 0 .4rem; color: var(--accent); }
 h3 { font-size: .95rem; margin: .9rem 0 .3rem; }
 p { margin: .3rem 0; }
 .case { font-size: 1.05rem; margin: .1rem 0 0; }
-.meta { color: var(--soft); font-size: .82rem; text-align: right; overflow-wrap: anywhere; }
+.meta { color: var(--soft); font-size: .82rem; overflow-wrap: anywhere; }
 .meta code { font-size: .95em; }
 .notice { background: var(--shade); border-left: 4px solid var(--accent); padding: .3rem .6rem;
   margin: .6rem 0; font-size: .88rem; }
@@ -51,7 +51,7 @@ ul.gates li { break-inside: avoid; padding: .1rem 0 .1rem 1.45em; text-indent: -
 .pass b { color: var(--good); } .warn b { color: var(--look); }
 .fail b { color: var(--bad); } .unknown b { color: var(--soft); }
 figure { margin: .5rem 0; display: inline-block; vertical-align: top; max-width: 100%; }
-figure + figure { margin-left: 2%; }
+figure.part { margin-right: 1%; }
 figure img { width: 100%; height: auto; display: block; border-radius: 3px; }
 figure.chart img { background: #ffffff; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .9rem; margin: .3rem 0;
@@ -76,7 +76,5 @@ footer { margin-top: 1.5rem; border-top: 1px solid var(--line); padding-top: .4r
   .first { break-after: page; }
 }
 @media screen and (max-width: 44rem) { .columns { grid-template-columns: 1fr; }
-  ul { margin: .3rem 0; padding-left: 1.3rem; font-size: .9rem; }
-ul.gates { columns: 1; } figure { width: 100% !important; }
-  .meta { text-align: left; } }
+  ul.gates { columns: 1; } figure { width: 100% !important; } }
 """

@@ -11,6 +11,7 @@ import pytest
 
 from lungperfusion.errors import CancelledError
 from lungperfusion.measurement import measured, missing
+from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.lung_sections import lung_sections
 from lungperfusion.results.report import format_value, render_report, table_html
@@ -270,3 +271,17 @@ def test_drawing_can_be_cancelled():
     ct = Volume(np.zeros((3, 4, 5), np.int16), geometry, "HU")
     with pytest.raises(CancelledError):
         lung_sections(ct, lungs, {}, progress=cancel)
+
+
+def test_checks_of_one_scan_are_listed_once():
+    shared = Gate(id="thickness", verdict="warn", message="Slices are thick.")
+    own = Gate(id="folding", verdict="pass", message="The motion field did not fold.")
+    first = Analysis(module="lungs", measurements=(), gates=(shared,))
+    second = Analysis(module="ctvq", measurements=(), gates=(shared, own))
+
+    page = render_report([first, second], case="p1", provenance={"version": "1"})
+
+    assert page.count("Slices are thick.") == 1
+    assert page.count("The motion field did not fold.") == 1
+    assert "Quality checks: 1 of 2 passed" in page
+    assert "1 of them are listed above." in page
