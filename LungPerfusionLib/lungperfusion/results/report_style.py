@@ -32,6 +32,7 @@ caption { text-align: left; color: var(--soft); font-size: .82rem; padding-botto
 th, td { padding: .16rem .45rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: baseline; }
 thead th { border-bottom: 1.5px solid var(--soft); font-weight: 600; vertical-align: bottom; }
+thead th.n { white-space: normal; } tbody th { min-width: 7.5rem; }
 tbody th { font-weight: 400; }
 td.n, th.n { text-align: right; white-space: nowrap; }
 td.main { font-weight: 650; }
