@@ -26,8 +26,8 @@ from lungperfusion.progress import Progress, ignore
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-KEPT_RESULTS = 3
-"""Results of each step that stay: the original, the last and the present state of a review."""
+KEPT_RESULTS = 2
+"""Results of each step that stay: the original and the present state of a review."""
 
 _folder: ContextVar[Path | None] = ContextVar("folder of the stages", default=None)
 
@@ -70,11 +70,18 @@ def remembered(
         _tell(report, step.__name__)
         return result
     result = step(*arguments, **options)
+    try:
+        _keep(result, path)
+    except OSError:  # a full disk costs time at the next run, not this result
+        path.with_suffix(".part").unlink(missing_ok=True)
+    _forget_oldest(folder, name)
+    return result
+
+
+def _keep(result: object, path: Path) -> None:
     with path.with_suffix(".part").open("wb") as stream:
         _Pickler(stream, protocol=pickle.HIGHEST_PROTOCOL).dump(result)
     path.with_suffix(".part").replace(path)
-    _forget_oldest(folder, name)
-    return result
 
 
 class _Pickler(pickle.Pickler):
