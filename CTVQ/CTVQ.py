@@ -1,12 +1,20 @@
 """Slicer module: ventilation, perfusion and V/Q from an expiratory and an inspiratory CT."""
 
+import csv
+import json
 from typing import Annotated, ClassVar
 
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import (
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTableNode,
+)
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
+from lungperfusion import mrml
 from lungperfusion.results.colours import VENTILATION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.vq.classes import LOW
@@ -44,6 +52,14 @@ class CTVQParameters(ReviewParameters):
     zones: Annotated[str, Choice(["height", "volume"])] = DEFAULT_ZONE_RULE
     rimMm: Annotated[float, WithinRange(1.0, 50.0)] = RIM_MM
     ventilation: Annotated[str, Choice(["jacobian", "density", "hybrid"])] = DEFAULT_METHOD
+    inspirationLobes: Annotated[str, Choice(["auto", "none"])] = "auto"
+    slideLobes: bool = False
+    expirationLandmarks: vtkMRMLMarkupsFiducialNode
+    inspirationLandmarks: vtkMRMLMarkupsFiducialNode
+    reference: vtkMRMLScalarVolumeNode
+    referenceKind: Annotated[str, Choice(["perfusion", "ventilation"])] = "perfusion"
+    referenceCt: vtkMRMLScalarVolumeNode
+    ratings: vtkMRMLTableNode
     perfusion: Annotated[str, Choice(["combined", *WEIGHTS])] = "combined"
     lowVentilation: Annotated[float, WithinRange(0.0, 1.0)] = LOW
     lowPerfusion: Annotated[float, WithinRange(0.0, 1.0)] = LOW
@@ -62,8 +78,13 @@ class CTVQLogic(AnalysisLogic):
         "jacobian": VENTILATION.stretched(1.0, 3.0, "mL/mL"),
     }
     option_fields = (
-        *("lobes", "zones", "rimMm", "ventilation", "perfusion", "lowVentilation", "lowPerfusion"),
+        *("lobes", "inspirationLobes", "zones", "rimMm", "slideLobes", "ventilation"),
+        *("perfusion", "lowVentilation", "lowPerfusion", "referenceKind"),
     )
+
+    def irrelevant(self, parameters):
+        names = () if parameters.reference is not None else ("referenceKind", "referenceCt")
+        return frozenset(names)
 
     def missing(self, parameters):
         if parameters.inspiration is None:
@@ -72,13 +93,52 @@ class CTVQLogic(AnalysisLogic):
             return _("Choose the CT at expiration.")
         if parameters.inspiration is parameters.expiration:
             return _("Both scans are the same volume; choose two.")
+        marks = self.landmarks(parameters)
+        if marks and len({len(points) for points in marks}) > 1:
+            return _("Place as many landmarks in one scan as in the other.")
         return ""
 
     def image_options(self, parameters):
-        return {
+        images = {
             "--inspiration": (parameters.inspiration, "HU"),
             "--expiration": (parameters.expiration, "HU"),
         }
+        if parameters.reference is not None:
+            images["--reference"] = (parameters.reference, "1")
+            if parameters.referenceCt is not None:
+                images["--reference-ct"] = (parameters.referenceCt, "HU")
+        return images
+
+    def further_nodes(self, parameters):
+        return (
+            parameters.expirationLandmarks,
+            parameters.inspirationLandmarks,
+            parameters.ratings,
+        )
+
+    @staticmethod
+    def landmarks(parameters):
+        """Corresponding points in RAS mm, expiratory and inspiratory; none without both lists."""
+        nodes = (parameters.expirationLandmarks, parameters.inspirationLandmarks)
+        return [] if None in nodes else [mrml.points_ras_mm(node) for node in nodes]
+
+    def extra_words(self, parameters, folder):
+        words = []
+        marks = self.landmarks(parameters)
+        if marks and len(marks[0]):
+            paths = [folder / f"{breath}.mrk.json" for breath in ("expiration", "inspiration")]
+            for path, points in zip(paths, marks, strict=True):
+                controls = [{"position": list(point)} for point in points]
+                markup = {"type": "Fiducial", "coordinateSystem": "RAS", "controlPoints": controls}
+                path.write_text(json.dumps({"markups": [markup]}), encoding="utf-8")
+            words += ["--landmarks", *map(str, paths)]
+        if parameters.ratings is not None:
+            path = folder / "ratings.csv"
+            columns, rows = mrml.table_rows(parameters.ratings)
+            with path.open("w", encoding="utf-8", newline="") as stream:
+                csv.writer(stream).writerows([columns, *rows])
+            words += ["--ratings", str(path)]
+        return words
 
     def options(self, parameters):
         return self.option_words(parameters)
@@ -114,7 +174,10 @@ class CTVQWidget(ModuleWidget):
         )
 
     def onParametersChanged(self):
-        self.ui.inputsLabel.text = breathing.warning(self.parameters)
+        words = breathing.warning(self.parameters)
+        self.ui.inputsLabel.text = words
+        self.ui.inputsLabel.visible = bool(words)
+        self.showRelevant(["referenceKind", "referenceCt"])
 
 
 class CTVQTest(AnalysisTest):

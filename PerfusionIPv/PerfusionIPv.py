@@ -4,7 +4,14 @@ from typing import Annotated, ClassVar
 
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import (
+    Choice,
+    Default,
+    FloatRange,
+    RangeBounds,
+    WithinRange,
+    parameterNodeWrapper,
+)
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML, VOLTAGES
@@ -16,16 +23,25 @@ from lungperfusion.iodine.defects import (
     RELATIVE_BELOW,
 )
 from lungperfusion.iodine.exclusion import DEFAULT_HANDLING, HEART_RIM_MM, STREAK_REACH_MM
+from lungperfusion.iodine.score import AERATED_HU
 from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM
 from lungperfusion.results.colours import IODINE_PERFUSION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
-from lungperfusion_gui import about, signs
-from lungperfusion_gui.logic import LUNGS, AnalysisLogic
+from lungperfusion_gui import about, blood_points, iodine_choice, signs
+from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
 from lungperfusion_gui.self_test import AnalysisTest
 
-VENDOR_MAP, IMAGE_PAIR = "vendor map", "image pair"
+VENDOR_MAP, IMAGE_PAIR, SUBTRACTION = "vendor map", "image pair", "contrast minus native CT"
+NOT_STATED = "not stated"
+
+SOURCE_FIELDS = {
+    VENDOR_MAP: ("ct", "iodine", "iodineUnit", "iodineSlope", "iodineOffset"),
+    IMAGE_PAIR: ("low", "high", "kvLow", "kvHigh", "model", "iodineRatio", "selfCalibrate"),
+    SUBTRACTION: ("contrast", "native"),
+}
+"""Inputs and options that only one source of iodine has."""
 
 
 class PerfusionIPv(ScriptedLoadableModule):
@@ -45,14 +61,22 @@ class PerfusionIPv(ScriptedLoadableModule):
 class PerfusionIPvParameters(ReviewParameters):
     """Inputs and options; names are those of the command line."""
 
-    source: Annotated[str, Choice([VENDOR_MAP, IMAGE_PAIR])] = VENDOR_MAP
+    source: Annotated[str, Choice(list(SOURCE_FIELDS))] = VENDOR_MAP
     ct: vtkMRMLScalarVolumeNode
     iodine: vtkMRMLScalarVolumeNode
-    iodineUnit: Annotated[str, Choice(["not stated", "mg/mL", "HU"])] = "not stated"
+    iodineUnit: Annotated[str, Choice([NOT_STATED, "mg/mL", "HU"])] = NOT_STATED
     low: vtkMRMLScalarVolumeNode
     high: vtkMRMLScalarVolumeNode
-    kvLow: Annotated[str, Choice(["not stated", *VOLTAGES])] = "not stated"
-    kvHigh: Annotated[str, Choice(["not stated", *VOLTAGES])] = "not stated"
+    kvLow: Annotated[str, Choice([NOT_STATED, *VOLTAGES])] = NOT_STATED
+    kvHigh: Annotated[str, Choice([NOT_STATED, *VOLTAGES])] = NOT_STATED
+    contrast: vtkMRMLScalarVolumeNode
+    native: vtkMRMLScalarVolumeNode
+    kv: Annotated[str, Choice([NOT_STATED, *VOLTAGES])] = NOT_STATED
+    iodineSlope: Annotated[float, WithinRange(-1000.0, 1000.0)] = 1.0
+    iodineOffset: Annotated[float, WithinRange(-10000.0, 10000.0)] = 0.0
+    iodineRatio: Annotated[float, WithinRange(0.0, 10.0)] = 0.0
+    selfCalibrate: bool = False
+    waterPathCm: Annotated[float, WithinRange(0.0, 80.0)] = 0.0
     iodineHuPerMgMl: Annotated[float, WithinRange(1.0, 100.0)] = REFERENCE_HU_PER_MG_ML
     model: Annotated[str, Choice(["three-material", "two-material"])] = DEFAULT_MODEL
     lungMask: vtkMRMLSegmentationNode
@@ -60,6 +84,8 @@ class PerfusionIPvParameters(ReviewParameters):
     zones: Annotated[str, Choice(["height", "volume"])] = DEFAULT_ZONE_RULE
     rimMm: Annotated[float, WithinRange(1.0, 50.0)] = RIM_MM
     smoothingMm: Annotated[float, WithinRange(0.0, 20.0)] = IODINE_SMOOTHING_MM
+    windowed: bool = False
+    windowHu: Annotated[FloatRange, RangeBounds(-1024.0, 200.0), Default(FloatRange(*AERATED_HU))]
     exclusions: Annotated[str, Choice(["exclude", "mark"])] = DEFAULT_HANDLING
     streakReachMm: Annotated[float, WithinRange(0.0, 100.0)] = STREAK_REACH_MM
     heartRimMm: Annotated[float, WithinRange(0.0, 50.0)] = HEART_RIM_MM
@@ -83,13 +109,32 @@ class PerfusionIPvLogic(AnalysisLogic):
 
     command = "ipv"
     findings = "defects"
-    corrections: ClassVar = {LUNGS: "--lung-mask", "defects": "--defects"}
+    corrections: ClassVar = {**AnalysisLogic.corrections, "defects": "--defects"}
     option_fields = (
-        *("model", "lobes", "zones", "rimMm", "iodineHuPerMgMl", "smoothingMm", "defectRule"),
-        *("defectBelowHu", "defectRelativeBelow", "defectMinimalMl"),
-        *("exclusions", "streakReachMm", "heartRimMm"),
+        *("iodineUnit", "iodineSlope", "iodineOffset", "model", "selfCalibrate"),
+        *("iodineHuPerMgMl", "lobes", "zones", "rimMm", "smoothingMm", "windowHu"),
+        *("exclusions", "streakReachMm", "heartRimMm", "defectRule", "defectBelowHu"),
+        *("defectRelativeBelow", "defectMinimalMl"),
     )
-    optional_fields = ("fvc", "fev1", "tlc", "dlcoC", "kcoC")
+    optional_fields = (*("iodineRatio", "waterPathCm", "fvc", "fev1", "tlc", "dlcoC", "kcoC"),)
+
+    def irrelevant(self, parameters):
+        source = parameters.source
+        left_out = {
+            name for other, names in SOURCE_FIELDS.items() if other != source for name in names
+        }
+        in_hu = source == VENDOR_MAP and parameters.iodineUnit == "HU"
+        if not in_hu and source != SUBTRACTION:
+            left_out.add("kv")
+        if source == VENDOR_MAP and not in_hu:
+            left_out.add("waterPathCm")
+        if parameters.selfCalibrate:
+            left_out.add("iodineRatio")
+        if not parameters.windowed:
+            left_out.add("windowHu")
+        relative = parameters.defectRule == "relative"
+        left_out.add("defectBelowHu" if relative else "defectRelativeBelow")
+        return frozenset(left_out)
 
     def missing(self, parameters):
         if parameters.source == VENDOR_MAP:
@@ -99,14 +144,22 @@ class PerfusionIPvLogic(AnalysisLogic):
                 return _("Choose the iodine map.")
             if parameters.iodine is parameters.ct:
                 return _("CT and iodine map are the same volume; choose two.")
-            if parameters.iodineUnit == "not stated":
+            if parameters.iodineUnit == NOT_STATED:
                 return _("State the unit of the iodine map.")
+            return ""
+        if parameters.source == SUBTRACTION:
+            if parameters.contrast is None or parameters.native is None:
+                return _("Choose the CT with and the CT without contrast.")
+            if parameters.contrast is parameters.native:
+                return _("Both CT are the same volume; choose two.")
+            if parameters.kv == NOT_STATED:
+                return _("State the tube voltage.")
             return ""
         if parameters.low is None or parameters.high is None:
             return _("Choose the low- and the high-voltage image.")
         if parameters.low is parameters.high:
             return _("Both images are the same volume; choose two.")
-        if "not stated" in (parameters.kvLow, parameters.kvHigh):
+        if NOT_STATED in (parameters.kvLow, parameters.kvHigh):
             return _("State both tube voltages.")
         return ""
 
@@ -114,22 +167,33 @@ class PerfusionIPvLogic(AnalysisLogic):
         if parameters.source == VENDOR_MAP:
             unit = parameters.iodineUnit
             return {"--ct": (parameters.ct, "HU"), "--iodine": (parameters.iodine, unit)}
+        if parameters.source == SUBTRACTION:
+            images = (parameters.contrast, parameters.native)
+            return {"--contrast": (images[0], "HU"), "--native": (images[1], "HU")}
         return {"--low": (parameters.low, "HU"), "--high": (parameters.high, "HU")}
 
     def options(self, parameters):
         words = self.option_words(parameters)
-        if parameters.source == VENDOR_MAP:
-            return [*words, "--iodine-unit", parameters.iodineUnit]
-        return [*words, "--kv", parameters.kvLow, parameters.kvHigh]
+        if parameters.source == IMAGE_PAIR:
+            return [*words, "--kv", parameters.kvLow, parameters.kvHigh]
+        if parameters.kv != NOT_STATED and "kv" not in self.irrelevant(parameters):
+            return [*words, "--kv", parameters.kv]
+        return words
 
     def extra_words(self, parameters, folder):
-        return signs.request_words(parameters, folder)
+        words = signs.request_words(parameters, folder)
+        if parameters.trunk is None:
+            reference = self.reference(parameters)
+            trunk = (blood_points.TRUNK,)
+            words += blood_points.request_words(parameters, folder, reference, "--trunk", trunk)
+        return words
 
     def segmentation_options(self, parameters):
         return {} if parameters.trunk is None else {"--trunk": parameters.trunk}
 
     def reference(self, parameters):
-        return parameters.ct if parameters.source == VENDOR_MAP else parameters.low
+        source = {VENDOR_MAP: "ct", IMAGE_PAIR: "low", SUBTRACTION: "contrast"}[parameters.source]
+        return getattr(parameters, source)
 
     def colours(self, parameters, name):
         """Colours of the letter, in mg/mL through the reference sensitivity."""
@@ -146,20 +210,43 @@ class PerfusionIPvWidget(ModuleWidget):
     LOGIC = PerfusionIPvLogic
 
     def onSetup(self):
-        self.signs = signs.SignsPanel(self.ui, self.onInputsEdited)
+        self.signs = signs.SignsPanel(self.ui, lambda: self.onMarked(_("CT signs")))
+        self.blood = blood_points.BloodPanel(
+            {blood_points.TRUNK: self.ui.trunkPointButton},
+            self.ui.trunkClearButton,
+            lambda: self.onMarked(_("Point in the pulmonary trunk")),
+        )
+        for name in ("low", "high", "contrast"):
+            getattr(self.ui, name).connect(
+                "currentNodeChanged(vtkMRMLNode*)", lambda node, n=name: self.onImageChosen(n, node)
+            )
+
+    def onEnter(self):
+        iodine_choice.choose(self.parameters)
 
     def onBound(self):
         self.signs.bind(self.parameters)
+        self.blood.bind(self.parameters)
+
+    def onImageChosen(self, name, node):
+        """Take the tube voltage from DICOM as long as none was stated."""
+        field = {"low": "kvLow", "high": "kvHigh", "contrast": "kv"}[name]
+        if self.parameters is not None and getattr(self.parameters, field) == NOT_STATED:
+            setattr(self.parameters, field, iodine_choice.stated_voltage(node) or NOT_STATED)
 
     def onParametersChanged(self):
-        vendor = self.parameters.source == VENDOR_MAP
-        for name in ("ct", "iodine", "iodineUnit"):
-            getattr(self.ui, name).enabled = vendor
-        for name in ("low", "high", "kvLow", "kvHigh", "model"):
-            getattr(self.ui, name).enabled = not vendor
-        relative = self.parameters.defectRule == "relative"
-        self.ui.defectRelativeBelow.enabled = relative
-        self.ui.defectBelowHu.enabled = not relative
+        parameters = self.parameters
+        inputs = [name for names in SOURCE_FIELDS.values() for name in names]
+        self.showRelevant([*inputs, "kv", "waterPathCm", "windowHu"])
+        self.showRelevant(["defectBelowHu", "defectRelativeBelow"])
+        self.ui.trunkPointButton.enabled = parameters.trunk is None
+        uses_header = parameters.source != VENDOR_MAP
+        self.ui.inputsLabel.text = (
+            _("DICOM headers do not mention tin filters: check the voltages.")
+            if uses_header
+            else ""
+        )
+        self.ui.inputsLabel.visible = uses_header
         self.signs.show()
 
 

@@ -8,8 +8,9 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
-from lungperfusion_gui import about
-from lungperfusion_gui.logic import LUNGS, AnalysisLogic
+from lungperfusion.vessels.oxygen import BODY_TEMPERATURE_C, SEA_LEVEL_MMHG
+from lungperfusion_gui import about, blood_points, ct_choice
+from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
 from lungperfusion_gui.self_test import AnalysisTest
@@ -34,6 +35,7 @@ class VesselBVParameters(ReviewParameters):
 
     ct: vtkMRMLScalarVolumeNode
     arteriesAndVeins: vtkMRMLSegmentationNode
+    bloodMask: vtkMRMLSegmentationNode
     lungMask: vtkMRMLSegmentationNode
     lobes: Annotated[str, Choice(["none", "auto"])] = "none"
     zones: Annotated[str, Choice(["height", "volume"])] = DEFAULT_ZONE_RULE
@@ -43,6 +45,10 @@ class VesselBVParameters(ReviewParameters):
     pao2Mmhg: Annotated[float, WithinRange(0.0, 800.0)] = 0.0
     paco2Mmhg: Annotated[float, WithinRange(0.0, 200.0)] = 0.0
     fio2: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
+    oxygenLMin: Annotated[float, WithinRange(0.0, 100.0)] = 0.0
+    temperatureC: Annotated[float, WithinRange(20.0, 45.0)] = BODY_TEMPERATURE_C
+    pressureMmhg: Annotated[float, WithinRange(300.0, 850.0)] = SEA_LEVEL_MMHG
+    bloodHu: Annotated[float, WithinRange(0.0, 1000.0)] = 0.0
     ageYears: Annotated[float, WithinRange(0.0, 120.0)] = 0.0
 
 
@@ -51,9 +57,13 @@ class VesselBVLogic(AnalysisLogic):
 
     command = "vesselbv"
     findings = "vessels"
-    corrections: ClassVar = {LUNGS: "--lung-mask", "vessels": "--vessel-mask"}
-    option_fields = ("lobes", "zones", "rimMm", "compareMethods")
-    optional_fields = ("bsaM2", "pao2Mmhg", "paco2Mmhg", "fio2", "ageYears")
+    corrections: ClassVar = {**AnalysisLogic.corrections, "vessels": "--vessel-mask"}
+    option_fields = (
+        *("lobes", "zones", "rimMm", "compareMethods", "temperatureC", "pressureMmhg"),
+    )
+    optional_fields = (
+        *("bloodHu", "bsaM2", "pao2Mmhg", "paco2Mmhg", "fio2", "oxygenLMin", "ageYears"),
+    )
 
     def missing(self, parameters):
         return "" if parameters.ct is not None else _("Choose the chest CT.")
@@ -65,8 +75,19 @@ class VesselBVLogic(AnalysisLogic):
         return self.option_words(parameters)
 
     def segmentation_options(self, parameters):
-        node = parameters.arteriesAndVeins
-        return {} if node is None else {"--arteries-veins": node}
+        nodes = {
+            "--arteries-veins": parameters.arteriesAndVeins,
+            "--blood-mask": parameters.bloodMask,
+        }
+        return {option: node for option, node in nodes.items() if node is not None}
+
+    def extra_words(self, parameters, folder):
+        if parameters.bloodMask is not None or parameters.bloodHu:
+            return []
+        vessels = (blood_points.AORTA, blood_points.TRUNK)
+        return blood_points.request_words(
+            parameters, folder, parameters.ct, "--blood-mask", vessels
+        )
 
     def reference(self, parameters):
         return parameters.ct
@@ -76,6 +97,27 @@ class VesselBVWidget(ModuleWidget):
     UI = "UI/VesselBV.ui"
     PARAMETERS = VesselBVParameters
     LOGIC = VesselBVLogic
+
+    def onSetup(self):
+        self.blood = blood_points.BloodPanel(
+            {
+                blood_points.AORTA: self.ui.aortaPointButton,
+                blood_points.TRUNK: self.ui.bloodTrunkPointButton,
+            },
+            self.ui.bloodClearButton,
+            lambda: self.onMarked(_("Points in great vessels")),
+        )
+
+    def onEnter(self):
+        ct_choice.choose(self.parameters)
+
+    def onBound(self):
+        self.blood.bind(self.parameters)
+
+    def onParametersChanged(self):
+        given = self.parameters.bloodMask is not None or self.parameters.bloodHu > 0
+        for button in ("aortaPointButton", "bloodTrunkPointButton"):
+            getattr(self.ui, button).enabled = not given
 
 
 class VesselBVTest(AnalysisTest):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from lungperfusion.volume import Mask
+from lungperfusion.volume import Geometry, Mask
 
 Spacing = tuple[float, float, float]
 
@@ -53,3 +53,23 @@ def opened(mask: Mask, radius_mm: float, spacing_kji_mm: Spacing) -> Mask:
     """Voxels that a ball of this radius reaches when it rolls inside the mask."""
     core = eroded(mask, radius_mm, spacing_kji_mm)
     return mask & dilated(core, radius_mm + max(spacing_kji_mm) / 2, spacing_kji_mm)
+
+
+def ball(geometry: Geometry, centre_ras_mm: ArrayLike, radius_mm: float) -> Mask:
+    """Voxels whose centre lies within a distance of a place, on any grid."""
+    mask = np.zeros(geometry.shape, np.bool_)
+    matrix = geometry.ijk_to_ras
+    inverse = np.linalg.inv(matrix[:3, :3])
+    centre = np.asarray(centre_ras_mm, dtype=np.float64)
+    middle = inverse @ (centre - matrix[:3, 3])
+    reach = radius_mm * np.linalg.norm(inverse, axis=1)
+    low = np.maximum(np.ceil(middle - reach), 0).astype(int)
+    high = np.minimum(np.floor(middle + reach), np.array(geometry.shape[::-1]) - 1).astype(int)
+    if (low > high).any():
+        return mask
+    i, j, k = np.ix_(*(np.arange(a, b + 1) - c for a, b, c in zip(low, high, middle, strict=True)))
+    offset = [matrix[axis, 0] * i + matrix[axis, 1] * j + matrix[axis, 2] * k for axis in range(3)]
+    inside = sum(part**2 for part in offset) <= radius_mm**2
+    box = tuple(slice(a, b + 1) for a, b in zip(low[::-1], high[::-1], strict=True))
+    mask[box] = inside.transpose(2, 1, 0)
+    return mask

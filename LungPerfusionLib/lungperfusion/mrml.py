@@ -644,6 +644,17 @@ def _fill(
     return node
 
 
+def table_rows(node: Any) -> tuple[list[str], list[list[str]]]:
+    """Column names and the cells of every row as text; a table without names of its own loses none.
+
+    Tables that were read from a CSV file name their columns after its first line.
+    """
+    columns = range(node.GetNumberOfColumns())
+    names = [node.GetColumnName(column) for column in columns]
+    rows = range(node.GetNumberOfRows())
+    return names, [[node.GetCellText(row, column) for column in columns] for row in rows]
+
+
 # -------------------------------------------------------------------------------------- charts
 
 
@@ -798,3 +809,8 @@ def add_to_trail(node: Any, entry: Mapping[str, Any], *, at: datetime | None = N
     time = (at or datetime.now().astimezone()).isoformat(timespec="seconds")
     entries = [*read_trail(node), {"time": time, **entry}]
     node.SetText(json.dumps(entries, indent=1, ensure_ascii=False))
+
+
+def drop_last_of_trail(node: Any) -> None:
+    """Take the newest entry away, for one that replaces it."""
+    node.SetText(json.dumps(read_trail(node)[:-1], indent=1, ensure_ascii=False))

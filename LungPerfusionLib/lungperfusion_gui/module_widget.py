@@ -1,11 +1,13 @@
-"""Panel that the three modules share: life cycle, computation, results, review, export."""
+"""Panel that the three modules share: life cycle, computation and export.
+
+The sections Results, Display and Review are `results_panel`, `display` and `review`.
+"""
 
 import logging
 import shutil
 import sys
 from pathlib import Path
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -14,30 +16,24 @@ from slicer.util import VTKObservationMixin
 
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
-from lungperfusion.terms import title
-from lungperfusion_gui import overlay
-from lungperfusion_gui.correction import Correction, trail_lines
+from lungperfusion_gui.display import DisplayPanel
 from lungperfusion_gui.fissures import FissurePanel
 from lungperfusion_gui.job import Job
+from lungperfusion_gui.results_panel import ResultsPanel
+from lungperfusion_gui.review import ReviewPanel
+from lungperfusion_gui.segmenters import offer_segmenters
 
 PACKAGES = ("lungperfusion", "lungperfusion_gui")
 REVIEW_UI = "UI/LungPerfusionReview.ui"
 SIGNATURE = mrml.ATTRIBUTE_PREFIX + "signature"
 """Attribute of the parameter node: inputs and options that the results were made with."""
-SEGMENTERS = ("TotalSegmentator", "LungCTSegmenter")
-"""Modules of other extensions that segment lungs and lobes, offered where they are installed."""
-PLACE_COLUMNS = (
-    ("centroid_r_mm", "centroid_a_mm", "centroid_s_mm"),
-    ("r_mm", "a_mm", "s_mm"),
-)
-"""Columns of tables of findings that hold a place in RAS."""
 
 
 class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """Life cycle and work flow; a module adds its inputs.
 
-    Subclasses set ``UI``, ``PARAMETERS`` and ``LOGIC`` and may override `onSetup`,
-    `onParametersChanged` and `onResultsShown`.
+    Subclasses set ``UI``, ``PARAMETERS`` and ``LOGIC`` and may override `onSetup`, `onEnter`,
+    `onBound` and `onParametersChanged`.
     """
 
     UI = ""
@@ -45,13 +41,13 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     LOGIC = None
 
     def __init__(self, parent=None):
-        self.logic = self.ui = self.parameters = self.job = self.correction = None
+        self.logic = self.ui = self.parameters = self.job = None
+        self.results = self.display = self.review = self.fissures = None
         self._guiTag = None
         self._active = self._rebind = False
-        self._folder = None
+        self._folder = self._stages = None
         self._startedWith = ""
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        self.overlay = overlay.Overlay()
 
     # ---------------------------------------------------------------------------- life cycle
 
@@ -67,33 +63,20 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for part in (root, review):
             part.setMRMLScene(slicer.mrmlScene)
         self.logic = self.LOGIC()
-        self.overlay = overlay.Overlay()
-        self.correction = Correction(
-            self.ui.segmentEditor, self.moduleName, self.onSegmentsEdited, self._beforeEdit
+        self.results = ResultsPanel(self.ui, self.logic)
+        self.display = DisplayPanel(self.ui, self.logic)
+        self.review = ReviewPanel(
+            self.ui, self.logic, self.moduleName, self.updateButtons, self._onCorrectedChosen
         )
+        self.fissures = FissurePanel(self.ui, lambda: self.onMarked(_("Points on fissures")))
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(scene, scene.StartImportEvent, self._onSceneStartImport)
         self.addObserver(scene, scene.EndBatchProcessEvent, self._onSceneEndBatch)
-        self.fissures = FissurePanel(self.ui, self.onInputsEdited)
-        self._fillSelectors()
+        offer_segmenters(self.ui.segmenterButton)
         self._connect()
         self.onSetup()
         self._bind()
-
-    def _fillSelectors(self):
-        self.ui.layoutSelector.addItem(_("Views as they are"))
-        self.ui.layoutSelector.addItem(_("CT | map | findings"))
-        for name, words in overlay.window_titles().items():
-            self.ui.windowPreset.addItem(words, name)
-        self.ui.mapThreshold.enabled = self.ui.mapRange.enabled = False
-        installed = [name for name in SEGMENTERS if hasattr(slicer.modules, name.lower())]
-        self.ui.segmenterButton.visible = bool(installed)
-        if installed:
-            self.ui.segmenterButton.text = _("Open {module}").format(module=installed[0])
-            self.ui.segmenterButton.connect(
-                "clicked(bool)", lambda on: slicer.util.selectModule(installed[0])
-            )
 
     def _connect(self):
         ui = self.ui
@@ -102,41 +85,34 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.recomputeButton.connect("clicked(bool)", self.onRecompute)
         ui.restoreButton.connect("clicked(bool)", self.onRestore)
         ui.reportButton.connect("clicked(bool)", self.onReport)
-        ui.layoutSelector.connect("currentIndexChanged(int)", self._onLayout)
-        ui.mapSelector.connect("currentIndexChanged(int)", self._onMap)
-        ui.mapOpacity.connect("valueChanged(double)", self._onOpacity)
-        ui.mapRange.connect("valuesChanged(double,double)", self._onRange)
-        ui.mapThreshold.connect("valueChanged(double)", self._onThreshold)
-        ui.windowPreset.connect("currentIndexChanged(int)", self._onWindow)
-        ui.legendCheckBox.connect("toggled(bool)", self._onLegend)
-        ui.segmentsCheckBox.connect("toggled(bool)", self._onSegments)
-        ui.surfacesCheckBox.connect("toggled(bool)", self._onSegments)
-        ui.tableSelector.connect("currentIndexChanged(int)", self._onTable)
-        ui.resultsTableView.connect("selectionChanged()", self.onRowSelected)
-        ui.chartButton.connect("clicked(bool)", self.onChart)
-        ui.correctedSelector.connect("currentIndexChanged(int)", self._onCorrectedSelected)
-        ui.resultsTableView.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+
+    @property
+    def _sections(self):
+        """Parts of the panel that show what hangs on the parameter node."""
+        return (self.results, self.display, self.review, self.fissures)
 
     def enter(self):
         self._active = True
+        self.display.enter()
         self._bind()
-        self.correction.enter()
+        self.review.editing.enter()
         self.onEnter()
 
     def exit(self):
         self._active = False
         try:
-            self.correction.exit()
-            self.overlay.compare(False)
+            self.review.editing.exit()
+            self.display.exit()
         finally:
             self._unbind()
 
     def cleanup(self):
         self._abandonJob()
-        if self.correction is not None:
-            self.correction.exit()
-            self.correction.forget()
+        if self.review is not None:
+            self.review.editing.exit()
+            self.review.editing.forget()
         self._unbind()
+        self._forgetStages()
         self.removeObservers()
 
     def onReload(self):
@@ -153,19 +129,20 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onSceneStartClose(self, caller, event):
         self._rebind = self._rebind or self.parameters is not None
         self._abandonJob()
-        self.correction.release()
+        self.review.editing.release()
         self._unbind()
+        self._forgetStages()
 
     def _onSceneStartImport(self, caller, event):
         self._rebind = self._rebind or self.parameters is not None
-        self.correction.forget()
+        self.review.editing.forget()
         self._unbind()
 
     def _onSceneEndBatch(self, caller, event):
         """Bind again: a close and an import both end so, and only then are selectors right."""
         if self._rebind and self.parameters is None:
             self._rebind = False
-            self.correction.use_own_node()
+            self.review.editing.use_own_node()
             self._bind()
 
     def _bind(self):
@@ -187,7 +164,8 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters = self.PARAMETERS(node)
         self._guiTag = self.parameters.connectGui(self.ui)
         self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
-        self.fissures.bind(self.parameters)
+        for section in self._sections:
+            section.bind(self.parameters)
         self.onBound()
         self.refreshResults()
         self._onParametersModified()
@@ -201,7 +179,8 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         node = self.parameters.parameterNode
         self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
         self.parameters = None
-        self.fissures.bind(None)
+        for section in self._sections:
+            section.bind(None)
         self.onBound()
 
     def _onParametersModified(self, caller=None, event=None):
@@ -221,14 +200,24 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onBound(self):
         """Take over `parameters`: those of the scene, or None before they go."""
 
-    def onInputsEdited(self):
-        """Mark results outdated because the reader drew or scored something."""
+    def onMarked(self, what):
+        """Mark results outdated because the reader placed or scored something."""
         if self.parameters is not None and self.logic.record(self.parameters) is not None:
-            self.parameters.outdated = True
+            self.logic.marked(self.parameters, what)
+            self.review.show_trail()
             self.updateButtons()
 
     def onParametersChanged(self):
         """Show or hide what the inputs call for."""
+
+    def showRelevant(self, names):
+        """Show the rows of inputs and options that play a part; hide the others."""
+        left_out = self.logic.irrelevant(self.parameters)
+        for name in names:
+            getattr(self.ui, name).visible = name not in left_out
+            label = getattr(self.ui, name + "Label", None)
+            if label is not None:
+                label.visible = name not in left_out
 
     # ----------------------------------------------------------------------------- computation
 
@@ -247,9 +236,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if parameters.outdated
             else _("Nothing was corrected since the last computation.")
         )
-        name = self._correctedName()
-        original = bool(name) and self.logic.node(parameters, f"original.{name}") is not None
-        ui.restoreButton.enabled = bool(original and name in parameters.corrected.split())
+        ui.restoreButton.enabled = self.review.can_restore and not busy
         ui.reportButton.enabled = bool(has_results and not why and not parameters.outdated)
         ui.reportButton.toolTip = why or (
             _("Recompute first: the results are outdated.")
@@ -293,7 +280,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onRecompute(self, checked=False):
         """Compute with the corrected segments; what was found before is not sought again."""
         with slicer.util.tryWithErrorDisplay(_("Failed to start the computation.")):
-            self.correction.look_now()
+            self.review.editing.look_now()
             self._start(self._showFolder)
 
     def onCancel(self, checked=False):
@@ -311,8 +298,11 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 words = self.logic.request(self.parameters, inputs, report=report)
                 self._startedWith = self.logic.signature(self.parameters)
             self._folder = folder
+            if self._stages is None:
+                self._stages = Path(slicer.util.tempDirectory())
+            words += ["--keep-stages", str(self._stages), "--out", str(target)]
             self.job = Job(
-                [*words, "--out", str(target)],
+                words,
                 self._onProgress,
                 lambda error: self._onDone(error, target, onSuccess),
             )
@@ -358,240 +348,38 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         shutil.rmtree(self._folder, ignore_errors=True)
         self._endJob()
 
+    def _forgetStages(self):
+        """Remove what was kept for recomputing: it belongs to the scene that goes."""
+        if self._stages is not None:
+            shutil.rmtree(self._stages, ignore_errors=True)
+            self._stages = None
+
     def _showFolder(self, folder):
-        self.correction.forget()  # what the program writes is no correction
+        self.review.editing.forget()  # what the program writes is no correction
         with slicer.util.WaitCursor():
             self.logic.show(self.parameters, folder)
             self.parameters.parameterNode.SetAttribute(SIGNATURE, self._startedWith)
-            self._styleResults()
+            self.display.style()
             self.refreshResults()
 
-    # --------------------------------------------------------------------------------- display
+    # ---------------------------------------------------------------------- results and review
 
     def refreshResults(self):
         """Fill the panel from the scene: after a run, a scene load, or on entering."""
-        ui, logic, parameters = self.ui, self.logic, self.parameters
-        tables = {name: f"table.{name}" for name in logic.names(parameters, "table")}
-        if logic.node(parameters, "original.measurements") is not None:
-            tables["measurements before corrections"] = "original.measurements"
-        maps = {name: f"map.{name}" for name in logic.names(parameters, "map")}
-        found = logic.names(parameters, "labels")
-        labels = [name for name in logic.corrections if name in found]
-        _refill(ui.tableSelector, tables)
-        _refill(ui.mapSelector, maps)
-        _refill(ui.correctedSelector, {name: f"labels.{name}" for name in labels})
-        self.correction.watch({name: logic.node(parameters, f"labels.{name}") for name in labels})
-        self._onTable()
-        self._onCorrectedSelected()
-        self._showRemarks()
-        self._showTrail()
+        self.results.refill()
+        self.display.refill()
+        self.review.refill()
         if self._active:  # a panel that is not shown leaves the views to the one that is
-            self.updateDisplay()
+            self.display.show()
 
-    def _styleResults(self):
-        """Give freshly made results their looks."""
-        reference = self.logic.reference(self.parameters)
-        overlay.style_ct(reference, "Lung")
-        for name in self.logic.names(self.parameters, "map"):
-            node = self.logic.node(self.parameters, f"map.{name}")
-            colours = self.logic.colours(self.parameters, name)
-            if colours is not None:
-                overlay.style_map(node, colours)
-        self._onSegments()
-
-    def updateDisplay(self):
-        """Show CT, the chosen map and the findings."""
-        shown = self._shownMap()
-        findings = self.logic.node(self.parameters, f"labels.{self.logic.findings}")
-        if shown is None and findings is None:
-            return
-        reference = self.logic.reference(self.parameters)
-        self._syncMapControls(shown)
-        self._onLegend()
-        self.overlay.show(reference, shown, findings, self.parameters.mapOpacity)
-
-    def _shownMap(self):
-        role = self.ui.mapSelector.currentData
-        return self.logic.node(self.parameters, role) if role else None
-
-    def _syncMapControls(self, shown):
-        ui = self.ui
-        ui.mapRange.enabled = ui.mapThreshold.enabled = shown is not None
-        if shown is None:
-            return
-        display = shown.GetDisplayNode()
-        low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
-        limits = self._colourLimits(shown) or (low, high)
-        span = limits[1] - limits[0]
-        for control in (ui.mapRange, ui.mapThreshold):
-            blocked = control.blockSignals(True)
-            control.decimals = 0 if span > 50 else 2
-            control.singleStep = span / 100
-            control.minimum = limits[0] - span
-            control.maximum = limits[1] + span
-            control.blockSignals(blocked)
-        blocked = ui.mapRange.blockSignals(True)
-        ui.mapRange.setValues(low, high)
-        ui.mapRange.blockSignals(blocked)
-        blocked = ui.mapThreshold.blockSignals(True)
-        ui.mapThreshold.value = max(ui.mapThreshold.minimum, display.GetLowerThreshold())
-        ui.mapThreshold.blockSignals(blocked)
-
-    def _colourLimits(self, shown):
-        name = (self.ui.mapSelector.currentData or "").removeprefix("map.")
-        colours = self.logic.colours(self.parameters, name)
-        return None if colours is None else colours.range
-
-    def _onLayout(self, index=0):
-        if self.parameters is not None:
-            self.overlay.compare(index == 1)
-            self.updateDisplay()
-
-    def _onMap(self, index=0):
-        if self.parameters is not None:
-            self.updateDisplay()
-
-    def _onOpacity(self, value=0.0):
-        if self.parameters is not None and self._shownMap() is not None:
-            self.overlay.set_opacity(value)
-
-    def _onRange(self, low, high):
-        shown = self._shownMap() if self.parameters is not None else None
-        if shown is not None and high > low:
-            shown.GetDisplayNode().SetWindowLevelMinMax(low, high)
-
-    def _onThreshold(self, value):
-        shown = self._shownMap() if self.parameters is not None else None
-        if shown is not None:
-            lowest = value <= self.ui.mapThreshold.minimum
-            overlay.hide_below(shown, None if lowest else value)
-
-    def _onWindow(self, index=0):
-        reference = self.logic.reference(self.parameters) if self.parameters is not None else None
-        if reference is not None and self.ui.windowPreset.currentData:
-            overlay.style_ct(reference, self.ui.windowPreset.currentData)
-
-    def _onLegend(self, on=None):
-        if self.parameters is None:
-            return
-        shown = self._shownMap()
-        unit = "" if shown is None else shown.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") or ""
-        heading = "" if shown is None else self.ui.mapSelector.currentText
-        overlay.show_legend(shown, heading, unit, self.ui.legendCheckBox.checked)
-
-    def _onSegments(self, on=None):
-        if self.parameters is None:
-            return
-        for name in self.logic.names(self.parameters, "labels"):
-            shown = name not in self.logic.background_labels
-            overlay.style_segments(
-                self.logic.node(self.parameters, f"labels.{name}"),
-                slices=shown and self.ui.segmentsCheckBox.checked,
-                surfaces=shown and self.ui.surfacesCheckBox.checked,
-                fill=0.0 if name == "lungs" else 0.35,
-            )
-
-    # --------------------------------------------------------------------------------- results
-
-    def _onTable(self, index=0):
-        if self.parameters is None:
-            return
-        role = self.ui.tableSelector.currentData
-        table = self.logic.node(self.parameters, role) if role else None
-        self.ui.resultsTableView.setMRMLTableNode(table)
-        if table is not None:
-            self.ui.resultsTableView.resizeColumnsToContents()
-
-    def onRowSelected(self):
-        """Go to the place of a finding."""
-        view = self.ui.resultsTableView
-        chosen = view.selectionModel().selectedIndexes
-        table = view.mrmlTableNode()
-        if not chosen or table is None:
-            return
-        row = view.model().mapToSource(chosen[0]).row()
-        for columns in PLACE_COLUMNS:
-            numbers = [table.GetColumnIndex(name) for name in columns]
-            if min(numbers) >= 0:
-                overlay.jump_to([float(table.GetCellText(row, number)) for number in numbers])
-                return
-        number = table.GetColumnIndex("region")
-        if number >= 0:
-            self._jumpToRegion(table.GetCellText(row, number))
-
-    def onChart(self, checked=False):
-        """Draw the measure of the chosen row for all regions."""
-        with slicer.util.tryWithErrorDisplay(_("Failed to draw the chart.")):
-            rows = self.logic.measurements(self.parameters)
-            chosen = self.ui.resultsTableView.selectionModel().selectedIndexes
-            shows_measurements = self.ui.tableSelector.currentData == "table.measurements"
-            if not chosen or not rows or not shows_measurements:
-                raise InputError(_("Choose a row of the table Measurements first."))
-            row = self.ui.resultsTableView.model().mapToSource(chosen[0]).row()
-            chart = self.logic.show_chart(self.parameters, rows[row].measure)
-            if slicer.app.layoutManager() is not None:
-                slicer.modules.plots.logic().ShowChartInLayout(chart)
-
-    def _jumpToRegion(self, words):
-        identifier = words.lower().replace(" ", "_")
-        for name in self.logic.names(self.parameters, "labels"):
-            node = self.logic.node(self.parameters, f"labels.{name}")
-            if node.GetSegmentation().GetSegment(identifier) is not None:
-                centre = mrml.segment_centre_ras_mm(node, identifier)
-                if centre is not None:
-                    overlay.jump_to(centre)
-                return
-
-    def _showRemarks(self):
-        record = self.logic.record(self.parameters)
-        lines = []
-        if record is not None:
-            analysis = record["analyses"][0]
-            gates = [g for g in analysis["quality_gates"] if g["verdict"] in ("warn", "fail")]
-            words = {"warn": _("Look: "), "fail": _("Do not use: ")}
-            lines = [words[gate["verdict"]] + gate["message"] for gate in gates]
-            lines += analysis["warnings"]
-        self.ui.remarksLabel.text = "\n".join(lines)
-
-    # ------------------------------------------------------------------------------- correction
-
-    def _correctedName(self):
-        return (self.ui.correctedSelector.currentData or "").removeprefix("labels.")
-
-    def _onCorrectedSelected(self, index=0):
-        if self.parameters is None:
-            return
-        name = self._correctedName()
-        node = self.logic.node(self.parameters, f"labels.{name}") if name else None
-        self.correction.edit(name, node, self.logic.reference(self.parameters))
-        self.updateButtons()
-
-    def _beforeEdit(self, name):
-        self.logic.keep_original_labels(self.parameters, name)
-
-    def onSegmentsEdited(self, name, changed):
-        """Mark the results outdated at once and note the edit."""
-        if self.parameters is None:
-            return
-        self.logic.corrected(self.parameters, name, changed)
-        self._showTrail()
+    def _onCorrectedChosen(self, name):
+        self.display.show_edited(name)
         self.updateButtons()
 
     def onRestore(self, checked=False):
         with slicer.util.tryWithErrorDisplay(_("Failed to restore the original.")):
-            self.logic.restore(self.parameters, self._correctedName())
-            self.correction.renew()
-            self._showTrail()
+            self.review.restore()
             self.updateButtons()
-
-    def _showTrail(self):
-        node = self.logic.node(self.parameters, "trail")
-        try:
-            entries = mrml.read_trail(node)
-        except InputError as error:
-            self.ui.trailText.plainText = str(error)
-            return
-        self.ui.trailText.plainText = trail_lines(entries) or _("none")
 
     # ----------------------------------------------------------------------------------- export
 
@@ -616,18 +404,6 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onReportWritten(self, folder):
         self.ui.reportLabel.text = _("Written: {path}").format(path=folder / "report.html")
-
-
-def _refill(selector, items):
-    """Offer names with their roles; keep the choice where it is still there."""
-    chosen = selector.currentData
-    blocked = selector.blockSignals(True)
-    selector.clear()
-    for name, role in items.items():
-        selector.addItem(title(name), role)
-    index = selector.findData(chosen) if chosen else -1
-    selector.currentIndex = max(index, 0) if items else -1
-    selector.blockSignals(blocked)
 
 
 def _free_folder(parent, name):

@@ -20,6 +20,10 @@ WINDOWS = {"Lung": (-1350.0, 150.0), "Mediastinum": (-160.0, 240.0), "Vessels": 
 """CT windows in HU, lowest and highest grey: usual presets of chest reading."""
 
 
+GLASSY = 0.2
+"""Opacity of lungs and lobes in 3-D, so that findings inside are seen."""
+
+
 def _layout_xml():
     slices = "".join(
         f'<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
@@ -68,8 +72,10 @@ class Overlay:
             self._layout_before = manager.layout
             manager.setLayout(LAYOUT)
             slicer.app.processEvents()
-        elif not on and manager.layout == LAYOUT and self._layout_before is not None:
-            manager.setLayout(self._layout_before)
+        elif not on and manager.layout == LAYOUT:
+            # a scene that was saved in the layout does not know what was before it
+            four_up = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+            manager.setLayout(four_up if self._layout_before is None else self._layout_before)
 
     @staticmethod
     def comparing():
@@ -182,7 +188,9 @@ def show_legend(node, heading, unit, on):
     """Show or hide the legend of a map; its labels are values with the unit in the title."""
     colors = slicer.modules.colors.logic()
     for other in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
-        other.SetVisibility(False)
+        owner = other.GetDisplayableNode()
+        if owner is not None and owner.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit"):
+            other.SetVisibility(False)
     if node is None:
         return
     legend = colors.AddDefaultColorLegendDisplayNode(node)
@@ -214,7 +222,7 @@ def refresh_legends(widgets):
         legend.Modified()
 
 
-def style_segments(node, *, slices=True, surfaces=False, fill=0.25, findings=()):
+def style_segments(node, *, slices=True, surfaces=False, fill=0.25):
     """Outline segments in slices; surfaces in 3-D, findings opaque in a glassy lung."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
@@ -222,13 +230,32 @@ def style_segments(node, *, slices=True, surfaces=False, fill=0.25, findings=())
     display.SetOpacity2DFill(fill)
     display.SetOpacity2DOutline(1.0)
     display.SetVisibility3D(surfaces)
-    if surfaces:
-        node.CreateClosedSurfaceRepresentation()
-        for identifier in node.GetSegmentation().GetSegmentIDs():
-            glassy = identifier in ("left_lung", "right_lung") or identifier.endswith("_lobe")
-            display.SetSegmentOpacity3D(identifier, 0.2 if glassy else 1.0)
-    else:
+    if not surfaces:
         node.RemoveClosedSurfaceRepresentation()
+        return
+    if not node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE):
+        node.CreateClosedSurfaceRepresentation()
+    for identifier in node.GetSegmentation().GetSegmentIDs():
+        glassy = identifier in ("left_lung", "right_lung") or identifier.endswith("_lobe")
+        display.SetSegmentOpacity3D(identifier, GLASSY if glassy else 1.0)
+
+
+def link_views(on):
+    """Let slice views of the same direction move together, or each for itself."""
+    manager = slicer.app.layoutManager()
+    if manager is None:
+        return
+    for name in manager.sliceViewNames():
+        layers = manager.sliceWidget(name).mrmlSliceCompositeNode()
+        layers.SetLinkedControl(on)
+        layers.SetHotLinkedControl(on)
+
+
+def centre_3d():
+    """Bring what 3-D views show into their middle."""
+    manager = slicer.app.layoutManager()
+    for number in range(0 if manager is None else manager.threeDViewCount):
+        manager.threeDWidget(number).threeDView().resetFocalPoint()
 
 
 def jump_to(ras):

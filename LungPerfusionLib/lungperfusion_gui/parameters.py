@@ -1,4 +1,4 @@
-"""Parameters that every module has: display and state of the results."""
+"""Parameters that every module has: removed lobes, display and state of the results."""
 
 from typing import Annotated
 
@@ -11,6 +11,11 @@ DEFAULT_OPACITY = 0.6
 class ReviewParameters:
     """Fields of the parameter nodes; results hang on the node by their own roles."""
 
+    removedRightUpperLobe: bool = False
+    removedRightMiddleLobe: bool = False
+    removedRightLowerLobe: bool = False
+    removedLeftUpperLobe: bool = False
+    removedLeftLowerLobe: bool = False
     mapOpacity: Annotated[float, WithinRange(0.0, 1.0)] = DEFAULT_OPACITY
     caseName: str = ""
     outdated: bool = False

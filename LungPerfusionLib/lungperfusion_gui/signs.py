@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.signs import PARENTS, diameter_ratio, obstruction_index
 from lungperfusion.terms import title
+from lungperfusion_gui.marks import LINE, Mark, MarkPlacer, mark_node
 
 LINES = {
     "paLineButton": "pulmonary_artery",
@@ -36,13 +36,21 @@ ROOT = "pulmonary_trunk"
 
 def line_node(parameters, name):
     """Line of a vessel or ventricle; None before it is drawn."""
-    return parameters.parameterNode.GetNodeReference(f"line.{name}")
+    return mark_node(parameters, f"line.{name}")
 
 
 def drawn_lines(parameters):
     """End points by name, of the lines that have both ends."""
     found = {name: mrml.line_ras_mm(line_node(parameters, name)) for name in LINES.values()}
     return {name: points for name, points in found.items() if points is not None}
+
+
+def paired_lines(parameters):
+    """Lines whose partner is drawn, too: one alone makes no ratio."""
+    lines = drawn_lines(parameters)
+    pairs = [(first, second) for _words, first, second in RATIOS.values()]
+    whole = [name for pair in pairs if set(pair) <= set(lines) for name in pair]
+    return {name: lines[name] for name in whole}
 
 
 def clot_scores(parameters):
@@ -53,7 +61,7 @@ def clot_scores(parameters):
 def request_words(parameters, folder):
     """Write lines and scores as files of the command line; return its words."""
     words = []
-    lines = drawn_lines(parameters)
+    lines = paired_lines(parameters)
     if lines:
         path = Path(folder) / "lines.csv"
         rows = [[name, *(f"{x:.6g}" for x in points.ravel())] for name, points in lines.items()]
@@ -85,16 +93,14 @@ class SignsPanel:
     def __init__(self, ui, on_change):
         self.ui, self._on_change = ui, on_change
         self.parameters = None
-        self._observed = []
         self._combos = {}
-        self._placer = slicer.qSlicerMarkupsPlaceWidget()
-        self._placer.setMRMLScene(slicer.mrmlScene)
-        self._placer.buttonsVisible = False
-        self._placer.placeMultipleMarkups = self._placer.ForcePlaceSingleMarkup
-        self._placer.connect("activeMarkupsPlaceModeChanged(bool)", self._onPlacing)
-        for button, name in LINES.items():
-            widget = getattr(ui, button)
-            widget.connect("clicked(bool)", lambda on, name=name: self.place(name, on))
+        marks = {
+            button: Mark(f"line.{name}", LINE, title(name), colour=COLOURS[name])
+            for button, name in LINES.items()
+        }
+        self.marks = MarkPlacer(list(marks.values()), on_change, self.show)
+        for button, mark in marks.items():
+            self.marks.add_button(getattr(ui, button), lambda mark=mark: mark)
         self._fill_tree()
         ui.clotsScored.connect("toggled(bool)", self._onScored)
 
@@ -130,66 +136,16 @@ class SignsPanel:
 
     def bind(self, parameters):
         """Show the signs of a scene; None before it goes."""
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed = []
         self.parameters = parameters
+        self.marks.bind(parameters)
         if parameters is None:
-            self._placer.setCurrentNode(None)
             return
-        for name in LINES.values():
-            node = line_node(parameters, name)
-            if node is not None:
-                self._observe(node)
         scores = json.loads(parameters.clots or "{}")
         for name, combo in self._combos.items():
             blocked = combo.blockSignals(True)
             combo.currentIndex = int(scores.get(name, 0))
             combo.blockSignals(blocked)
         self.show()
-
-    def _observe(self, node):
-        markups = slicer.vtkMRMLMarkupsNode
-        for event in (markups.PointModifiedEvent, markups.PointRemovedEvent):
-            self._observed.append((node, node.AddObserver(event, self._onMoved)))
-        for event in (markups.PointEndInteractionEvent, markups.PointPositionDefinedEvent):
-            self._observed.append((node, node.AddObserver(event, self._onDrawn)))
-
-    def _onMoved(self, caller=None, event=None):
-        self.show()
-
-    def _onDrawn(self, caller=None, event=None):
-        self.show()
-        if self.parameters is not None:
-            self._on_change()
-
-    # ----------------------------------------------------------------------------------- lines
-
-    def place(self, name, on):
-        """Let the user click both ends of a line."""
-        if self.parameters is None:
-            return
-        if not on:
-            self._placer.setPlaceModeEnabled(False)
-            return
-        node = line_node(self.parameters, name)
-        if node is None:
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", title(name))
-            node.CreateDefaultDisplayNodes()
-            node.GetDisplayNode().SetSelectedColor(*COLOURS[name])
-            self.parameters.parameterNode.SetNodeReferenceID(f"line.{name}", node.GetID())
-            self._observe(node)
-        else:
-            node.RemoveAllControlPoints()
-        self._placer.setCurrentNode(node)
-        self._placer.setPlaceModeEnabled(True)
-
-    def _onPlacing(self, placing):
-        current = self._placer.currentNode()
-        for button, name in LINES.items():
-            widget = getattr(self.ui, button)
-            node = None if self.parameters is None else line_node(self.parameters, name)
-            widget.checked = bool(placing and node is not None and node is current)
 
     # ----------------------------------------------------------------------------------- clots
 
@@ -231,7 +187,10 @@ class SignsPanel:
 
 
 def _ratio(lines, numerator, denominator):
-    if numerator not in lines or denominator not in lines:
+    absent = [name for name in (numerator, denominator) if name not in lines]
+    if len(absent) == 1:
+        return _("– (draw the line of the {name}, too)").format(name=title(absent[0]).lower())
+    if absent:
         return "–"
     names = (title(numerator).lower(), title(denominator).lower())
     try:

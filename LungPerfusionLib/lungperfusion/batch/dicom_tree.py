@@ -30,7 +30,8 @@ _TAGS = [
 ]
 _CT_CLASSES = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"}
 
-_IODINE = r"\biodine\b|\bjod|\bpbv\b|blood.?volume|perfused"
+IODINE_WORDS = r"\biodine\b|\bjod|\bpbv\b|blood.?volume|perfused"
+"""Words by which series of iodine and blood volume maps are known."""
 _VIRTUAL_NATIVE = r"\bvnc\b|\bvue\b|virtual.?(non|unenhanced|native)"
 _MONOENERGETIC = r"\bmono|\d+ ?kev\b"
 _REFORMATTED = r"\bmpr\b|\bmip\b|minip|reformat|\bcor(onal)?\b|\bsag(ittal)?\b|\b3d\b|\bvrt\b"
@@ -199,7 +200,7 @@ def _kind(types: str, description: str, header: Dataset) -> Kind:
         return "iodine"
     if re.search(_VIRTUAL_NATIVE, text):
         return "virtual native"
-    if re.search(_IODINE, text):
+    if re.search(IODINE_WORDS, text):
         return "iodine"
     if re.search(_MONOENERGETIC, text):
         return "monoenergetic"

@@ -61,7 +61,7 @@ def write_volume(volume: Volume, path: Path, *, compressed: bool = True) -> None
     _write_nrrd(path, volume.array, volume.geometry, {"Unit": volume.unit}, compressed=compressed)
 
 
-def write_labelmap(labelmap: Labelmap, path: Path) -> None:
+def write_labelmap(labelmap: Labelmap, path: Path, *, compressed: bool = True) -> None:
     """Write labels as a segmentation that 3D Slicer opens with IDs, names, colours and codes.
 
     Parameters
@@ -71,6 +71,8 @@ def write_labelmap(labelmap: Labelmap, path: Path) -> None:
         that follows from the name.
     path
         Name ending in ``.seg.nrrd``.
+    compressed
+        Whether to trade time for space.
 
     """
     if not path.name.endswith(".seg.nrrd"):
@@ -95,7 +97,7 @@ def write_labelmap(labelmap: Labelmap, path: Path) -> None:
             "Tags": f"TerminologyEntry:{terminology_entry(name)}|",
         }
         fields |= {f"Segment{number}_{key}": value for key, value in segment.items()}
-    _write_nrrd(path, labelmap.array, labelmap.geometry, fields)
+    _write_nrrd(path, labelmap.array, labelmap.geometry, fields, compressed=compressed)
 
 
 def segment_colour(name: str) -> tuple[float, float, float]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from lungperfusion.morphology import depth_mm
-from lungperfusion.terms import AIRWAYS, LUNGS
+from lungperfusion.errors import InputError
+from lungperfusion.morphology import ball, depth_mm
+from lungperfusion.terms import AIRWAYS, LUNGS, title
 from lungperfusion.volume import Axis, Geometry, Labelmap, Mask, Volume, bounding_box
 
 PLACE_FROM_CARINA_MM: dict[Axis, tuple[float, float]] = {
@@ -56,6 +58,30 @@ class Trunk:
     radius_mm: float
     doubt: str = ""
     """Why this may not be the trunk; empty when nothing speaks against it."""
+
+
+MARKED_RADIUS_MM = 6.5
+"""Ball around a point that a reader places in a great vessel: it fits into the narrowest trunk
+(`TRUNK_RADIUS_MM`) and holds more than `MINIMAL_CORE_ML`."""
+
+
+def ball_of_blood(geometry: Geometry, places_ras_mm: Mapping[str, ArrayLike]) -> Labelmap:
+    """Label the blood around points that a reader placed in great vessels.
+
+    Raises
+    ------
+    InputError
+        If a point lies outside the image.
+
+    """
+    array = np.zeros(geometry.shape, np.uint8)
+    names = dict(enumerate(places_ras_mm, start=1))
+    for value, name in names.items():
+        inside = ball(geometry, places_ras_mm[name], MARKED_RADIUS_MM)
+        if not inside.any():
+            raise InputError(f"the point in the {title(name).lower()} lies outside the image")
+        array[inside] = value
+    return Labelmap(array, geometry, names)
 
 
 USUAL_RADIUS_MM = (9.0, 20.0)

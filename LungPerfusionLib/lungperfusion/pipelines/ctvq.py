@@ -26,6 +26,7 @@ from lungperfusion.pipelines.regions import (
     add_region_arguments,
     find_regions,
 )
+from lungperfusion.pipelines.stages import remembered
 from lungperfusion.pipelines.train import read_table
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
@@ -175,7 +176,8 @@ def analyse_ctvq(
     if transform is not None:
         registration = registration_from_field(transform, found.lungs, other.geometry)
     else:
-        registration = register_lungs(
+        registration = remembered(
+            register_lungs,
             scan,
             other,
             found.lungs,
@@ -269,7 +271,7 @@ def analyse_ctvq(
             pair.inspiration_hu, inside, pair.geometry, "HU", fill=-1000
         ),
     }
-    labelmaps = {"lungs": found.lungs, "vq_classes": classes, "prm": classify_prm(pair)}
+    labelmaps = {**found.labelmaps, "vq_classes": classes, "prm": classify_prm(pair)}
     if candidates:
         labelmaps["perfusion_defects"] = Labelmap(
             candidate_labels,

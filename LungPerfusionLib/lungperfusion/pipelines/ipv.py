@@ -80,6 +80,7 @@ from lungperfusion.pipelines.regions import (
     add_region_arguments,
     find_regions,
 )
+from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
@@ -213,7 +214,8 @@ def measure_iodine(
     """
     regions, lungs = found.regions, found.regions.mask(Region.LUNGS)
     progress(0.0, "large vessels and streaks")
-    exclusion = find_exclusions(
+    exclusion = remembered(
+        find_exclusions,
         contrast or density,
         found.lungs,
         streak_reach_mm=options.streak_reach_mm,
@@ -230,7 +232,8 @@ def measure_iodine(
     progress(0.3, "smoothing inside each lung")
     smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm)
     progress(0.5, "defects")
-    defects = find_defects(
+    defects = remembered(
+        find_defects,
         smooth.enhancement,
         measurable,
         regions,
@@ -243,14 +246,21 @@ def measure_iodine(
     )
     progress(0.75, "scores")
     measurements = (
-        *score_iodine(
-            smooth, regions, measurable, density=density, exclusion=exclusion, trunk=blood
-        ),
-        *score_heterogeneity(
+        *remembered(
+            score_iodine,
             smooth,
             regions,
             measurable,
-            density=_smoothed_image(density, measurable, regions, options.smoothing_mm),
+            density=density,
+            exclusion=exclusion,
+            trunk=blood,
+        ),
+        *remembered(
+            score_heterogeneity,
+            smooth,
+            regions,
+            measurable,
+            density=remembered(_smoothed_image, density, measurable, regions, options.smoothing_mm),
         ),
         *score_defects(smooth, defects, regions, measurable),
     )
@@ -342,11 +352,18 @@ def analyse_ipv(
         reviewed_defects=reviewed_defects,
         progress=part(progress, 0.0, 0.6),
     )
-    vessels = mark_vessels(
-        beneath, found.regions.mask(Region.LUNGS), progress=part(progress, 0.6, 0.65)
+    vessels = remembered(
+        mark_vessels,
+        beneath,
+        found.regions.mask(Region.LUNGS),
+        progress=part(progress, 0.6, 0.65),
     )
-    densities = measure_density(
-        beneath, found.regions, vessels=vessels, progress=part(progress, 0.65, 0.7)
+    densities = remembered(
+        measure_density,
+        beneath,
+        found.regions,
+        vessels=vessels,
+        progress=part(progress, 0.65, 0.7),
     )
     signs = signs or CtSigns()
     checked = () if function is None else patterns(function, signs, densities)
@@ -378,7 +395,7 @@ def analyse_ipv(
         },
         maps={"iodine": analysed.iodine.concentration},
         labelmaps={
-            "lungs": found.lungs,
+            **found.labelmaps,
             "defects": defect_labelmap(analysed.defects, beneath),
             "exclusions": analysed.exclusion.labels,
         },
@@ -417,7 +434,7 @@ def _pattern_table(checked: tuple[Pattern, ...]) -> Table:
 
 def _trunk(iodine: IodineMap, lungs: Labelmap, given: Mask | None) -> Trunk | str:
     if given is None:
-        return find_trunk(iodine.concentration, lungs)
+        return remembered(find_trunk, iodine.concentration, lungs)
     trunk = measure_trunk(iodine.concentration, given)
     if trunk is None:
         raise InputError("the given pulmonary trunk region is empty; paint it in the trunk")
@@ -431,7 +448,9 @@ def _smoothed(
         return iodine
     return replace(
         iodine,
-        concentration=_smoothed_image(iodine.concentration, measurable, regions, sigma_mm),
+        concentration=remembered(
+            _smoothed_image, iodine.concentration, measurable, regions, sigma_mm
+        ),
         method=f"{iodine.method}, smoothed {sigma_mm:g} mm",
     )
 
@@ -833,7 +852,8 @@ def _read_pair(arguments: argparse.Namespace, progress: Progress) -> _Images:
         offsets, notes = _air_offsets(*images, found.lungs)
 
         def separate(pair: SpectralPair) -> IodineMap:
-            return decompose(
+            return remembered(
+                decompose,
                 *images,
                 pair,
                 model=arguments.model,
@@ -870,7 +890,8 @@ def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> _Ima
 
     def iodine(found: FoundRegions, box: Box, path: _Path, progress: Progress) -> _Made:
         lungs = find_regions(native.volume, RegionOptions(), progress=part(progress, 0, 0.3)).lungs
-        iodine, gate, warnings = register_and_subtract(
+        iodine, gate, warnings = remembered(
+            register_and_subtract,
             contrast.volume.crop(box),
             native.volume,
             found.lungs,

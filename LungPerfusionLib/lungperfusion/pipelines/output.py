@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, results_folder
+from lungperfusion.pipelines.stages import remembering
 from lungperfusion.progress import Progress, part
 from lungperfusion.results.analysis import Analysis
 from lungperfusion.results.corrections import corrections_section
@@ -47,6 +48,13 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="JSON",
         help="audit trail of a review in Slicer, to print in the report",
+    )
+    group.add_argument(
+        "--keep-stages",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the results of long steps in this folder of yours; a later run with it repeats "
+        "only what a correction or another setting changes",
     )
     parser.set_defaults(writer=write_results)
 
@@ -85,7 +93,8 @@ def carry_out(
     _check_case(arguments.case)
     watch = Stopwatch()
     with results_folder(arguments.out, overwrite=arguments.overwrite) as folder:
-        outcome = work(part(progress, 0.0, 0.9))
+        with remembering(arguments.keep_stages):
+            outcome = work(part(progress, 0.0, 0.9))
         sources = outcome.sources
         provenance = Provenance(
             inputs=tuple(

@@ -16,6 +16,7 @@ from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, labelmap_of, read_labelmap
 from lungperfusion.io.fissure_points import read_fissure_points
+from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
@@ -114,6 +115,12 @@ class FoundRegions:
     warnings: tuple[str, ...]
     lobes: LobeSegmentation | None = None
     """Lobes with their boundaries, if they were asked for."""
+
+    @property
+    def labelmaps(self) -> dict[str, Labelmap]:
+        """Lungs, and lobes if there are any, to write beside the results."""
+        lobes = [p for p in self.regions.partitions if set(LOBES) & set(p.names.values())]
+        return {"lungs": self.lungs, "lobes": lobes[0]} if lobes else {"lungs": self.lungs}
 
 
 def add_region_arguments(
@@ -220,9 +227,9 @@ def find_regions(
     progress(0.85, "dividing the lungs into zones")
     partitions = [
         lungs.labelmap,
-        label_zones(lungs.labelmap, rule=options.zones),
-        label_halves(lungs.labelmap),
-        label_shells(lungs.labelmap, rim_mm=options.rim_mm),
+        remembered(label_zones, lungs.labelmap, rule=options.zones),
+        remembered(label_halves, lungs.labelmap),
+        remembered(label_shells, lungs.labelmap, rim_mm=options.rim_mm),
     ]
     if lobes is not None:
         partitions.insert(1, lobes.labelmap)
@@ -245,13 +252,13 @@ def _lungs(
     if options.lung_mask is not None:
         progress(0.0, "taking the given lungs")
         mask, warnings = _on_grid(options.lung_mask, ct.geometry)
-        lungs = lungs_from_mask(ct, mask, acquisition=acquisition)
+        lungs = remembered(lungs_from_mask, ct, mask, acquisition=acquisition)
         return replace(lungs, warnings=(*warnings, *lungs.warnings))
     if given is not None and given.lobes is not None:
         progress(0.0, "taking the lungs of the given lobes")
         mask = _with_airways(given.lobes, given.lungs)
-        return lungs_from_mask(ct, mask, acquisition=acquisition)
-    return segment_lungs(ct, acquisition=acquisition, progress=progress)
+        return remembered(lungs_from_mask, ct, mask, acquisition=acquisition)
+    return remembered(segment_lungs, ct, acquisition=acquisition, progress=progress)
 
 
 def _with_airways(lobes: Labelmap, lungs: Labelmap | None) -> Labelmap:
@@ -273,9 +280,9 @@ def _lobes(
 ) -> LobeSegmentation:
     first = part(progress, 0.0, 0.9)
     if given is not None and given.lobes is not None:
-        lobes = adopt_lobes(ct, lungs, given.lobes, progress=first)
+        lobes = remembered(adopt_lobes, ct, lungs, given.lobes, progress=first)
     else:
-        lobes = segment_lobes(ct, lungs, removed=options.removed_lobes, progress=first)
+        lobes = remembered(segment_lobes, ct, lungs, removed=options.removed_lobes, progress=first)
     if not options.fissure_points_mm:
         return lobes
     return correct_lobes(lobes, lungs, options.fissure_points_mm, progress=part(progress, 0.9, 1.0))

@@ -24,6 +24,7 @@ from lungperfusion.pipelines.regions import (
     add_region_arguments,
     find_regions,
 )
+from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
 from lungperfusion.resampling import resample_labelmap
@@ -167,12 +168,13 @@ def analyse_vesselbv(
             gates=(thickness, *found.gates),
             warnings=found.warnings,
             parameters=parameters,
-            labelmaps={"lungs": found.lungs},
+            labelmaps=found.labelmaps,
         )
     density = _blood_density(ct, found.lungs, options, blood)
     classes = _on_grid(arteries_and_veins, ct)
     class_hu, class_words = _class_densities(ct, classes)
-    vessel_map = find_vessels(
+    vessel_map = remembered(
+        find_vessels,
         ct,
         found.lungs,
         blood_hu=density.hu,
@@ -226,7 +228,7 @@ def analyse_vesselbv(
             "blood_source": density.source,
             "class_blood_hu": {name: round(value, 2) for name, value in class_hu.items()},
         },
-        labelmaps={"lungs": found.lungs, "vessels": labels},
+        labelmaps={**found.labelmaps, "vessels": labels},
         tables=tables,
         sections=sections,
     )

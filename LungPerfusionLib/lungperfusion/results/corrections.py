@@ -57,6 +57,8 @@ def _words(entry: Mapping[str, Any]) -> tuple[str, str]:
         return f"Recomputed with corrected {', '.join(entry['recomputed'])}", (
             changed or "no value changed"
         )
+    if "marked" in entry:
+        return str(entry["marked"]), "placed, moved or scored"
     if entry.get("restored"):
         return f"Original {title(entry['segmentation']).lower()} restored", ""
     if "discarded" in entry:

@@ -5,6 +5,7 @@ import argparse
 import pytest
 
 from lungperfusion.__main__ import make_parser
+from lungperfusion.iodine.score import AERATED_HU
 
 MODULES = {
     "PerfusionIPv": "ipv",
@@ -24,6 +25,10 @@ def options_of(command):
     }
 
 
+def command_of(panel):
+    return panel.logic.command
+
+
 @pytest.fixture(params=MODULES)
 def panel(request, desktop, modules):
     modules(request.param)
@@ -39,10 +44,12 @@ def test_defaults_are_those_of_the_command_line(panel):
         shown = getattr(panel.parameters, name)
         if action.default is not None:
             assert shown == action.default, name
-        if action.choices:
+        elif name == "windowHu":  # off unless `windowed`
+            assert (shown.minimum, shown.maximum) == AERATED_HU
+        if action.choices and name != "iodineUnit":
             assert shown in action.choices
     for name in panel.logic.optional_fields:
-        assert options[option_name(name)].type is float
+        assert options[option_name(name)].type in (float, None)
         assert getattr(panel.parameters, name) == 0.0
 
 
@@ -52,7 +59,7 @@ def test_choices_are_those_of_the_command_line(panel):
     options = options_of(panel.logic.command)
     for name in panel.logic.option_fields:
         choices = options[option_name(name)].choices
-        if choices:
+        if choices and name != "iodineUnit":
             widget = getattr(panel.ui, name)
             assert {widget.itemText(n) for n in range(widget.count)} == set(choices), name
 
@@ -66,6 +73,8 @@ def test_every_correction_is_an_option(panel):
 
 
 def test_default_arguments_are_accepted(panel):
+    if command_of(panel) == "ipv":
+        panel.parameters.iodineUnit = "HU"
     words = panel.logic.option_words(panel.parameters)
     inputs = {"ipv": [], "ctvq": ["--expiration", "e", "--inspiration", "i"], "vesselbv": ["ct"]}
     command = panel.logic.command
@@ -89,6 +98,57 @@ def test_option_names(desktop, modules, name, option):
     from lungperfusion_gui.logic import option_name
 
     assert option_name(name) == option
+
+
+ELSEWHERE = {
+    "--out", "--overwrite", "--help", "--quiet", "--case", "--no-report", "--corrections",
+    "--keep-stages", "--keep-identifiers",  # the panel's own buttons and fields
+    "--lung-mask", "--removed-lobe", "--fissure-points", "--transform", "--defects",
+    "--vessel-mask",  # corrections and marks
+    "--iodine", "--low", "--high", "--contrast", "--native", "--ct", "--kv", "--trunk",
+    "--clots", "--lines", "--expiration", "--inspiration", "--inspiration-lung-mask",
+    "--landmarks", "--reference", "--reference-ct", "--ratings", "--arteries-veins",
+    "--blood-mask",  # node selectors and their companions
+}  # fmt: skip
+LEFT_TO_THE_COMMAND_LINE = {
+    "--series": "Slicer's DICOM module chooses the series",
+    "--lobe-convention": "segments of a node have names and codes",
+    "--sensitivity": "a physicist's calibration",
+    "--preset": "a bundle of options that the panel shows one by one",
+    "--collateral-model": "a file of the command train",
+    "--edges-mm2": "a table for research",
+}
+
+
+def test_no_option_is_forgotten(panel):
+    """Every option of the command is in the panel, or it is said why not."""
+    from lungperfusion_gui.logic import option_name
+
+    logic = panel.logic
+    shown = {option_name(name) for name in (*logic.option_fields, *logic.optional_fields)}
+    options = {name for name in options_of(logic.command) if name.startswith("--")}
+    assert options <= shown | ELSEWHERE | set(LEFT_TO_THE_COMMAND_LINE)
+
+
+def test_what_plays_no_part_is_hidden_and_not_sent(desktop, modules):
+    modules("PerfusionIPv")
+    panel = desktop.select("PerfusionIPv")
+    assert not panel.ui.kvLow.isVisibleTo(panel.parent)
+    assert not panel.ui.kvLowLabel.isVisibleTo(panel.parent)
+    assert "--model" not in panel.logic.option_words(panel.parameters)
+    panel.ui.source.currentText = "image pair"
+    assert not panel.ui.iodine.isVisibleTo(panel.parent)
+    assert panel.ui.kvLow.isVisibleTo(panel.parent)
+    assert panel.ui.kvLowLabel.isVisibleTo(panel.parent)
+    panel.ui.selfCalibrate.checked = True
+    panel.ui.windowed.checked = True
+    panel.ui.removedRightMiddleLobe.checked = True
+    words = " ".join(panel.logic.option_words(panel.parameters))
+    assert "--model three-material" in words
+    assert "--self-calibrate" in words
+    assert "--window-hu -960 -600" in words
+    assert "--removed-lobe right_middle_lobe" in words
+    assert "--iodine-slope" not in words
 
 
 def test_tooltips_name_the_option(panel):

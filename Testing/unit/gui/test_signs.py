@@ -16,7 +16,7 @@ def draw(panel, button, first, second):
     from lungperfusion_gui import signs
 
     getattr(panel.ui, button).click()
-    assert panel.signs._placer.placeModeEnabled
+    assert panel.signs.marks.placing
     assert getattr(panel.ui, button).checked
     node = signs.line_node(panel.parameters, signs.LINES[button])
     node.AddControlPoint(*first)
@@ -31,7 +31,8 @@ def test_ratio_follows_the_lines(panel, tmp_path):
 
     assert panel.ui.paAoLabel.text.endswith("–")
     draw(panel, "paLineButton", (0, 0, 0), (0, 27, 0))
-    assert panel.ui.paAoLabel.text.endswith("–")
+    assert panel.ui.paAoLabel.text.endswith("(draw the line of the aorta, too)")
+    assert signs.request_words(panel.parameters, tmp_path) == []  # one line makes no ratio
     aorta = draw(panel, "aoLineButton", (0, 0, 0), (18, 24, 0))
     assert panel.ui.paAoLabel.text == "PA/Ao: 0.90 (27.0 / 30.0 mm)"
     aorta.SetNthControlPointPosition(1, 0, 0, 27)

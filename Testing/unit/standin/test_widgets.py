@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-LAYOUT = 25601
+LAYOUT = 25699
+"""Not that of the extension, which other tests of the same process may have registered."""
 VIEWS = ("LpCT", "LpMap")
 
 

@@ -36,6 +36,13 @@ class ctkCollapsibleButton(Native, QtWidgets.QAbstractButton):
         self.setCheckable(True)
         self.setChecked(True)
         self.toggled.connect(lambda opened: self.emit("contentsCollapsed(bool)", not opened))
+        self.toggled.connect(self._fold)
+
+    def _fold(self, opened: bool) -> None:
+        """Give a collapsed section the height of its header; its contents stay as they are."""
+        self.setMaximumHeight(16777215 if opened else HEADER)
+        if self.parentWidget() is not None:
+            self.updateGeometry()
 
     def collapsed(self) -> bool:
         return not self.isChecked()
@@ -46,8 +53,14 @@ class ctkCollapsibleButton(Native, QtWidgets.QAbstractButton):
     def sizeHint(self) -> QtCore.QSize:
         return QtWidgets.QWidget.sizeHint(self).expandedTo(QtCore.QSize(100, 20))
 
+    def minimumSizeHint(self) -> QtCore.QSize:
+        if self.isChecked():
+            return QtWidgets.QWidget.minimumSizeHint(self)
+        return QtCore.QSize(0, HEADER)
+
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         painter = QtWidgets.QStylePainter(self)
+        painter.fillRect(0, 0, self.width(), HEADER - 2, self.palette().midlight())
         painter.drawText(18, 13, self.text())
         painter.drawText(4, 13, "▾" if self.isChecked() else "▸")
 

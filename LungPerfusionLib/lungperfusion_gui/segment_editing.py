@@ -186,6 +186,8 @@ def _entry_words(entry):
             removed=f"{entry['ml_removed']:.2f}",
             voxels=entry["voxels_added"] + entry["voxels_removed"],
         )
+    elif "marked" in entry:
+        words = _("{what}: placed, moved or scored").format(what=entry["marked"])
     elif entry.get("restored"):
         words = _("{name}: original restored").format(name=title(entry["segmentation"]))
     elif "discarded" in entry:

@@ -1,0 +1,214 @@
+"""Section Display: which map and which classes the views show, and how."""
+
+from slicer.i18n import tr as _
+
+from lungperfusion import mrml
+from lungperfusion_gui import overlay
+from lungperfusion_gui.selectors import refill, select
+
+ANATOMY = ("lobes", "lungs")
+"""Label maps that are drawn as outlines around the findings; of several the first."""
+
+
+class DisplayPanel:
+    """Widgets of the section and the views they act on.
+
+    Parameters
+    ----------
+    ui
+        Widgets of the panel.
+    logic
+        Finds the results of a parameter node.
+    """
+
+    def __init__(self, ui, logic):
+        self.ui, self.logic = ui, logic
+        self.parameters = None
+        self._overlay = overlay.Overlay()
+        self._edited = ""
+        ui.layoutSelector.addItem(_("Views as they are"))
+        ui.layoutSelector.addItem(_("CT | map | findings"))
+        for name, words in overlay.window_titles().items():
+            ui.windowPreset.addItem(words, name)
+        ui.mapThreshold.enabled = ui.mapRange.enabled = False
+        ui.layoutSelector.connect("currentIndexChanged(int)", self._on_layout)
+        ui.mapSelector.connect("currentIndexChanged(int)", self._on_choice)
+        ui.findingsSelector.connect("currentIndexChanged(int)", self._on_choice)
+        ui.mapOpacity.connect("valueChanged(double)", self._on_opacity)
+        ui.mapRange.connect("valuesChanged(double,double)", self._on_range)
+        ui.mapThreshold.connect("valueChanged(double)", self._on_threshold)
+        ui.windowPreset.connect("currentIndexChanged(int)", self._on_window)
+        ui.linkCheckBox.connect("toggled(bool)", overlay.link_views)
+        ui.legendCheckBox.connect("toggled(bool)", self._on_legend)
+        ui.segmentsCheckBox.connect("toggled(bool)", self._on_segments)
+        ui.surfacesCheckBox.connect("toggled(bool)", self._on_surfaces)
+
+    # ------------------------------------------------------------------------------ life cycle
+
+    def bind(self, parameters):
+        """Show the results of a scene; None before it goes."""
+        self.parameters = parameters
+
+    def enter(self):
+        """Take the layout again that was chosen before the module was left."""
+        if self._overlay.comparing():
+            blocked = self.ui.layoutSelector.blockSignals(True)
+            self.ui.layoutSelector.currentIndex = 1
+            self.ui.layoutSelector.blockSignals(blocked)
+        self._overlay.compare(self.ui.layoutSelector.currentIndex == 1)
+
+    def exit(self):
+        """Give the user's own layout back."""
+        self._overlay.compare(False)
+
+    def refill(self):
+        """Offer the maps and classes that there are."""
+        names, parameters = self.logic.names, self.parameters
+        refill(self.ui.mapSelector, {name: f"map.{name}" for name in names(parameters, "map")})
+        classes = [name for name in names(parameters, "labels") if name not in ANATOMY]
+        had_choice = self.ui.findingsSelector.currentData is not None
+        refill(self.ui.findingsSelector, {name: f"labels.{name}" for name in classes})
+        if not had_choice:
+            select(self.ui.findingsSelector, f"labels.{self.logic.findings}")
+
+    def style(self):
+        """Give freshly made results their looks."""
+        overlay.style_ct(self.logic.reference(self.parameters), "Lung")
+        for name in self.logic.names(self.parameters, "map"):
+            node = self.logic.node(self.parameters, f"map.{name}")
+            colours = self.logic.colours(self.parameters, name)
+            if colours is not None:
+                overlay.style_map(node, colours)
+            elif node.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") == "HU":
+                overlay.style_ct(node, "Lung")
+
+    def show_edited(self, name):
+        """Keep the label map visible that the reader corrects."""
+        self._edited = name
+        if self.parameters is not None:
+            self._on_segments()
+
+    # ------------------------------------------------------------------------------------ views
+
+    def show(self):
+        """Show CT, the chosen map and the chosen classes."""
+        shown, findings = self._map(), self._findings()
+        if shown is None and findings is None:
+            return
+        self._sync_map_controls(shown)
+        self._on_legend()
+        self._on_segments()
+        self._overlay.show(
+            self.logic.reference(self.parameters), shown, findings, self.parameters.mapOpacity
+        )
+
+    def _map(self):
+        role = self.ui.mapSelector.currentData
+        return self.logic.node(self.parameters, role) if role else None
+
+    def _findings(self):
+        role = self.ui.findingsSelector.currentData
+        return self.logic.node(self.parameters, role) if role else None
+
+    def _sync_map_controls(self, shown):
+        ui = self.ui
+        ui.mapRange.enabled = ui.mapThreshold.enabled = shown is not None
+        if shown is None:
+            return
+        display = shown.GetDisplayNode()
+        low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+        limits = self._colour_limits() or (low, high)
+        span = limits[1] - limits[0]
+        for control in (ui.mapRange, ui.mapThreshold):
+            blocked = control.blockSignals(True)
+            control.decimals = 0 if span > 50 else 2
+            control.singleStep = span / 100
+            control.minimum = limits[0] - span
+            control.maximum = limits[1] + span
+            control.blockSignals(blocked)
+        blocked = ui.mapRange.blockSignals(True)
+        ui.mapRange.setValues(low, high)
+        ui.mapRange.blockSignals(blocked)
+        blocked = ui.mapThreshold.blockSignals(True)
+        ui.mapThreshold.value = max(ui.mapThreshold.minimum, display.GetLowerThreshold())
+        ui.mapThreshold.blockSignals(blocked)
+
+    def _colour_limits(self):
+        name = (self.ui.mapSelector.currentData or "").removeprefix("map.")
+        colours = self.logic.colours(self.parameters, name)
+        return None if colours is None else colours.range
+
+    # -------------------------------------------------------------------------------- reactions
+
+    def _on_layout(self, index=0):
+        if self.parameters is not None:
+            self._overlay.compare(index == 1)
+            self.show()
+
+    def _on_choice(self, index=0):
+        if self.parameters is not None:
+            self.show()
+
+    def _on_opacity(self, value=0.0):
+        if self.parameters is not None and self._map() is not None:
+            self._overlay.set_opacity(value)
+
+    def _on_range(self, low, high):
+        shown = self._map() if self.parameters is not None else None
+        if shown is not None and high > low:
+            shown.GetDisplayNode().SetWindowLevelMinMax(low, high)
+
+    def _on_threshold(self, value):
+        shown = self._map() if self.parameters is not None else None
+        if shown is not None:
+            lowest = value <= self.ui.mapThreshold.minimum
+            overlay.hide_below(shown, None if lowest else value)
+
+    def _on_window(self, index=0):
+        reference = self.logic.reference(self.parameters) if self.parameters is not None else None
+        if reference is not None and self.ui.windowPreset.currentData:
+            overlay.style_ct(reference, self.ui.windowPreset.currentData)
+
+    def _on_legend(self, on=None):
+        if self.parameters is None:
+            return
+        shown = self._map()
+        unit = "" if shown is None else shown.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") or ""
+        heading = "" if shown is None else self.ui.mapSelector.currentText
+        overlay.show_legend(shown, heading, unit, self.ui.legendCheckBox.checked)
+
+    def _on_surfaces(self, on=False):
+        self._on_segments()
+        if on:
+            overlay.centre_3d()
+
+    def _on_segments(self, on=None):
+        """Fill the chosen classes, outline the anatomy around them, hide the other label maps."""
+        if self.parameters is None:
+            return
+        labels = self.logic.names(self.parameters, "labels")
+        chosen = (self.ui.findingsSelector.currentData or "").removeprefix("labels.")
+        around = next((name for name in ANATOMY if name in labels), "")
+        for name in labels:
+            visible = name in (chosen, around, self._edited)
+            overlay.style_segments(
+                self.logic.node(self.parameters, f"labels.{name}"),
+                slices=visible and self.ui.segmentsCheckBox.checked,
+                surfaces=visible and self.ui.surfacesCheckBox.checked,
+                fill=0.35 if name == chosen else 0.0,
+            )
+        node = self._findings()
+        self.ui.classesLabel.text = "" if node is None else _legend_of_classes(node)
+
+
+def _legend_of_classes(node):
+    """Names of the segments beside their colours, as rich text."""
+    segmentation = node.GetSegmentation()
+    items = []
+    for identifier in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(identifier)
+        colour = "#" + "".join(f"{round(255 * part):02x}" for part in segment.GetColor())
+        items.append(f'<span style="color:{colour}">&#9632;</span>&nbsp;{segment.GetName()}')
+    most = 12
+    rest = [_("{count} more").format(count=len(items) - most)] if len(items) > most else []
+    return " &nbsp; ".join(items[:most] + rest)
