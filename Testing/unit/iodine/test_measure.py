@@ -8,13 +8,8 @@ import pytest
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.score import AERATED_HU
-from lungperfusion.pipelines.ipv import (
-    IodineOptions,
-    add_arguments,
-    analyse_ipv,
-    crop_to_lungs,
-    measure_iodine,
-)
+from lungperfusion.pipelines.iodine_measure import IodineOptions, crop_to_lungs, measure_iodine
+from lungperfusion.pipelines.ipv import add_arguments, analyse_ipv
 from lungperfusion.pipelines.regions import FoundRegions
 
 

@@ -8,7 +8,7 @@ import pytest
 from lungperfusion.errors import InputError
 from lungperfusion.morphology import depth_mm, distance_mm
 from lungperfusion.phantoms.breathing import make_breathing_phantom
-from lungperfusion.pipelines.ipv import register_and_subtract
+from lungperfusion.pipelines.subtraction import register_and_subtract
 from lungperfusion.terms import LUNGS
 from lungperfusion.volume import Labelmap
 

@@ -1,0 +1,369 @@
+"""Settings of the iodine analysis, and from an iodine map to scores and defects."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungperfusion.errors import InputError
+from lungperfusion.iodine.decomposition import IodineMap
+from lungperfusion.iodine.defects import (
+    ABSOLUTE_BELOW_HU,
+    DEFAULT_RULE,
+    MINIMAL_VOLUME_ML,
+    RELATIVE_BELOW,
+    DefectRule,
+    Defects,
+    find_defects,
+)
+from lungperfusion.iodine.exclusion import (
+    DEFAULT_HANDLING,
+    HEART_RIM_MM,
+    STREAK_REACH_MM,
+    Exclusion,
+    Handling,
+    find_exclusions,
+)
+from lungperfusion.iodine.score import (
+    AERATED_HU,
+    score_defects,
+    score_heterogeneity,
+    score_iodine,
+)
+from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM, smooth_inside
+from lungperfusion.iodine.trunk import Trunk, find_trunk, measure_trunk
+from lungperfusion.measurement import Measurement
+from lungperfusion.pipelines.regions import FoundRegions
+from lungperfusion.pipelines.stages import remembered
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.regions import RegionSet
+from lungperfusion.terms import LUNGS, Region
+from lungperfusion.volume import Box, FloatArray, Labelmap, Mask, Volume, bounding_box
+
+PRESETS = ("lung-pbv-like",)
+"""``lung-pbv-like``: settings like those of syngo lung PBV as far as published: iodine only
+between -960 and -600 HU (Galvez 2016, J Adv Radiol Med Imaging 1:204), the tabulated ratio of the
+voltages without adaptation to the patient's size, and a fixed threshold for defects.  The vendor's
+own calibration and filters are not public, so numbers agree in kind, not in value."""
+
+CROP_MARGIN_MM = 20.0
+"""Around the lungs: what is farther away plays no part in any iodine measure."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IodineOptions:
+    """Settings of the iodine analysis."""
+
+    smoothing_mm: float = IODINE_SMOOTHING_MM
+    window_hu: tuple[float, float] | None = None
+    """Only lung of this density counts; None counts all measurable lung."""
+    exclusions: Handling = DEFAULT_HANDLING
+    streak_reach_mm: float = STREAK_REACH_MM
+    heart_rim_mm: float = HEART_RIM_MM
+    defect_rule: DefectRule = DEFAULT_RULE
+    defect_below_hu: float = ABSOLUTE_BELOW_HU
+    defect_relative_below: float = RELATIVE_BELOW
+    defect_minimal_ml: float = MINIMAL_VOLUME_ML
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        for name in ("smoothing_mm", "streak_reach_mm", "heart_rim_mm"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must be 0 mm or more, not {getattr(self, name):g}")
+        if not 0 < self.defect_relative_below < 1:
+            raise InputError(
+                "a defect lies below a share of the expected iodine between 0 and 1, not "
+                f"{self.defect_relative_below:g}"
+            )
+        if self.window_hu is not None and not self.window_hu[0] < self.window_hu[1]:
+            raise InputError(
+                "the density window needs a lower and a higher HU, not "
+                f"{self.window_hu[0]:g} and {self.window_hu[1]:g}"
+            )
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> IodineOptions:
+        """Take the options that `add_arguments` added."""
+        preset = arguments.preset == "lung-pbv-like"
+        window = arguments.window_hu or (AERATED_HU if preset else None)
+        rule = arguments.defect_rule or ("absolute" if preset else DEFAULT_RULE)
+        return cls(
+            smoothing_mm=arguments.smoothing_mm,
+            window_hu=None if window is None else (window[0], window[1]),
+            exclusions=arguments.exclusions,
+            streak_reach_mm=arguments.streak_reach_mm,
+            heart_rim_mm=arguments.heart_rim_mm,
+            defect_rule=rule,
+            defect_below_hu=arguments.defect_below_hu,
+            defect_relative_below=arguments.defect_relative_below,
+            defect_minimal_ml=arguments.defect_minimal_ml,
+        )
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Settings for results.json."""
+        window = None if self.window_hu is None else list(self.window_hu)
+        return {**asdict(self), "window_hu": window}
+
+
+DEFAULT_OPTIONS = IodineOptions()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class IodineAnalysis:
+    """Everything that the iodine analysis found, for results and for review in Slicer."""
+
+    iodine: IodineMap
+    """Smoothed map."""
+    measurable: Mask
+    exclusion: Exclusion
+    trunk: Trunk | str
+    """The pulmonary trunk, or why there is none."""
+    defects: Defects
+    measurements: tuple[Measurement, ...]
+    warnings: tuple[str, ...]
+
+
+def measure_iodine(
+    iodine: IodineMap,
+    density: Volume,
+    found: FoundRegions,
+    *,
+    contrast: Volume | None = None,
+    options: IodineOptions = DEFAULT_OPTIONS,
+    trunk: Mask | None = None,
+    reviewed_defects: Mask | None = None,
+    progress: Progress = ignore,
+) -> IodineAnalysis:
+    """Score an iodine map and find its defects.
+
+    Parameters
+    ----------
+    iodine
+        Unsmoothed map.
+    density
+        CT in HU on the same grid that shows what lies beneath defects, best without contrast.
+    found
+        Lungs and regions on the same grid.
+    contrast
+        CT in HU that shows vessels and dense contrast; ``density`` when None.
+    options
+        Smoothing, exclusions and defect rules.
+    trunk
+        Region in the pulmonary trunk; found automatically when None.
+    reviewed_defects
+        Defects as a reader corrected them; found by rule when None.
+
+    """
+    regions, lungs = found.regions, found.regions.mask(Region.LUNGS)
+    progress(0.0, "large vessels and streaks")
+    exclusion = remembered(
+        find_exclusions,
+        contrast or density,
+        found.lungs,
+        streak_reach_mm=options.streak_reach_mm,
+        heart_rim_mm=options.heart_rim_mm,
+    )
+    measurable = exclusion.measurable(lungs) if options.exclusions == "exclude" else lungs.copy()
+    if iodine.concentration.valid is not None:
+        measurable &= iodine.concentration.valid
+    if options.window_hu is not None:
+        low, high = options.window_hu
+        measurable &= (density.array >= low) & (density.array <= high)
+    progress(0.2, "pulmonary trunk")
+    blood = _trunk(iodine, found.lungs, trunk)
+    progress(0.3, "smoothing inside each lung")
+    smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm)
+    progress(0.5, "defects")
+    defects = remembered(
+        find_defects,
+        smooth.enhancement,
+        measurable,
+        regions,
+        ct=density,
+        rule=options.defect_rule,
+        absolute_below_hu=options.defect_below_hu,
+        relative_below=options.defect_relative_below,
+        minimal_volume_ml=options.defect_minimal_ml,
+        reviewed=reviewed_defects,
+    )
+    progress(0.75, "scores")
+    measurements = (
+        *remembered(
+            score_iodine,
+            smooth,
+            regions,
+            measurable,
+            density=density,
+            exclusion=exclusion,
+            trunk=blood,
+        ),
+        *remembered(
+            score_heterogeneity,
+            smooth,
+            regions,
+            measurable,
+            density=remembered(_smoothed_image, density, measurable, regions, options.smoothing_mm),
+        ),
+        *score_defects(smooth, defects, regions, measurable),
+    )
+    return IodineAnalysis(
+        iodine=smooth,
+        measurable=measurable,
+        exclusion=exclusion,
+        trunk=blood,
+        defects=defects,
+        measurements=measurements,
+        warnings=_warnings(exclusion, lungs, blood, options.exclusions),
+    )
+
+
+def _warnings(
+    exclusion: Exclusion, lungs: Mask, trunk: Trunk | str, handling: Handling
+) -> tuple[str, ...]:
+    warnings = []
+    shares = exclusion.shares(lungs)
+    fate = "left out" if handling == "exclude" else "marked but counted"
+    if shares["streaks"] > 0:
+        warnings.append(
+            f"{100 * shares['streaks']:.1f} % of the lungs lie beside undiluted contrast and are "
+            f"{fate}: streaks falsify iodine there."
+        )
+    if not isinstance(trunk, str) and trunk.doubt:
+        warnings.append(f"Perfused blood volume with caution: {trunk.doubt}.")
+    return tuple(warnings)
+
+
+def _trunk(iodine: IodineMap, lungs: Labelmap, given: Mask | None) -> Trunk | str:
+    if given is None:
+        return remembered(find_trunk, iodine.concentration, lungs)
+    trunk = measure_trunk(iodine.concentration, given)
+    if trunk is None:
+        raise InputError("the given pulmonary trunk region is empty; paint it in the trunk")
+    return trunk
+
+
+def _smoothed(
+    iodine: IodineMap, measurable: Mask, regions: RegionSet, sigma_mm: float
+) -> IodineMap:
+    if sigma_mm == 0:
+        return iodine
+    return replace(
+        iodine,
+        concentration=remembered(
+            _smoothed_image, iodine.concentration, measurable, regions, sigma_mm
+        ),
+        method=f"{iodine.method}, smoothed {sigma_mm:g} mm",
+    )
+
+
+def _smoothed_image(image: Volume, measurable: Mask, regions: RegionSet, sigma_mm: float) -> Volume:
+    """Smooth each lung for itself, so that nothing crosses the pleura or a vessel wall."""
+    array: FloatArray = image.array
+    for lung in LUNGS:
+        inside = regions.mask(lung) & measurable
+        array = smooth_inside(array, inside, image.geometry, sigma_mm=sigma_mm)
+    return image.with_array(array)
+
+
+def crop_to_lungs(found: FoundRegions) -> tuple[FoundRegions, Box]:
+    """Cut the regions down to the lungs and what lies around them, for speed and memory.
+
+    Returns
+    -------
+    FoundRegions
+        On the smaller grid.
+    tuple of slices
+        Box to cut images on the old grid with.
+
+    """
+    lungs = found.lungs.mask(*LUNGS)
+    if not lungs.any():
+        raise InputError("no lung was found in the CT; give the lungs with --lung-mask")
+    margin = [int(np.ceil(CROP_MARGIN_MM / s)) for s in found.lungs.geometry.spacing_kji_mm]
+    box = bounding_box(lungs, (margin[0], margin[1], margin[2]))
+    partitions = tuple(partition.crop(box) for partition in found.regions.partitions)
+    regions = RegionSet(partitions, found.regions.absent)
+    return replace(found, lungs=found.lungs.crop(box), regions=regions), box
+
+
+def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options on the map, what is left out, and defects."""
+    group = parser.add_argument_group("map and defects")
+    group.add_argument(
+        "--smoothing-mm",
+        type=float,
+        default=IODINE_SMOOTHING_MM,
+        metavar="MM",
+        help="Gaussian sigma inside each lung (default: %(default)s)",
+    )
+    group.add_argument(
+        "--window-hu",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="count only lung of this density",
+    )
+    group.add_argument(
+        "--exclusions",
+        choices=("exclude", "mark"),
+        default=DEFAULT_HANDLING,
+        help="leave large vessels, airways, streaks and heart rim out, or only mark them "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--streak-reach-mm",
+        type=float,
+        default=STREAK_REACH_MM,
+        metavar="MM",
+        help="lung this close to undiluted contrast is a streak region (default: %(default)s)",
+    )
+    group.add_argument(
+        "--heart-rim-mm",
+        type=float,
+        default=HEART_RIM_MM,
+        metavar="MM",
+        help="lung this close to the heart is its rim (default: %(default)s)",
+    )
+    group.add_argument(
+        "--defect-rule",
+        choices=("relative", "absolute"),
+        help=f"below a share of the expected iodine, or below HU (default: {DEFAULT_RULE})",
+    )
+    group.add_argument(
+        "--defect-below-hu",
+        type=float,
+        default=ABSOLUTE_BELOW_HU,
+        metavar="HU",
+        help="limit of the absolute rule (default: %(default)s)",
+    )
+    group.add_argument(
+        "--defect-relative-below",
+        type=float,
+        default=RELATIVE_BELOW,
+        metavar="SHARE",
+        help="limit of the relative rule, 0 to 1 (default: %(default)s)",
+    )
+    group.add_argument(
+        "--defect-minimal-ml",
+        type=float,
+        default=MINIMAL_VOLUME_ML,
+        metavar="ML",
+        help="smallest defect (default: %(default)s)",
+    )
+    group.add_argument(
+        "--trunk",
+        type=Path,
+        metavar="LABELMAP",
+        help="region in the pulmonary trunk, instead of finding it",
+    )
+    group.add_argument(
+        "--defects",
+        type=Path,
+        metavar="LABELMAP",
+        help="corrected defects.seg.nrrd of an earlier run, to measure instead of searching",
+    )

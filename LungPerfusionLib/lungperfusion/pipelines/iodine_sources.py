@@ -1,0 +1,412 @@
+"""Where iodine comes from: a vendor's map, a dual-energy pair, or two CTs to subtract."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lungperfusion.acquisition import Acquisition
+from lungperfusion.errors import InputError
+from lungperfusion.io import Scan, read_ct, read_map
+from lungperfusion.iodine.calibration import (
+    DEFAULT_WATER_PATH_CM,
+    REFERENCE_HU_PER_MG_ML,
+    VOLTAGES,
+    SpectralPair,
+    beam,
+    spectral_pair,
+)
+from lungperfusion.iodine.decomposition import (
+    DEFAULT_MODEL,
+    IodineMap,
+    decompose,
+    iodine_from_vendor_map,
+)
+from lungperfusion.iodine.patient_size import water_path_cm
+from lungperfusion.iodine.self_calibration import measure_iodine_ratio
+from lungperfusion.iodine.trunk import airway_core, find_trunk
+from lungperfusion.pipelines.iodine_measure import PRESETS
+from lungperfusion.pipelines.regions import FoundRegions, RegionOptions, find_regions
+from lungperfusion.pipelines.stages import remembered
+from lungperfusion.pipelines.subtraction import register_and_subtract
+from lungperfusion.progress import Progress, part
+from lungperfusion.quality import Gate
+from lungperfusion.resampling import resample_volume
+from lungperfusion.terms import Region
+from lungperfusion.volume import Box, Labelmap, Volume
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options on the images that iodine is taken from and how they were made."""
+    source = parser.add_argument_group("iodine, from one of")
+    source.add_argument("--iodine", type=Path, metavar="MAP", help="vendor's iodine or PBV map")
+    source.add_argument("--low", type=Path, metavar="CT", help="low-voltage image of a pair")
+    source.add_argument("--high", type=Path, metavar="CT", help="high-voltage image of a pair")
+    source.add_argument("--contrast", type=Path, metavar="CT", help="CT with contrast ...")
+    source.add_argument("--native", type=Path, metavar="CT", help="... and without, to subtract")
+    detail = parser.add_argument_group("about the source")
+    detail.add_argument("--ct", type=Path, metavar="CT", help="CT that goes with --iodine")
+    detail.add_argument(
+        "--iodine-unit",
+        choices=("mg/mL", "HU"),
+        help="unit of --iodine; read from DICOM if left out, never guessed",
+    )
+    detail.add_argument(
+        "--iodine-slope",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="iodine = X * stored value + offset (default: %(default)s)",
+    )
+    detail.add_argument("--iodine-offset", type=float, default=0.0, metavar="X")
+    detail.add_argument(
+        "--kv",
+        nargs="+",
+        metavar="KV",
+        help="tube voltages: LOW HIGH of a pair, one of --iodine in HU or of --contrast; of "
+        f"{', '.join(VOLTAGES)}; read from DICOM if left out",
+    )
+    detail.add_argument(
+        "--sensitivity",
+        nargs="+",
+        type=float,
+        metavar="K",
+        help="own calibration instead of the table: HU per mg/mL of LOW and HIGH, or of the one "
+        "voltage",
+    )
+    detail.add_argument(
+        "--iodine-ratio", type=float, metavar="R", help="own ratio K_LOW / K_HIGH of a pair"
+    )
+    detail.add_argument(
+        "--self-calibrate",
+        action="store_true",
+        help="take the ratio from enhanced blood around the pulmonary trunk of this pair",
+    )
+    detail.add_argument(
+        "--water-path-cm",
+        type=float,
+        metavar="CM",
+        help="water-equivalent path of the beam; measured in the image if left out",
+    )
+    detail.add_argument(
+        "--iodine-hu-per-mg-ml",
+        type=float,
+        default=REFERENCE_HU_PER_MG_ML,
+        metavar="K",
+        help="k_ref: HU of enhancement per mg/mL that HU stands for (default: %(default)s)",
+    )
+    detail.add_argument(
+        "--model",
+        choices=("three-material", "two-material"),
+        default=DEFAULT_MODEL,
+        help="decomposition (default: %(default)s)",
+    )
+    detail.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="settings of a vendor's application as far as published; options given win",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WaterPath:
+    """Water path of the beam and how it is known."""
+
+    cm: float
+    text: str
+
+
+ASSUMED_PATH = WaterPath(DEFAULT_WATER_PATH_CM, "assumed")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MadeIodine:
+    """An iodine map and what there is to say about it."""
+
+    iodine: IodineMap
+    warnings: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Images:
+    """What was read, and how to make the iodine map of it once the lungs are known."""
+
+    chest: Volume
+    """Image to find the lungs and vessels in."""
+    hard: Volume
+    """Image of the hardest beam, to measure the patient's size in."""
+    density: Volume | None
+    """CT whose density is reported; None takes the virtual native image."""
+    iodine: Callable[[FoundRegions, Box, WaterPath, Progress], MadeIodine]
+    acquisition: Acquisition
+    sources: dict[str, Scan]
+    warnings: tuple[str, ...] = ()
+
+
+def measured_water_path(
+    arguments: argparse.Namespace, image: Volume, found: FoundRegions
+) -> WaterPath:
+    """Water path of the beam: as given, by the preset, or measured in the image."""
+    if arguments.water_path_cm is not None:
+        if not arguments.water_path_cm > 0:
+            raise InputError(f"the water path is above 0 cm, not {arguments.water_path_cm:g}")
+        return WaterPath(arguments.water_path_cm, f"{arguments.water_path_cm:.1f} cm as given")
+    if arguments.preset == "lung-pbv-like":
+        return WaterPath(DEFAULT_WATER_PATH_CM, f"{DEFAULT_WATER_PATH_CM:g} cm by the preset")
+    measured_cm = water_path_cm(image, found.regions.mask(Region.LUNGS))
+    if isinstance(measured_cm, str):
+        text = f"{DEFAULT_WATER_PATH_CM:g} cm assumed: {measured_cm}"
+        return WaterPath(DEFAULT_WATER_PATH_CM, text)
+    return WaterPath(measured_cm, f"{measured_cm:.1f} cm measured in the lungs")
+
+
+def iodine_reader(
+    arguments: argparse.Namespace,
+) -> Callable[[argparse.Namespace, Progress], Images]:
+    """Choose the source of iodine from the options given; refuse none, several or half ones."""
+    given = {
+        "--iodine with --ct": (arguments.iodine, arguments.ct),
+        "--low with --high": (arguments.low, arguments.high),
+        "--contrast with --native": (arguments.contrast, arguments.native),
+    }
+    readers = (_read_vendor_map, _read_pair, _read_subtraction)
+    used = [name for name, paths in given.items() if any(path is not None for path in paths)]
+    if len(used) != 1:
+        raise InputError(
+            "iodine comes from exactly one source, "
+            f"{' or '.join(given)}; given: {', '.join(used) or 'none'}"
+        )
+    if None in given[used[0]]:
+        raise InputError(f"{used[0]}: both are needed; give the missing one")
+    only_pair = {
+        "--iodine-ratio": arguments.iodine_ratio is not None,
+        "--self-calibrate": arguments.self_calibrate,
+    }
+    wrong = [name for name, there in only_pair.items() if there and arguments.low is None]
+    if wrong:
+        raise InputError(f"{wrong[0]} belongs to a pair of --low and --high; leave it out")
+    if all(only_pair.values()):
+        raise InputError("give --iodine-ratio or --self-calibrate, not both")
+    return readers[list(given).index(used[0])]
+
+
+def _read_vendor_map(arguments: argparse.Namespace, progress: Progress) -> Images:
+    ct = read_ct(arguments.ct, progress=part(progress, 0.0, 0.5))
+    scan = _read_in_its_unit(arguments.iodine, arguments.iodine_unit, part(progress, 0.5, 1.0))
+    image, warnings = _onto(scan.volume, ct.volume, "iodine map", "the CT")
+
+    def iodine(_: FoundRegions, box: Box, path: WaterPath, __: Progress) -> MadeIodine:
+        sensitivity = arguments.iodine_hu_per_mg_ml
+        if scan.volume.unit == "HU" and (arguments.kv or arguments.sensitivity):
+            sensitivity = _one_sensitivity(arguments, scan.acquisition, path)
+        made = iodine_from_vendor_map(
+            image.crop(box),
+            unit="HU" if scan.volume.unit == "HU" else "mg/mL",
+            hu_per_mg_ml=sensitivity,
+            slope=arguments.iodine_slope,
+            offset=arguments.iodine_offset,
+        )
+        k_ref = arguments.iodine_hu_per_mg_ml
+        method = made.method
+        if sensitivity != k_ref:
+            method = (
+                f"vendor map in HU at {sensitivity:.4g} HU per mg/mL, "
+                f"k_ref {k_ref:.4g} HU per mg/mL"
+            )
+        return MadeIodine(iodine=replace(made, hu_per_mg_ml=k_ref, method=method))
+
+    return Images(
+        chest=ct.volume,
+        hard=ct.volume,
+        density=ct.volume,
+        iodine=iodine,
+        acquisition=ct.acquisition,
+        sources={"ct": ct, "iodine": scan},
+        warnings=warnings,
+    )
+
+
+def _read_in_its_unit(path: Path, unit: str | None, progress: Progress) -> Scan:
+    """Read a map in the unit given, else in that which its DICOM header states."""
+    if unit is not None:
+        return read_map(path, unit=unit, progress=progress)
+    refused: InputError | None = None
+    for candidate in ("mg/mL", "HU"):
+        try:
+            scan = read_map(path, unit=candidate, progress=progress)
+        except InputError as error:
+            refused = error
+            continue
+        if scan.acquisition.rescale_unit in (None, "", "US"):
+            raise InputError(
+                f"{scan.name} does not state the unit of its iodine, and it is not guessed; give "
+                "--iodine-unit mg/mL or HU"
+            )
+        return scan
+    assert refused is not None
+    raise refused
+
+
+def _read_pair(arguments: argparse.Namespace, progress: Progress) -> Images:
+    if arguments.kv is not None:  # refuse before anything is read
+        _pair(arguments, _voltages(arguments, (Acquisition(), Acquisition())), ASSUMED_PATH)
+    low = read_ct(arguments.low, progress=part(progress, 0.0, 0.5))
+    high = read_ct(arguments.high, progress=part(progress, 0.5, 1.0))
+    voltages = _voltages(arguments, (low.acquisition, high.acquisition))
+    _pair(arguments, voltages, ASSUMED_PATH)
+    high_volume, warnings = _onto(high.volume, low.volume, "high-voltage image", "the low one")
+    mixed = np.add(low.volume.array, high_volume.array, dtype=np.float32)
+    mixed *= np.float32(0.5)
+
+    def iodine(found: FoundRegions, box: Box, path: WaterPath, progress: Progress) -> MadeIodine:
+        progress(0.0, "separating iodine, air and tissue")
+        pair = _pair(arguments, voltages, path)
+        images = low.volume.crop(box), high_volume.crop(box)
+        offsets, notes = _air_offsets(*images, found.lungs)
+
+        def separate(pair: SpectralPair) -> IodineMap:
+            return remembered(
+                decompose,
+                *images,
+                pair,
+                model=arguments.model,
+                low_offset_hu=offsets[0],
+                high_offset_hu=offsets[1],
+            )
+
+        made = separate(pair)
+        if arguments.self_calibrate:
+            trunk = find_trunk(made.concentration, found.lungs)
+            if isinstance(trunk, str):
+                raise InputError(f"self-calibration is not possible: {trunk}")
+            ratio = measure_iodine_ratio(*images, trunk.mask)
+            if isinstance(ratio, str):
+                raise InputError(f"self-calibration is not possible: {ratio}")
+            notes = (*notes, f"Iodine ratio {ratio:.2f} measured in this patient's own blood.")
+            made = separate(pair.with_ratio(ratio, "ratio from own blood"))
+        return MadeIodine(iodine=made, warnings=notes)
+
+    return Images(
+        chest=low.volume.with_array(mixed),
+        hard=high_volume,
+        density=None,
+        iodine=iodine,
+        acquisition=low.acquisition,
+        sources={"low": low, "high": high},
+        warnings=warnings,
+    )
+
+
+def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> Images:
+    contrast = read_ct(arguments.contrast, progress=part(progress, 0.0, 0.5))
+    native = read_ct(arguments.native, progress=part(progress, 0.5, 1.0))
+
+    def iodine(found: FoundRegions, box: Box, path: WaterPath, progress: Progress) -> MadeIodine:
+        lungs = find_regions(native.volume, RegionOptions(), progress=part(progress, 0, 0.3)).lungs
+        iodine, gate, warnings = remembered(
+            register_and_subtract,
+            contrast.volume.crop(box),
+            native.volume,
+            found.lungs,
+            lungs,
+            hu_per_mg_ml=_one_sensitivity(arguments, contrast.acquisition, path),
+            reference_hu_per_mg_ml=arguments.iodine_hu_per_mg_ml,
+            progress=part(progress, 0.3, 1.0),
+        )
+        return MadeIodine(iodine=iodine, warnings=warnings, gates=(gate,))
+
+    return Images(
+        chest=contrast.volume,
+        hard=contrast.volume,
+        density=None,
+        iodine=iodine,
+        acquisition=contrast.acquisition,
+        sources={"contrast": contrast, "native": native},
+    )
+
+
+def _voltages(
+    arguments: argparse.Namespace, acquisitions: tuple[Acquisition, ...]
+) -> tuple[str, ...]:
+    """Tube voltages as given, else as DICOM states them (which says nothing of tin filters)."""
+    if arguments.kv is not None and len(arguments.kv) != len(acquisitions):
+        raise InputError(
+            f"--kv takes {len(acquisitions)} voltage(s) here, not {len(arguments.kv)}: "
+            f"{' '.join(arguments.kv)}"
+        )
+    stated = arguments.kv or [
+        None if facts.kvp is None else f"{facts.kvp:g}" for facts in acquisitions
+    ]
+    if None in stated:
+        raise InputError(
+            "the tube voltages are not in the files; state them with --kv, such as --kv 80 140Sn"
+        )
+    return tuple(stated)
+
+
+def _pair(
+    arguments: argparse.Namespace, voltages: tuple[str, ...], path: WaterPath
+) -> SpectralPair:
+    pair = spectral_pair(
+        voltages[0],
+        voltages[1],
+        water_path_cm=path.cm,
+        reference_hu_per_mg_ml=arguments.iodine_hu_per_mg_ml,
+    )
+    if arguments.sensitivity is not None:
+        low, high = _sensitivities(arguments.sensitivity, 2)
+        pair = replace(
+            pair,
+            low=replace(pair.low, iodine_hu_per_mg_ml=low),
+            high=replace(pair.high, iodine_hu_per_mg_ml=high),
+            name=f"{voltages[0]}/{voltages[1]} kV, own calibration",
+        )
+    if arguments.iodine_ratio is not None:
+        pair = pair.with_ratio(arguments.iodine_ratio, "own ratio")
+    return pair
+
+
+def _one_sensitivity(arguments: argparse.Namespace, facts: Acquisition, path: WaterPath) -> float:
+    if arguments.sensitivity is not None:
+        return _sensitivities(arguments.sensitivity, 1)[0]
+    return beam(_voltages(arguments, (facts,))[0], path.cm).iodine_hu_per_mg_ml
+
+
+def _sensitivities(values: list[float], count: int) -> list[float]:
+    if len(values) != count:
+        raise InputError(f"--sensitivity takes {count} value(s) here, not {len(values)}")
+    return values
+
+
+AIR_CORE_ML = 1.0
+"""Tracheal air needed for a calibration of both images."""
+
+
+def _air_offsets(
+    low: Volume, high: Volume, lungs: Labelmap
+) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """Error of air in both images, from the core of the large airways."""
+    core = airway_core(lungs)
+    if np.count_nonzero(core) * lungs.geometry.voxel_volume_ml < AIR_CORE_ML:
+        return (0.0, 0.0), (
+            "Too little tracheal air for a calibration of the two images: their offsets are taken "
+            "as 0 HU; 2 HU between them falsify lung iodine by some 5 %.",
+        )
+    offsets = tuple(float(np.median(image.array[core])) + 1000.0 for image in (low, high))
+    return (offsets[0], offsets[1]), (
+        f"Air offsets of {offsets[0]:+.1f} HU (low) and {offsets[1]:+.1f} HU (high) were "
+        "subtracted.",
+    )
+
+
+def _onto(image: Volume, target: Volume, what: str, where: str) -> tuple[Volume, tuple[str, ...]]:
+    if image.geometry.same_as(target.geometry):
+        return image, ()
+    return resample_volume(image, target.geometry), (
+        f"The {what} lies on another grid and was resampled onto {where} (linear).",
+    )

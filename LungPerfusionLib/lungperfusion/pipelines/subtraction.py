@@ -1,0 +1,103 @@
+"""Subtraction CT: register the native scan, subtract it, and judge how well both coincide."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lungperfusion.errors import InputError
+from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML
+from lungperfusion.iodine.decomposition import IodineMap
+from lungperfusion.iodine.subtraction import (
+    GOOD_ALIGNMENT,
+    MINIMAL_ALIGNMENT,
+    alignment,
+    subtract_native,
+)
+from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.quality import Gate
+from lungperfusion.terms import LUNGS
+from lungperfusion.volume import Labelmap, Volume
+from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
+from lungperfusion.vq.registration import register_lungs
+
+
+def register_and_subtract(
+    contrast: Volume,
+    native: Volume,
+    contrast_lungs: Labelmap,
+    native_lungs: Labelmap,
+    *,
+    hu_per_mg_ml: float,
+    reference_hu_per_mg_ml: float = REFERENCE_HU_PER_MG_ML,
+    progress: Progress = ignore,
+) -> tuple[IodineMap, Gate, tuple[str, ...]]:
+    """Bring a native CT onto a contrast CT, lung by lung, and subtract it.
+
+    Parameters
+    ----------
+    contrast, native
+        CT in HU, each on its own grid.
+    contrast_lungs, native_lungs
+        ``left_lung`` and ``right_lung`` of both.
+    hu_per_mg_ml
+        Sensitivity to iodine at the voltage of both scans.
+    reference_hu_per_mg_ml
+        k_ref.
+
+    Returns
+    -------
+    IodineMap
+        On the grid of ``contrast``, invalid outside the lungs.
+    Gate
+        How well both scans coincide.
+    tuple of str
+        Lungs that could not be registered.
+
+    Raises
+    ------
+    InputError
+        If no lung could be registered.
+
+    """
+    try:
+        registration = register_lungs(
+            contrast, native, contrast_lungs, native_lungs, progress=part(progress, 0.0, 0.9)
+        )
+    except InputError as error:
+        raise InputError(f"the native CT could not be registered: {error}") from error
+    ratio, _ = scale_to_volumes(map_jacobian(registration), contrast_lungs, native_lungs, LUNGS)
+    made = subtract_native(
+        contrast,
+        registration.warp(native),
+        ratio,
+        hu_per_mg_ml=hu_per_mg_ml,
+        reference_hu_per_mg_ml=reference_hu_per_mg_ml,
+        source="native CT registered and subtracted",
+    )
+    progress(1.0, "subtracted")
+    warnings = tuple(
+        f"{lung.replace('_', ' ').capitalize()}: no subtraction, {reason}."
+        for lung, reason in registration.missing.items()
+    )
+    return made, _alignment_gate(contrast, made, contrast_lungs), warnings
+
+
+def _alignment_gate(contrast: Volume, made: IodineMap, lungs: Labelmap) -> Gate:
+    inside = lungs.mask(*LUNGS)
+    value = float("nan")
+    if made.virtual_native is not None:
+        value = alignment(contrast, made.virtual_native, inside)
+    good, usable = value >= GOOD_ALIGNMENT, value >= MINIMAL_ALIGNMENT
+    advice = (
+        "the structures of both scans coincide"
+        if good
+        else "look at the edges of vessels and diaphragm in the iodine map before using it"
+    )
+    return Gate(
+        id="subtraction_alignment",
+        verdict="pass" if good else "warn" if usable else "fail",
+        message=f"Contrast and native CT correlate with r = {value:.2f} in the lungs: {advice}.",
+        value=None if np.isnan(value) else value,
+        unit="1",
+        limit=f"{GOOD_ALIGNMENT:g} or more",
+    )
