@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from lungperfusion.__main__ import COMMANDS
 from lungperfusion.errors import InputError
 
-RESERVED = frozenset({"help", "out", "case", "overwrite", "quiet", "writer"})
+RESERVED = frozenset({"help", "out", "case", "overwrite", "quiet", "writer", "keep_stages"})
 """Arguments that the batch sets itself."""
 
 

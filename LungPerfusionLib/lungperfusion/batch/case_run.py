@@ -5,7 +5,7 @@ Layout of the batch's output folder::
     OUT/cases/CASE/            whole or not there
         report.html  regions.csv  measurements.csv  results.json
         lungs/  ipv/  ...      what each analysis writes
-    OUT/.batch/part/CASE/      analyses of a case that is not whole yet, by key
+    OUT/.batch/part/CASE/      analyses of a case that is not whole yet, by key, and what they share
     OUT/.batch/seen/CASE.json  hashes of inputs with the time stamps they were taken at
 
 A finished analysis in ``part`` carries its key in its name, so that a run that was killed goes on
@@ -27,6 +27,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from lungperfusion.batch.machine import resident_memory_mib, watched_memory
 from lungperfusion.batch.parts import read_parts, write_json, write_parts
 from lungperfusion.errors import InputError
 from lungperfusion.io import atomic_path, results_folder
+from lungperfusion.pipelines.stages import remembering
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.results.tables import COLUMNS, csv_text
 from lungperfusion.results.writing import RESULTS_FORMAT
@@ -48,6 +50,8 @@ LEAST_FREE_BYTES = 64 * 2**20
 
 _DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _RESULTS = "results.json"
+_SHARED_STEPS = ("segment_lungs", "segment_lobes")
+"""What the analyses of a case need of each scan, and one of them finds for all."""
 
 
 def case_folder(out: Path, case: str) -> Path:
@@ -79,17 +83,20 @@ def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
     outcomes: list[JobOutcome] = []
     folders: dict[str, tuple[str, Path]] = {}
     disk_full = False
+    memory = _Memory(out, case)
     for number, job in enumerate(case.jobs):
         share = part(progress, number / len(case.jobs), (number + 1) / len(case.jobs))
         try:
             key = job_key(job, seen.digests(job))
-            folder, outcome = _one(job, case.name, out, key, published, share)
+            with memory.open():
+                folder, outcome = _one(job, case.name, out, key, published, share)
             if folder is not None:
                 folders[job.analysis] = (key, folder)
         except Exception as error:
             outcome, full = _failure(error, job, case, out)
             disk_full |= full
         outcomes.append(outcome)
+    memory.clear()
     try:
         seen.write()
         _publish(case, out, folders, outcomes, published)
@@ -106,6 +113,25 @@ def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
         disk_full=disk_full,
         resident_mib=resident_memory_mib(),
     )
+
+
+class _Memory:
+    """Lungs and lobes of the scans of a case, for those of its analyses that come later."""
+
+    def __init__(self, out: Path, case: Case) -> None:
+        self.folder = _part_folder(out, case.name) / "shared"
+        self.wanted = len(case.jobs) > 1
+        self.clear()  # what another process left is not read
+
+    def open(self) -> AbstractContextManager[None]:
+        """Let an analysis keep and find them."""
+        if not self.wanted:
+            return contextlib.nullcontext()
+        return remembering(self.folder, only=_SHARED_STEPS)
+
+    def clear(self) -> None:
+        """Remove them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def unchanged(case: Case, out: Path) -> CaseOutcome | None:

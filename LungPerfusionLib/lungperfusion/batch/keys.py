@@ -18,7 +18,9 @@ from lungperfusion.batch.cases import Job
 from lungperfusion.io.files import data_files, file_sha256, is_image_file
 from lungperfusion.results.writing import RESULTS_FORMAT
 
-_NO_SETTINGS = frozenset({"overwrite", "run", "command", "quiet", "writer", "case", "out"})
+_NO_SETTINGS = frozenset(
+    {"overwrite", "run", "command", "quiet", "writer", "case", "out", "keep_stages"}
+)
 
 
 def job_key(job: Job, digests: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def carry_out(
     _check_case(arguments.case)
     watch = Stopwatch()
     with results_folder(arguments.out, overwrite=arguments.overwrite) as folder:
-        with remembering(arguments.keep_stages):
+        with remembering(arguments.keep_stages) if arguments.keep_stages else nullcontext():
             outcome = work(part(progress, 0.0, 0.9))
         sources = outcome.sources
         provenance = Provenance(

@@ -1,8 +1,8 @@
-"""What a review keeps between its runs: a correction repeats only the steps that depend on it.
+"""Results of long steps that later runs need again, kept in a folder.
 
 A step is a pure function of its arguments, so its result is stored under a digest of them.  After
 a correction the arguments of some steps have changed, and only those are carried out again; the
-numbers are the same as without any memory.
+analyses of one case find the lungs of a scan once.  Numbers are the same as without any memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -26,25 +26,37 @@ from lungperfusion.progress import Progress, ignore
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-KEPT_RESULTS = 2
-"""Results of each step that stay: the original and the present state of a review."""
+KEPT_RESULTS = 3
+"""Results of each step that stay: those of the scans of a case, or of the states of a review."""
 
-_folder: ContextVar[Path | None] = ContextVar("folder of the stages", default=None)
+
+@dataclasses.dataclass(frozen=True)
+class _Memory:
+    folder: Path
+    only: Collection[str]
+
+
+_memory: ContextVar[_Memory | None] = ContextVar("where results of steps are kept", default=None)
 
 
 @contextmanager
-def remembering(folder: Path | None) -> Iterator[None]:
-    """Let `remembered` keep results in a folder; without one every step is carried out.
+def remembering(folder: Path, *, only: Collection[str] = ()) -> Iterator[None]:
+    """Let `remembered` keep results; outside of this every step is carried out.
 
-    The folder must be the user's own: results are read back with ``pickle``.
+    Parameters
+    ----------
+    folder
+        Must be the user's own: results are read back with ``pickle``.
+    only
+        Names of the functions whose results are kept; all by default.
+
     """
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    token = _folder.set(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    token = _memory.set(_Memory(folder, only))
     try:
         yield
     finally:
-        _folder.reset(token)
+        _memory.reset(token)
 
 
 def remembered(
@@ -55,9 +67,10 @@ def remembered(
     ``progress`` plays no part in the comparison.  A step must not depend on anything else than its
     arguments and this version of the program.
     """
-    folder = _folder.get()
-    if folder is None:
+    memory = _memory.get()
+    if memory is None or (memory.only and step.__name__ not in memory.only):
         return step(*arguments, **options)
+    folder = memory.folder
     name = f"{step.__module__}.{step.__qualname__}"
     given = {key: value for key, value in options.items() if key != "progress"}
     path = folder / f"{name}-{_digest((__version__, arguments, given))}.pickle"

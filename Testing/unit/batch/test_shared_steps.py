@@ -1,0 +1,66 @@
+"""The analyses of a case find the lungs and lobes of a scan once, with the numbers of single runs."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from lungperfusion.__main__ import main
+from lungperfusion.batch.case_run import run_case
+from lungperfusion.batch.manifest import read_manifest
+from lungperfusion.pipelines import regions
+
+LINES = (
+    "case,analysis,ct,lobes,no_report",
+    "p1,lungs,{ct},auto,yes",
+    "p1,lobes,{ct},auto,yes",
+)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Names of the steps that were carried out."""
+    made = []
+    for name in ("segment_lungs", "segment_lobes"):
+        step = getattr(regions, name)
+
+        @functools.wraps(step)
+        def counted(*arguments, step=step, **options):
+            made.append(step.__name__)
+            return step(*arguments, **options)
+
+        monkeypatch.setattr(regions, name, counted)
+    return made
+
+
+def test_lungs_and_lobes_are_found_once(chest_file, calls, tmp_path):
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("\n".join(LINES).format(ct=chest_file) + "\n", encoding="utf-8")
+    (case,) = read_manifest(manifest).cases
+
+    outcome = run_case(case, tmp_path / "out")
+
+    assert [job.status for job in outcome.jobs] == ["done", "done"]
+    assert sorted(calls) == ["segment_lobes", "segment_lungs"]
+    assert not (tmp_path / "out" / ".batch" / "part" / "p1").exists()
+
+    alone = tmp_path / "alone"
+    words = [str(chest_file), "--lobes", "auto", "--no-report", "--case", "p1", "--quiet"]
+    assert main(["lobes", *words, "-o", str(alone)]) == 0
+    joined = tmp_path / "out" / "cases" / "p1" / "lobes"
+    for name in ("measurements.csv", "lobes.seg.nrrd"):
+        assert (joined / name).read_bytes() == (alone / name).read_bytes()
+
+
+def test_what_another_process_left_is_not_read(chest_file, calls, tmp_path):
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("\n".join(LINES).format(ct=chest_file) + "\n", encoding="utf-8")
+    (case,) = read_manifest(manifest).cases
+    planted = tmp_path / "out" / ".batch" / "part" / "p1" / "shared" / "left.pickle"
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(b"not ours")
+
+    run_case(case, tmp_path / "out")
+
+    assert not planted.exists()
