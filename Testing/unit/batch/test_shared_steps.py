@@ -1,4 +1,4 @@
-"""The analyses of a case find the lungs and lobes of a scan once, with the numbers of single runs."""
+"""The analyses of a case find the lungs of a scan once, with the numbers of single runs."""
 
 from __future__ import annotations
 
