@@ -556,10 +556,14 @@ def show_measurements(
     return _fill(scene, node, name, columns, {})
 
 
+NO_VALUE = "–"
+"""Text of a cell without a value."""
+
+
 def value_text(value: float, unit: str) -> str:
     """Digits that a reader can use; an empty cell where there is no value."""
     if np.isnan(value):
-        return "–"
+        return NO_VALUE
     if value and abs(value) < 1:
         return f"{value:.3g}"
     return f"{value:.0f}" if abs(value) >= 1000 or unit == "HU" else f"{value:.2f}"
@@ -612,7 +616,7 @@ def show_findings(
 
 def _cell(value: Any) -> str:
     if value is None:
-        return "–"
+        return NO_VALUE
     if isinstance(value, float):
         return value_text(value, "")
     return str(value)

@@ -98,6 +98,12 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         """Segmentation node by option name, beside the lungs."""
         return {}
 
+    def input_segmentations(self, parameters):
+        """Segmentations of other programs or the reader that the results were made with."""
+        nodes = [node for node, _volume in self.lung_options(parameters).values()]
+        nodes += self.segmentation_options(parameters).values()
+        return [node for node in nodes if node is not None]
+
     def further_nodes(self, parameters):
         """Nodes that `extra_words` reads."""
         return ()

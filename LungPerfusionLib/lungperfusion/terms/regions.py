@@ -6,6 +6,7 @@ category and type list that 3D Slicer ships ("Segmentation category and type - D
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -177,6 +178,28 @@ STRUCTURES: dict[str, Structure] = {
 """Label values and looks by segment ID.  Never renumber: saved files carry them."""
 
 
+ABBREVIATIONS = {
+    "bv5_10": "BV5-10",
+    "bv5": "BV5",
+    "bv10": "BV10",
+    "vq": "V/Q",
+    "ct": "CT",
+    "prm": "PRM",
+}
+"""How parts of IDs are written that are no words; the longer of two comes first."""
+
+
 def title(identifier: str) -> str:
-    """Words for any region or structure ID."""
-    return identifier.replace("_", " ").capitalize()
+    """Words for any region or structure ID.
+
+    Examples
+    --------
+    >>> title("left_lung"), title("vq_classes"), title("vessels_bv5_10")
+    ('Left lung', 'V/Q classes', 'Vessels BV5-10')
+
+    """
+    words = identifier
+    for short, written in ABBREVIATIONS.items():
+        words = re.sub(rf"(?<![a-z0-9]){short}(?![a-z0-9])", written, words)
+    words = words.replace("_", " ")
+    return words[:1].upper() + words[1:]
