@@ -26,7 +26,7 @@ from lungperfusion.io.writing import segment_colour, terminology_entry
 from lungperfusion.labels import LabelImage, Segment
 from lungperfusion.measurement import Measurement
 from lungperfusion.results.colours import ColourClasses, Colours
-from lungperfusion.terms import LUNGS, MEASURES, STRUCTURES, title
+from lungperfusion.terms import LUNGS, MEASURES, STRUCTURES, Region, title
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 
 ATTRIBUTE_PREFIX = "LungPerfusion."
@@ -619,7 +619,10 @@ def _cell(value: Any) -> str:
         return NO_VALUE
     if isinstance(value, float):
         return value_text(value, "")
-    return str(value)
+    return title(value) if value in _REGIONS else str(value)
+
+
+_REGIONS = frozenset(region.value for region in Region)
 
 
 def _fill(

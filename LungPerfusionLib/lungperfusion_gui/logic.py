@@ -174,7 +174,8 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
             node = self.node(parameters, "labels." + name)
             if node is None:
                 raise InputError(f"the corrected {name} are no longer in the scene; press Apply")
-            labels = mrml.labelmap_from_segmentation(node, geometry, PARTITIONS.get(name))
+            known = PARTITIONS[name] if name in (LUNGS, "lobes") else None
+            labels = mrml.labelmap_from_segmentation(node, geometry, known)
             words += self._label_words(self.corrections[name], labels, folder / f"{name}.seg.nrrd")
         for option, (node, volume) in self.lung_options(parameters).items():
             first = option == self.corrections[LUNGS]

@@ -17,7 +17,7 @@ from slicer_standin.fixtures import Desktop
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("PerfusionIPv", "CTVQ", "VesselBV")
 PANEL_WIDTH = 470
-VIEW_SIZE = 340
+VIEW_SIZE = 300
 LONGEST_S = 900.0
 
 SHOWN_TABLE = {"PerfusionIPv": "defects", "CTVQ": "measurements", "VesselBV": "measurements"}

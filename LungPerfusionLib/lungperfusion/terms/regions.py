@@ -167,6 +167,7 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id="prm_normal", label=65, colour=(0.45, 0.72, 0.50), type=_LUNG),
         Structure(id="prm_small_airways", label=66, colour=(0.95, 0.85, 0.25), type=_LUNG),
         Structure(id="prm_emphysema", label=67, colour=(0.85, 0.25, 0.20), type=_LUNG),
+        Structure(id="perfusion_defect", label=68, colour=(0.90, 0.20, 0.65), type=_LUNG),
         Structure(id="vessels_below_1_25", label=51, colour=(0.55, 0.75, 0.98), type=_VESSEL),
         Structure(id="vessels_bv5", label=52, colour=(0.20, 0.45, 0.90), type=_VESSEL),
         Structure(id="vessels_bv5_10", label=53, colour=(0.98, 0.80, 0.20), type=_VESSEL),
