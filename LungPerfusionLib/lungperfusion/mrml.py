@@ -26,7 +26,7 @@ from lungperfusion.io.writing import segment_colour, terminology_entry
 from lungperfusion.labels import LabelImage, Segment
 from lungperfusion.measurement import Measurement
 from lungperfusion.results.colours import ColourClasses, Colours
-from lungperfusion.terms import LUNGS, MEASURES, STRUCTURES, title
+from lungperfusion.terms import LUNGS, MEASURES, STRUCTURES, Region, title
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 
 ATTRIBUTE_PREFIX = "LungPerfusion."
@@ -556,10 +556,14 @@ def show_measurements(
     return _fill(scene, node, name, columns, {})
 
 
+NO_VALUE = "–"
+"""Text of a cell without a value."""
+
+
 def value_text(value: float, unit: str) -> str:
     """Digits that a reader can use; an empty cell where there is no value."""
     if np.isnan(value):
-        return "–"
+        return NO_VALUE
     if value and abs(value) < 1:
         return f"{value:.3g}"
     return f"{value:.0f}" if abs(value) >= 1000 or unit == "HU" else f"{value:.2f}"
@@ -612,10 +616,13 @@ def show_findings(
 
 def _cell(value: Any) -> str:
     if value is None:
-        return "–"
+        return NO_VALUE
     if isinstance(value, float):
         return value_text(value, "")
-    return str(value)
+    return title(value) if value in _REGIONS else str(value)
+
+
+_REGIONS = frozenset(region.value for region in Region)
 
 
 def _fill(

@@ -74,6 +74,7 @@ class DisplayPanel:
     def style(self):
         """Give freshly made results their looks."""
         overlay.style_ct(self.logic.reference(self.parameters), "Lung")
+        overlay.hide_segmentations(self.logic.input_segmentations(self.parameters))
         for name in self.logic.names(self.parameters, "map"):
             node = self.logic.node(self.parameters, f"map.{name}")
             colours = self.logic.colours(self.parameters, name)
@@ -123,7 +124,7 @@ class DisplayPanel:
             blocked = control.blockSignals(True)
             control.decimals = 0 if span > 50 else 2
             control.singleStep = span / 100
-            control.minimum = limits[0] - span
+            control.minimum = min(0.0, limits[0])
             control.maximum = limits[1] + span
             control.blockSignals(blocked)
         blocked = ui.mapRange.blockSignals(True)

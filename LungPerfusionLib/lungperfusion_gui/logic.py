@@ -98,6 +98,12 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         """Segmentation node by option name, beside the lungs."""
         return {}
 
+    def input_segmentations(self, parameters):
+        """Segmentations of other programs or the reader that the results were made with."""
+        nodes = [node for node, _volume in self.lung_options(parameters).values()]
+        nodes += self.segmentation_options(parameters).values()
+        return [node for node in nodes if node is not None]
+
     def further_nodes(self, parameters):
         """Nodes that `extra_words` reads."""
         return ()
@@ -168,7 +174,8 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
             node = self.node(parameters, "labels." + name)
             if node is None:
                 raise InputError(f"the corrected {name} are no longer in the scene; press Apply")
-            labels = mrml.labelmap_from_segmentation(node, geometry, PARTITIONS.get(name))
+            known = PARTITIONS[name] if name in (LUNGS, "lobes") else None
+            labels = mrml.labelmap_from_segmentation(node, geometry, known)
             words += self._label_words(self.corrections[name], labels, folder / f"{name}.seg.nrrd")
         for option, (node, volume) in self.lung_options(parameters).items():
             first = option == self.corrections[LUNGS]

@@ -21,7 +21,7 @@ WINDOWS = {"Lung": (-1350.0, 150.0), "Mediastinum": (-160.0, 240.0), "Vessels": 
 
 
 GLASSY = 0.2
-"""Opacity of lungs and lobes in 3-D, so that findings inside are seen."""
+"""Opacity of lungs, lobes and normal tissue in 3-D, so that findings inside are seen."""
 
 
 def _layout_xml():
@@ -236,8 +236,15 @@ def style_segments(node, *, slices=True, surfaces=False, fill=0.25):
     if not node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE):
         node.CreateClosedSurfaceRepresentation()
     for identifier in node.GetSegmentation().GetSegmentIDs():
-        glassy = identifier in ("left_lung", "right_lung") or identifier.endswith("_lobe")
+        glassy = identifier.endswith(("_lung", "_lobe", "_normal"))
         display.SetSegmentOpacity3D(identifier, GLASSY if glassy else 1.0)
+
+
+def hide_segmentations(nodes):
+    """Take segmentations out of the views, where they would lie over the results."""
+    for node in nodes:
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetVisibility(False)
 
 
 def link_views(on):

@@ -17,6 +17,9 @@ PLACE_COLUMNS = (
 )
 """Columns of tables of findings that hold a place in RAS."""
 
+COLUMN_WIDTHS = {"region": 100, "measure": 190, "value": 60, "unit": 60}
+"""In pixels: value and unit stand in a panel of usual width without scrolling."""
+
 
 class ResultsPanel:
     """Widgets of the section.
@@ -35,6 +38,7 @@ class ResultsPanel:
         ui.tableSelector.connect("currentIndexChanged(int)", self._on_table)
         ui.resultsTableView.connect("selectionChanged()", self._on_row)
         ui.resultsTableView.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        ui.resultsTableView.verticalHeader().visible = False
         ui.chartButton.connect("clicked(bool)", self._on_chart)
 
     def bind(self, parameters):
@@ -60,16 +64,23 @@ class ResultsPanel:
         analysis = record["analyses"][0]
         words = {"warn": _("Look: "), "fail": _("Do not use: ")}
         gates = [gate for gate in analysis["quality_gates"] if gate["verdict"] in words]
-        return [words[g["verdict"]] + g["message"] for g in gates] + analysis["warnings"]
+        lines = [words[gate["verdict"]] + gate["message"] for gate in gates]
+        return list(dict.fromkeys(lines + analysis["warnings"]))
 
     def _on_table(self, index=0):
         if self.parameters is None:
             return
         role = self.ui.tableSelector.currentData
         table = self.logic.node(self.parameters, role) if role else None
-        self.ui.resultsTableView.setMRMLTableNode(table)
-        if table is not None:
-            self.ui.resultsTableView.resizeColumnsToContents()
+        view = self.ui.resultsTableView
+        view.setMRMLTableNode(table)
+        if table is None:
+            return
+        view.resizeColumnsToContents()
+        for column, width in COLUMN_WIDTHS.items():
+            number = table.GetColumnIndex(column)
+            if number >= 0:
+                view.setColumnWidth(number, width)
 
     def _chosen_row(self):
         """Row of the table node; None when none is chosen."""
@@ -88,7 +99,9 @@ class ResultsPanel:
         for columns in PLACE_COLUMNS:
             numbers = [table.GetColumnIndex(name) for name in columns]
             if min(numbers) >= 0:
-                overlay.jump_to([float(table.GetCellText(row, number)) for number in numbers])
+                place = [table.GetCellText(row, number) for number in numbers]
+                if mrml.NO_VALUE not in place:
+                    overlay.jump_to([float(text) for text in place])
                 return
         for column in ("region", "lobe"):
             number = table.GetColumnIndex(column)

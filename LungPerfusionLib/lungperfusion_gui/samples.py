@@ -8,6 +8,8 @@ from slicer.i18n import tr as _
 from lungperfusion import mrml
 from lungperfusion.phantoms import KINDS
 from lungperfusion.phantoms.breathing import make_breathing_phantom
+from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
+from lungperfusion_gui import overlay
 
 CATEGORY = "LungPerfusion"
 SPACING_MM = (2.0, 2.0, 2.0)
@@ -15,14 +17,22 @@ BREATHING_SPACING_MM = 2.5
 
 SAMPLES = {
     "LungPerfusionChest": "Chest phantom",
-    "LungPerfusionDualEnergy": "Chest phantom with iodine map",
+    "LungPerfusionDualEnergy": "Chest phantom with perfusion defects and iodine map",
     "LungPerfusionBreathing": "Chest phantom at two breaths",
 }
 """Names of the samples with what they are."""
 
 
 def make(name):
-    """Make a sample and put it into the scene; return its nodes."""
+    """Make a sample, put it into the scene and the views; return its nodes."""
+    nodes = _make(name)
+    nodes[0].CreateDefaultDisplayNodes()
+    overlay.style_ct(nodes[0], "Lung")
+    slicer.util.setSliceViewerLayers(background=nodes[0], fit=True)
+    return nodes
+
+
+def _make(name):
     scene = slicer.mrmlScene
     with slicer.util.WaitCursor():
         if name == "LungPerfusionBreathing":
@@ -34,9 +44,9 @@ def make(name):
                 mrml.show_labelmap(scene, phantom.expiration_lungs, "Expiratory lungs"),
             ]
         if name == "LungPerfusionDualEnergy":
-            phantom = KINDS["contrast"](SPACING_MM)
+            phantom = DUAL_ENERGY_KINDS["dect_defects"](SPACING_MM)
             return [
-                mrml.show_volume(scene, phantom.ct, "CT"),
+                mrml.show_volume(scene, phantom.mixed, "CT"),
                 mrml.show_volume(scene, phantom.iodine, "Iodine map"),
             ]
         return [mrml.show_volume(scene, KINDS["healthy"](SPACING_MM).ct, "CT")]

@@ -184,6 +184,7 @@ def run_all(chosen: list[Probe]) -> dict[str, Outcome]:
     import slicer_standin
 
     slicer_standin.start()
+    slicer_standin.load_module(HERE / "modules" / "SegmentStatistics" / "SegmentStatistics.py")
     slicer_standin.be_strict(False)
     try:
         if not hasattr(os, "fork"):

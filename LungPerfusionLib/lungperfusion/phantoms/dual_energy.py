@@ -178,6 +178,12 @@ class DualEnergyPhantom:
         )
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
 
+    @property
+    def mixed(self) -> Volume:
+        """Mean of both images, which scanners show as the CT of the examination."""
+        mean = (self.low.array.astype(np.float32) + self.high.array) / 2
+        return self.low.with_array(np.rint(mean).astype(self.low.array.dtype))
+
     def as_json(self) -> dict[str, Any]:
         """Numbers as plain JSON types."""
         return {

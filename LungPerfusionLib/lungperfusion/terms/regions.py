@@ -6,6 +6,7 @@ category and type list that 3D Slicer ships ("Segmentation category and type - D
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -166,6 +167,7 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id="prm_normal", label=65, colour=(0.45, 0.72, 0.50), type=_LUNG),
         Structure(id="prm_small_airways", label=66, colour=(0.95, 0.85, 0.25), type=_LUNG),
         Structure(id="prm_emphysema", label=67, colour=(0.85, 0.25, 0.20), type=_LUNG),
+        Structure(id="perfusion_defect", label=68, colour=(0.90, 0.20, 0.65), type=_LUNG),
         Structure(id="vessels_below_1_25", label=51, colour=(0.55, 0.75, 0.98), type=_VESSEL),
         Structure(id="vessels_bv5", label=52, colour=(0.20, 0.45, 0.90), type=_VESSEL),
         Structure(id="vessels_bv5_10", label=53, colour=(0.98, 0.80, 0.20), type=_VESSEL),
@@ -177,6 +179,28 @@ STRUCTURES: dict[str, Structure] = {
 """Label values and looks by segment ID.  Never renumber: saved files carry them."""
 
 
+ABBREVIATIONS = {
+    "bv5_10": "BV5-10",
+    "bv5": "BV5",
+    "bv10": "BV10",
+    "vq": "V/Q",
+    "ct": "CT",
+    "prm": "PRM",
+}
+"""How parts of IDs are written that are no words; the longer of two comes first."""
+
+
 def title(identifier: str) -> str:
-    """Words for any region or structure ID."""
-    return identifier.replace("_", " ").capitalize()
+    """Words for any region or structure ID.
+
+    Examples
+    --------
+    >>> title("left_lung"), title("vq_classes"), title("vessels_bv5_10")
+    ('Left lung', 'V/Q classes', 'Vessels BV5-10')
+
+    """
+    words = identifier
+    for short, written in ABBREVIATIONS.items():
+        words = re.sub(rf"(?<![a-z0-9]){short}(?![a-z0-9])", written, words)
+    words = words.replace("_", " ")
+    return words[:1].upper() + words[1:]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import vtk_to_numpy
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 SLICE_MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",
@@ -105,17 +105,7 @@ class _Picture:
 
     def save(self, path: str | Path) -> Path:
         """Draw and write the picture as PNG."""
-        rows = np.ascontiguousarray(self.image()[::-1])
-        picture = vtk.vtkImageData()
-        picture.SetDimensions(rows.shape[1], rows.shape[0], 1)
-        from vtk.util.numpy_support import numpy_to_vtk
-
-        picture.GetPointData().SetScalars(numpy_to_vtk(rows.reshape(-1, 3), deep=True))
-        writer = vtk.vtkPNGWriter()
-        writer.SetFileName(str(path))
-        writer.SetInputData(picture)
-        writer.Write()
-        return Path(path)
+        return save_image(self.image(), path)
 
     def resize(self, width: int, height: int) -> None:
         """Change the size of the picture."""
@@ -126,6 +116,19 @@ class _Picture:
         if self.group is not None:
             self.group.SetMRMLDisplayableNode(None)
         self.window.Finalize()
+
+
+def save_image(image: np.ndarray, path: str | Path) -> Path:
+    """Write a picture, first row on top, as PNG."""
+    rows = np.ascontiguousarray(image[::-1])
+    picture = vtk.vtkImageData()
+    picture.SetDimensions(rows.shape[1], rows.shape[0], 1)
+    picture.GetPointData().SetScalars(numpy_to_vtk(rows.reshape(-1, 3), deep=True))
+    writer = vtk.vtkPNGWriter()
+    writer.SetFileName(str(path))
+    writer.SetInputData(picture)
+    writer.Write()
+    return Path(path)
 
 
 def _wake_legends() -> None:

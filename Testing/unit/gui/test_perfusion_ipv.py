@@ -20,6 +20,9 @@ def choose_inputs(panel, volumes):
 def test_apply_says_what_is_missing(desktop, modules, volumes):
     modules("PerfusionIPv")
     panel = desktop.select("PerfusionIPv")
+    for name in ("ct", "iodine"):  # chosen automatically
+        getattr(panel.ui, name).setCurrentNode(None)
+    panel.ui.iodineUnit.currentText = "not stated"
     assert not panel.ui.applyButton.enabled
     assert "Choose the chest CT" in panel.ui.applyButton.toolTip
     panel.ui.ct.setCurrentNode(volumes[0])

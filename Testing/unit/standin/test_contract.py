@@ -61,7 +61,37 @@ def test_accepted_differences_are_differences(report, probes, accepted):
 
 
 def test_most_of_the_contract_agrees(report):
-    assert report["agree"] >= 0.98 * report["probes"]
+    assert report["agree"] >= 0.985 * report["probes"]
+
+
+ONLY_IN_ACCEPTED = {
+    "signals.QComboBox": ("currentIndexChanged(QString)", "activated(QString)"),
+    "signals.QSpinBox": ("valueChanged(QString)",),
+    "signals.QDoubleSpinBox": ("valueChanged(QString)",),
+    "signals.QButtonGroup": ("QButtonGroup",),
+    "signals.QProcess": ("QProcess",),
+    "conv.names_present": ("QRegExp", "QDesktopWidget"),
+    "list.basic": ("QListWidget",),
+    "ctk.coordinates": ("ctkCoordinatesWidget",),
+    "stats.segment": ("SegmentStatistics",),
+    "vr.presets": ("GetPresetByName", "volumerendering"),
+    "slm.logic_not_singleton": ("isSingletonParameterNode",),
+}
+"""What a module would have to use for an accepted difference to matter to it."""
+
+
+def test_modules_use_nothing_in_which_the_stand_in_differs(accepted):
+    assert set(ONLY_IN_ACCEPTED) == set(accepted)
+    root = TESTING.parent
+    library = root / "LungPerfusionLib"
+    files = [library / "lungperfusion" / "mrml.py", *(library / "lungperfusion_gui").glob("*.py")]
+    for name in ("LungPerfusionLib", "PerfusionIPv", "CTVQ", "VesselBV"):
+        files += [root / name / f"{name}.py", *(root / name).rglob("*.ui")]
+    assert len(files) > 20
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        used = [word for words in ONLY_IN_ACCEPTED.values() for word in words if word in text]
+        assert not used, path.name
 
 
 def test_recording_writes_the_file_as_it_is(desktop, tmp_path, monkeypatch):

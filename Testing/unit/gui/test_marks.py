@@ -1,0 +1,121 @@
+"""Points in great vessels, and what marks do to results."""
+
+import numpy as np
+import pytest
+
+from lungperfusion import mrml
+from lungperfusion.io import read_segmentation
+
+
+def click(desktop, panel, button, place):
+    import slicer
+
+    getattr(panel.ui, button).click()
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
+    node.AddControlPoint(*place)
+    slicer.app.applicationLogic().GetInteractionNode().SwitchToViewTransformMode()
+    return node
+
+
+def test_marked_trunk_reaches_the_command(desktop, modules, volumes, patient, tmp_path):
+    modules("PerfusionIPv")
+    panel = desktop.select("PerfusionIPv")
+    place = patient.ct.geometry.ras_from_ijk(np.array(patient.ct.geometry.shape[::-1]) // 2)
+    click(desktop, panel, "trunkPointButton", place)
+    words = panel.logic.request(panel.parameters, tmp_path)
+    written = read_segmentation(tmp_path / "blood_points.seg.nrrd")
+    assert words[words.index("--trunk") + 1] == str(tmp_path / "blood_points.seg.nrrd")
+    assert 0.5 < written.volume_ml("pulmonary_artery") < 2.0  # a ball of 6.5 mm holds 1.15 mL
+    panel.ui.trunkClearButton.click()
+    (tmp_path / "again").mkdir()
+    assert "--trunk" not in panel.logic.request(panel.parameters, tmp_path / "again")
+
+
+def test_marked_aorta_reaches_the_command(desktop, modules, volumes, patient, tmp_path):
+    modules("VesselBV")
+    panel = desktop.select("VesselBV")
+    panel.ui.ct.setCurrentNode(volumes[0])
+    place = patient.ct.geometry.ras_from_ijk(np.array(patient.ct.geometry.shape[::-1]) // 2)
+    node = click(desktop, panel, "aortaPointButton", place)
+    words = panel.logic.request(panel.parameters, tmp_path)
+    assert "--blood-mask" in words
+    assert list(read_segmentation(tmp_path / "blood_points.seg.nrrd").names.values()) == ["aorta"]
+    node.SetNthControlPointPosition(0, 5000, 0, 0)
+    from lungperfusion.errors import InputError
+
+    (tmp_path / "again").mkdir()
+    with pytest.raises(InputError, match="aorta lies outside"):
+        panel.logic.request(panel.parameters, tmp_path / "again")
+
+
+@pytest.fixture
+def reviewed(desktop, modules, volumes, ipv_results):
+    """PerfusionIPv with results."""
+    modules("PerfusionIPv")
+    panel = desktop.select("PerfusionIPv")
+    panel._showFolder(ipv_results)
+    panel.updateButtons()
+    return panel
+
+
+def test_a_mark_outdates_results_and_is_one_entry(desktop, reviewed, volumes):
+    panel = reviewed
+    assert not panel.parameters.outdated
+    node = click(desktop, panel, "trunkPointButton", (0, 0, 0))
+    node.SetNthControlPointPosition(0, 1, 0, 0)
+    assert panel.parameters.outdated
+    assert panel.ui.recomputeButton.enabled
+    entries = mrml.read_trail(panel.logic.node(panel.parameters, "trail"))
+    assert [entry["marked"] for entry in entries] == ["Point in the pulmonary trunk"]
+    assert "pulmonary trunk" in panel.ui.trailText.plainText
+
+
+def test_the_trail_does_not_follow_to_another_scan(desktop, reviewed, patient):
+    import slicer
+
+    panel = reviewed
+    click(desktop, panel, "trunkPointButton", (0, 0, 0))
+    panel.logic.forget_corrections(panel.parameters)
+    assert panel.logic.node(panel.parameters, "trail") is not None  # the same scan
+    panel.parameters.ct = mrml.show_volume(slicer.mrmlScene, patient.ct, "Another patient")
+    panel.logic.forget_corrections(panel.parameters)
+    assert panel.logic.node(panel.parameters, "trail") is None
+    assert not panel.parameters.outdated
+
+
+def test_corrected_lobes_come_with_their_lungs(desktop, reviewed, patient, tmp_path):
+    import slicer
+
+    panel = reviewed
+    lobes = patient.truth.labelmaps()["lobes"]
+    node = mrml.show_labelmap(slicer.mrmlScene, lobes, "Lobes")
+    panel.parameters.parameterNode.SetNodeReferenceID("labels.lobes", node.GetID())
+    panel.parameters.lobes = "auto"
+    panel.parameters.corrected = "lobes"
+    words = panel.logic.request(panel.parameters, tmp_path)
+    assert words[words.index("--lung-mask") + 1] == str(tmp_path / "lungs.seg.nrrd")
+    last = max(n for n, word in enumerate(words) if word == "--lobes")
+    assert words[last + 1] == str(tmp_path / "lobes.seg.nrrd")
+    written = read_segmentation(tmp_path / "lobes.seg.nrrd")
+    assert written.volume_ml("right_middle_lobe") == lobes.volume_ml("right_middle_lobe")
+
+
+def test_results_that_a_later_run_lacks_leave_the_scene(desktop, reviewed, ipv_results, tmp_path):
+    import shutil
+
+    import slicer
+
+    panel = reviewed
+    assert "exclusions" in panel.logic.names(panel.parameters, "labels")
+    before = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    shutil.copytree(ipv_results, tmp_path / "less")
+    (tmp_path / "less" / "exclusions.seg.nrrd").unlink()
+    panel._showFolder(tmp_path / "less")
+    assert "exclusions" not in panel.logic.names(panel.parameters, "labels")
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == before - 1
+
+
+def test_classes_are_named_beside_their_colours(desktop, reviewed):
+    text = reviewed.ui.classesLabel.text
+    assert "Perfusion defect" in text
+    assert "#" in text
