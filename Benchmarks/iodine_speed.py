@@ -7,6 +7,7 @@ what counts here, not its detail.
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,12 @@ def full_size(coarse: Volume, seed: int) -> Volume:
     return Volume(array, large.geometry, "HU")
 
 
+def processor_seconds() -> float:
+    """Time that finished subprocesses spent on all cores."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def main() -> list[Figure]:
     """Measure the whole command, report included, from outside."""
     phantom = DUAL_ENERGY_KINDS["dect_defects"]((3.0, 3.0, 3.0))
@@ -48,15 +55,17 @@ def main() -> list[Figure]:
             write_volume(full_size(image, seed), folder / f"{name}.nrrd")
         words = ["ipv", "--low", str(folder / "low.nrrd"), "--high", str(folder / "high.nrrd")]
         words += ["--kv", "80", "140Sn", "-o", str(folder / "out"), "--quiet"]
-        started = time.perf_counter()
+        started, used = time.perf_counter(), processor_seconds()
         subprocess.run(
             [sys.executable, "-m", "lungperfusion", *words], check=True, stdout=subprocess.DEVNULL
         )
-        seconds = time.perf_counter() - started
+        seconds, used = time.perf_counter() - started, processor_seconds() - used
         text = (folder / "out" / "results.json").read_text(encoding="utf-8")
         gib = json.loads(text)["provenance"]["peak_memory_mib"] / 1024
     name = "pair of 512 x 512 x 450"
     return [
         Figure(name=f"{name}: time", value=seconds, unit="s", at_most=45.0),
+        # on a busy machine the time says nothing, this does
+        Figure(name=f"{name}: processor time, all cores", value=used, unit="s"),
         Figure(name=f"{name}: peak memory", value=gib, unit="GiB", at_most=6.0),
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import ndimage
 
 from lungperfusion.morphology import depth_mm, dilated, opened
 from lungperfusion.terms import AIRWAYS, LUNGS
@@ -33,6 +34,13 @@ AIRWAY_MARGIN_MM = 1.5
 
 DENSE_CONTRAST_ABOVE_HU = 800.0
 """Undiluted contrast, as in the superior vena cava, casts streaks."""
+
+DENSE_CONTRAST_RADIUS_MM = 2.5
+"""Undiluted contrast fills a vein that holds a ball of this radius; the thin cortex of a vertebra,
+as dense, does not."""
+
+STREAK_SLICES_MM = 5.0
+"""Streaks run in the plane of the rotating tube; slices this close to dense contrast have them."""
 
 STREAK_REACH_MM = 17.5
 """Lung within 15 to 20 mm of dense contrast is marked as streak region."""
@@ -111,12 +119,46 @@ def find_exclusions(
         found = (
             _large_vessels(image, inside, vessel_above_hu),
             _near(lungs.mask(AIRWAYS)[box], AIRWAY_MARGIN_MM, geometry),
-            _near((image.array > DENSE_CONTRAST_ABOVE_HU) & between, streak_reach_mm, geometry),
+            _near(_dense_contrast(image, between), streak_reach_mm, geometry),
             _heart_rim(image, inside, between, heart_rim_mm, spacing),
         )
         for number in range(len(found), 0, -1):  # the first reason wins
             labels[box][found[number - 1] & inside] = number
     return Exclusion(labels=Labelmap(labels, lungs.geometry, named))
+
+
+def slices_with_streaks(contrast: Volume, lungs: Labelmap) -> Mask:
+    """Axial slices through or next to undiluted contrast, all of whose voxels may hold streaks.
+
+    Parameters
+    ----------
+    contrast
+        CT in HU that shows the contrast.
+    lungs
+        Lungs on the same grid.
+
+    Returns
+    -------
+    ndarray
+        Shape (K, 1, 1), (1, J, 1) or (1, 1, I), as slices lie on the grid.
+
+    """
+    geometry = lungs.geometry
+    axis, _ = geometry.array_axis_toward("S")
+    dense = _dense_contrast(contrast, _between_lungs(lungs.mask(*LUNGS), geometry))
+    others = tuple(n for n in range(3) if n != axis)
+    held = dense.any(axis=others)
+    reach = int(np.ceil(STREAK_SLICES_MM / geometry.spacing_kji_mm[axis]))
+    near = ndimage.binary_dilation(held, iterations=reach) if reach else held
+    return np.expand_dims(near, others)
+
+
+def _dense_contrast(image: Volume, between: Mask) -> Mask:
+    dense = (image.array > DENSE_CONTRAST_ABOVE_HU) & between
+    if dense.any():
+        box = bounding_box(dense, (1, 1, 1))
+        dense[box] = opened(dense[box], DENSE_CONTRAST_RADIUS_MM, image.geometry.spacing_kji_mm)
+    return dense
 
 
 def _large_vessels(image: Volume, lung: Mask, above_hu: float) -> Mask:

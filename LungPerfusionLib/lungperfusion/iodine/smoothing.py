@@ -13,9 +13,18 @@ IODINE_SMOOTHING_MM = 2.5
 """Gaussian sigma for iodine maps: at 20 HU of image noise an iodine map has about 1 mg/mL of noise,
 as much as the lung's own signal, so 2 to 3 mm are needed (error propagation in `noise_mg_ml`)."""
 
+MINIMAL_WEIGHT = 0.05
+"""Share of the Gaussian that must lie in the mask for a value outside of it: with less, a few noisy
+voxels would decide."""
+
 
 def smooth_inside(
-    values: FloatArray, mask: Mask, geometry: Geometry, *, sigma_mm: float
+    values: FloatArray,
+    mask: Mask,
+    geometry: Geometry,
+    *,
+    sigma_mm: float,
+    fill: Mask | None = None,
 ) -> NDArray[np.float32]:
     """Smooth a map inside a mask by normalised convolution, without any look across its border.
 
@@ -32,6 +41,9 @@ def smooth_inside(
         Grid, for sigma in mm on anisotropic voxels.
     sigma_mm
         Standard deviation of the Gaussian; 0 returns the values.
+    fill
+        Voxels outside the mask that get the smoothed value of the mask around them, as far as
+        there is some; they do not count themselves.
 
     """
     out = np.array(values, dtype=np.float32)
@@ -42,10 +54,11 @@ def smooth_inside(
     inside, local = mask[box], geometry.crop(box)
     weight = _gaussian(inside.astype(np.float32), local, sigma_mm)
     signal = _gaussian(np.where(inside, out[box], np.float32(0)), local, sigma_mm)
-    smoothed = signal[inside] / weight[inside]
+    drawn = inside if fill is None else inside | (fill[box] & (weight > MINIMAL_WEIGHT))
+    smoothed = np.divide(signal, weight, out=signal, where=drawn)
     kept = out[box][inside].mean(dtype=np.float64)
-    smoothed += np.float32(kept - smoothed.mean(dtype=np.float64))
-    out[box][inside] = smoothed
+    smoothed += np.float32(kept - smoothed[inside].mean(dtype=np.float64))
+    out[box][drawn] = smoothed[drawn]
     return out
 
 

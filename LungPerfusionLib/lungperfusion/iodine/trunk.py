@@ -223,21 +223,6 @@ def find_carina(lungs: Labelmap) -> NDArray[np.float64] | None:
     return None
 
 
-AIRWAY_WALL_MM = 2.5
-"""Air this far from the airway's wall is free of its blur."""
-
-
-def airway_core(lungs: Labelmap) -> Mask:
-    """Air in the middle of the large airways, for calibration."""
-    airways = lungs.mask(AIRWAYS)
-    core = np.zeros(airways.shape, np.bool_)
-    if airways.any():
-        box = bounding_box(airways, (1, 1, 1))
-        spacing = lungs.geometry.spacing_kji_mm
-        core[box] = depth_mm(airways[box], spacing) > AIRWAY_WALL_MM + max(spacing) / 2
-    return core
-
-
 MAIN_BRONCHUS_MM2 = 30.0
 """Smallest cross-section of a main bronchus on an axial slice in an adult."""
 

@@ -224,6 +224,10 @@ def render_dual_energy(
     """
     scan = scan or DualEnergyScan()
     painted = _paint(model, geometry, changes, lobe_factors or {}, part(progress, 0.0, 0.6))
+    scanned = [painted, painted]
+    if any(scan.high_shift_mm):  # painted anew: interpolation would blur one image of the pair
+        moved = _moved(geometry, scan.high_shift_mm)
+        scanned[1] = _paint(model, moved, changes, lobe_factors or {}, ignore)
     progress(0.6, "tracing rays")
     contrast = painted.hu + np.float32(IODINE_HU_PER_MG_ML) * painted.iodine
     path_cm = water_path_cm(contrast, geometry)
@@ -236,7 +240,7 @@ def render_dual_energy(
     ):
         progress(0.65 + 0.17 * number, f"scanning at {voltage} kV")
         beam = response(scan.tube, voltage, scan.blood_share)
-        hu = ct_number(painted.hu, painted.iodine, path_cm, beam)
+        hu = ct_number(scanned[number].hu, scanned[number].iodine, path_cm, beam)
         if scan.low_streak_hu:
             box = (slice(0, geometry.shape[0]), slice(0, geometry.shape[1]))
             places = broadcast_coordinates(
@@ -245,8 +249,6 @@ def render_dual_energy(
             rays = model.streak_hu_at(*places) / model.streak_hu if model.streak_hu else 0.0
             hu += np.float32(scan.low_streak_hu * streak) * rays
         blur(hu, geometry, scan.psf_fwhm_mm)
-        if number and any(scan.high_shift_mm):
-            hu = _shifted(hu, geometry, scan.high_shift_mm)
         hu += np.float32(offset)
         if sd > 0:
             grain = noise(geometry, sd, scan.noise_correlation_mm, 2 * seed + number)
@@ -413,9 +415,11 @@ def water_path_cm(hu: Float32, geometry: Geometry) -> Float32:
     return np.clip(out, PATH_NODES_CM[0], PATH_NODES_CM[-1])
 
 
-def _shifted(hu: Float32, geometry: Geometry, shift_ras_mm: Point) -> Float32:
-    ijk = np.linalg.inv(geometry.ijk_to_ras[:3, :3]) @ np.asarray(shift_ras_mm)
-    return np.asarray(ndimage.shift(hu, ijk[::-1], order=1, mode="nearest"), np.float32)
+def _moved(geometry: Geometry, shift_ras_mm: Point) -> Geometry:
+    """Grid that sees a patient who lies off by a shift."""
+    matrix = geometry.ijk_to_ras.copy()
+    matrix[:3, 3] -= shift_ras_mm
+    return Geometry(geometry.shape, matrix)
 
 
 def _large_tubes(model: ChestModel, geometry: Geometry) -> Mask:

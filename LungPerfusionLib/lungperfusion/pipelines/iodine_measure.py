@@ -37,6 +37,7 @@ from lungperfusion.iodine.score import (
 from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM, smooth_inside
 from lungperfusion.iodine.trunk import Trunk, find_trunk, measure_trunk
 from lungperfusion.measurement import Measurement
+from lungperfusion.opacity import mark_vessels
 from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore
@@ -119,6 +120,8 @@ class IodineAnalysis:
 
     iodine: IodineMap
     """Smoothed map."""
+    vessels: Mask
+    """Visible vessels of any size, `mark_vessels`."""
     measurable: Mask
     exclusion: Exclusion
     trunk: Trunk | str
@@ -178,10 +181,13 @@ def measure_iodine(
     blood = _trunk(iodine, found.lungs, trunk)
     progress(0.3, "smoothing inside each lung")
     smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm)
+    progress(0.4, "vessels")
+    vessels = remembered(mark_vessels, density, lungs)
     progress(0.5, "defects")
+    parenchyma = _parenchyma(iodine, measurable, vessels, regions, options.smoothing_mm)
     defects = remembered(
         find_defects,
-        smooth.enhancement,
+        parenchyma.enhancement,
         measurable,
         regions,
         ct=density,
@@ -209,10 +215,11 @@ def measure_iodine(
             measurable,
             density=remembered(_smoothed_image, density, measurable, regions, options.smoothing_mm),
         ),
-        *score_defects(smooth, defects, regions, measurable),
+        *score_defects(parenchyma, defects, regions, measurable),
     )
     return IodineAnalysis(
         iodine=smooth,
+        vessels=vessels,
         measurable=measurable,
         exclusion=exclusion,
         trunk=blood,
@@ -258,6 +265,33 @@ def _smoothed(
             _smoothed_image, iodine.concentration, measurable, regions, sigma_mm
         ),
         method=f"{iodine.method}, smoothed {sigma_mm:g} mm",
+    )
+
+
+def _parenchyma(
+    iodine: IodineMap, measurable: Mask, vessels: Mask, regions: RegionSet, sigma_mm: float
+) -> IodineMap:
+    """Iodine between the vessels, for defects.
+
+    Arteries that cross a defect still hold blood and split it up, and those beside it blur into
+    it; their voxels get the iodine of the lung around them.
+    """
+    if sigma_mm == 0:
+        return iodine
+    array: FloatArray = iodine.concentration.array
+    for lung in LUNGS:
+        inside = regions.mask(lung) & measurable
+        array = smooth_inside(
+            array,
+            inside & ~vessels,
+            iodine.concentration.geometry,
+            sigma_mm=sigma_mm,
+            fill=inside & vessels,
+        )
+    return replace(
+        iodine,
+        concentration=iodine.concentration.with_array(array),
+        method=f"{iodine.method}, smoothed {sigma_mm:g} mm between vessels",
     )
 
 

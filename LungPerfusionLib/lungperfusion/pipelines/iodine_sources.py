@@ -23,12 +23,10 @@ from lungperfusion.iodine.calibration import (
 from lungperfusion.iodine.decomposition import (
     DEFAULT_MODEL,
     IodineMap,
-    decompose,
     iodine_from_vendor_map,
 )
 from lungperfusion.iodine.patient_size import water_path_cm
-from lungperfusion.iodine.self_calibration import measure_iodine_ratio
-from lungperfusion.iodine.trunk import airway_core, find_trunk
+from lungperfusion.pipelines.image_pair import separate_pair
 from lungperfusion.pipelines.iodine_measure import PRESETS
 from lungperfusion.pipelines.regions import FoundRegions, RegionOptions, find_regions
 from lungperfusion.pipelines.stages import remembered
@@ -37,7 +35,7 @@ from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
 from lungperfusion.resampling import resample_volume
 from lungperfusion.terms import Region
-from lungperfusion.volume import Box, Labelmap, Volume
+from lungperfusion.volume import Box, Volume
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -264,32 +262,17 @@ def _read_pair(arguments: argparse.Namespace, progress: Progress) -> Images:
     mixed *= np.float32(0.5)
 
     def iodine(found: FoundRegions, box: Box, path: WaterPath, progress: Progress) -> MadeIodine:
-        progress(0.0, "separating iodine, air and tissue")
-        pair = _pair(arguments, voltages, path)
-        images = low.volume.crop(box), high_volume.crop(box)
-        offsets, notes = _air_offsets(*images, found.lungs)
-
-        def separate(pair: SpectralPair) -> IodineMap:
-            return remembered(
-                decompose,
-                *images,
-                pair,
-                model=arguments.model,
-                low_offset_hu=offsets[0],
-                high_offset_hu=offsets[1],
-            )
-
-        made = separate(pair)
-        if arguments.self_calibrate:
-            trunk = find_trunk(made.concentration, found.lungs)
-            if isinstance(trunk, str):
-                raise InputError(f"self-calibration is not possible: {trunk}")
-            ratio = measure_iodine_ratio(*images, trunk.mask)
-            if isinstance(ratio, str):
-                raise InputError(f"self-calibration is not possible: {ratio}")
-            notes = (*notes, f"Iodine ratio {ratio:.2f} measured in this patient's own blood.")
-            made = separate(pair.with_ratio(ratio, "ratio from own blood"))
-        return MadeIodine(iodine=made, warnings=notes)
+        made, gate, notes = remembered(
+            separate_pair,
+            low.volume.crop(box),
+            high_volume.crop(box),
+            found.lungs,
+            _pair(arguments, voltages, path),
+            model=arguments.model,
+            self_calibrate=arguments.self_calibrate,
+            progress=progress,
+        )
+        return MadeIodine(iodine=made, warnings=notes, gates=(gate,))
 
     return Images(
         chest=low.volume.with_array(mixed),
@@ -381,27 +364,6 @@ def _sensitivities(values: list[float], count: int) -> list[float]:
     if len(values) != count:
         raise InputError(f"--sensitivity takes {count} value(s) here, not {len(values)}")
     return values
-
-
-AIR_CORE_ML = 1.0
-"""Tracheal air needed for a calibration of both images."""
-
-
-def _air_offsets(
-    low: Volume, high: Volume, lungs: Labelmap
-) -> tuple[tuple[float, float], tuple[str, ...]]:
-    """Error of air in both images, from the core of the large airways."""
-    core = airway_core(lungs)
-    if np.count_nonzero(core) * lungs.geometry.voxel_volume_ml < AIR_CORE_ML:
-        return (0.0, 0.0), (
-            "Too little tracheal air for a calibration of the two images: their offsets are taken "
-            "as 0 HU; 2 HU between them falsify lung iodine by some 5 %.",
-        )
-    offsets = tuple(float(np.median(image.array[core])) + 1000.0 for image in (low, high))
-    return (offsets[0], offsets[1]), (
-        f"Air offsets of {offsets[0]:+.1f} HU (low) and {offsets[1]:+.1f} HU (high) were "
-        "subtracted.",
-    )
 
 
 def _onto(image: Volume, target: Volume, what: str, where: str) -> tuple[Volume, tuple[str, ...]]:

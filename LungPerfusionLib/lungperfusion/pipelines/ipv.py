@@ -16,7 +16,6 @@ from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import DEFECT_COLUMNS, defect_table_rows
 from lungperfusion.iodine.phenotype import LungFunction, Pattern
 from lungperfusion.iodine.trunk import Trunk
-from lungperfusion.opacity import mark_vessels
 from lungperfusion.pipelines.ct_signs import (
     CtSigns,
     add_sign_arguments,
@@ -118,11 +117,12 @@ def analyse_ipv(
         reviewed_defects=reviewed_defects,
         progress=part(progress, 0.0, 0.6),
     )
-    vessels = remembered(
-        mark_vessels, beneath, found.regions.mask(Region.LUNGS), progress=part(progress, 0.6, 0.65)
-    )
     densities = remembered(
-        measure_density, beneath, found.regions, vessels=vessels, progress=part(progress, 0.65, 0.7)
+        measure_density,
+        beneath,
+        found.regions,
+        vessels=analysed.vessels,
+        progress=part(progress, 0.6, 0.7),
     )
     signs = signs or CtSigns()
     checked = () if function is None else patterns(function, signs, densities)

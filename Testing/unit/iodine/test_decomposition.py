@@ -177,6 +177,25 @@ def test_a_constant_map_stays_constant():
     np.testing.assert_allclose(smooth_inside(values, mask, GEOMETRY, sigma_mm=2.0), 1.7, rtol=1e-4)
 
 
+def test_filled_voxels_get_the_smooth_value_around_them_and_do_not_count():
+    rng = np.random.default_rng(3)
+    values = rng.normal(2.0, 0.3, GEOMETRY.shape).astype(np.float32)
+    holes = np.zeros(GEOMETRY.shape, np.bool_)
+    centre = tuple(n // 2 for n in GEOMETRY.shape)
+    holes[centre] = True
+    values[centre] = 500.0
+    holes[0, 0, 0] = True  # far from the mask
+    mask = np.zeros(GEOMETRY.shape, np.bool_)
+    mask[tuple(slice(n // 3, -(n // 3)) for n in GEOMETRY.shape)] = True
+    mask &= ~holes
+    out = smooth_inside(values, mask, GEOMETRY, sigma_mm=3.0, fill=holes)
+    np.testing.assert_array_equal(
+        out[mask], smooth_inside(values, mask, GEOMETRY, sigma_mm=3.0)[mask]
+    )
+    assert out[centre] == pytest.approx(2.0, abs=0.2)
+    assert out[0, 0, 0] == values[0, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("iodine_hu", "printed", "lung_volume_l"),
     [

@@ -108,3 +108,29 @@ def test_preset_sets_the_window_and_the_rule_and_options_win():
 def test_refuses_options_that_mean_nothing(words, sentence):
     with pytest.raises(InputError, match=sentence):
         parsed(*words)
+
+
+def test_an_artery_across_a_defect_does_not_split_it(blocks):
+    blocks = type(blocks)(spacing_mm=1.5)
+    iodine = np.full(blocks.geometry.shape, 1.8, np.float32)
+    hu = np.where(blocks.inside, -850, 30).astype(np.float32)
+    k, j, i = np.argwhere(blocks.lungs.mask("left_lung")).mean(axis=0).astype(int)
+    defect = tuple(slice(n - 10, n + 10) for n in (k, j, i))
+    iodine[defect] = 0.36
+    artery = (slice(k, k + 1), slice(None), slice(i, i + 1))  # thinner than what is left out
+    iodine[artery], hu[artery] = 12.0, 100.0
+    made = IodineMap(concentration=blocks.volume(iodine, "mg/mL"), hu_per_mg_ml=25.0, method="made")
+    analysed = measure_iodine(
+        made, blocks.volume(hu), found(blocks), options=IodineOptions(heart_rim_mm=0.0)
+    )
+    assert analysed.vessels[artery][:, 10:-10].all()
+    assert len(analysed.defects.found) == 1
+    hit = analysed.defects.mask
+    true = np.zeros_like(hit)
+    true[defect] = True
+    assert 2 * (hit & true).sum() / (hit.sum() + true.sum()) > 0.9
+    assert hit[k, j, i], "the artery's own voxels belong to it"
+    # the scores keep the artery's blood
+    kept = blocks.inside & analysed.measurable
+    expected = 25 * iodine[kept].mean()
+    assert value(analysed, "iodine_mean") == pytest.approx(expected, rel=0.01)

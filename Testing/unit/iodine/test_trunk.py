@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from lungperfusion.iodine.air_calibration import airway_core
 from lungperfusion.iodine.calibration import spectral_pair
 from lungperfusion.iodine.decomposition import decompose
 from lungperfusion.iodine.self_calibration import measure_iodine_ratio
-from lungperfusion.iodine.trunk import airway_core, find_carina, find_trunk, measure_trunk
+from lungperfusion.iodine.trunk import find_carina, find_trunk, measure_trunk
 from lungperfusion.volume import Labelmap
 
 

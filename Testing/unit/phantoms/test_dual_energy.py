@@ -172,3 +172,19 @@ def test_same_seed_same_bytes_other_seed_other_noise():
     corner = (slice(None), slice(0, 6), slice(0, 6))
     noise = first.low.array[corner].astype(float) - first.high.array[corner]
     assert noise.std() > 10, "low and high image have noise of their own"
+
+
+def test_a_displaced_patient_is_scanned_anew_and_not_blurred():
+    scan = {"low_noise_hu": 0.0, "high_noise_hu": 0.0}
+    spacing = TOP.spacing_ijk_mm[2]
+    still = render_dual_energy(SMALL, TOP, scan=DualEnergyScan(**scan))
+    moved = render_dual_energy(
+        SMALL, TOP, scan=DualEnergyScan(**scan, high_shift_mm=(0.0, 0.0, spacing))
+    )
+    np.testing.assert_array_equal(still.low.array, moved.low.array)
+    # by a whole slice: the same slices, one higher, apart from the rays through the patient
+    below, above = still.high.array[2:-3], moved.high.array[3:-2]
+    assert (
+        np.abs(below.astype(int) - above).mean()
+        < 0.1 * np.abs(below.astype(int) - moved.high.array[2:-3]).mean()
+    )

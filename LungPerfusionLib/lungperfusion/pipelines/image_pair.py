@@ -1,0 +1,135 @@
+"""Dual-energy pair: bring both images together, calibrate their air, separate the materials."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lungperfusion.errors import InputError
+from lungperfusion.iodine.air_calibration import air_offset_hu, airway_core
+from lungperfusion.iodine.calibration import SpectralPair
+from lungperfusion.iodine.decomposition import DEFAULT_MODEL, IodineMap, Model, decompose
+from lungperfusion.iodine.exclusion import slices_with_streaks
+from lungperfusion.iodine.pair_alignment import join_half_way, measure_shift
+from lungperfusion.iodine.self_calibration import measure_iodine_ratio
+from lungperfusion.iodine.trunk import find_trunk
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.quality import Gate
+from lungperfusion.terms import LUNGS
+from lungperfusion.volume import Labelmap, Volume
+
+JOIN_FROM_MM = 0.1
+"""Images that lie closer together are left as they are."""
+
+LARGEST_SHIFT_MM = 3.0
+"""A patient who lies farther off in one image has moved, and hardly as a whole."""
+
+LARGEST_REST_MM = 0.3
+"""What one shift for both lungs may leave of the misregistration of each: 0.7 mm between the images
+of a phantom made 6 % of its lungs false defects."""
+
+
+def separate_pair(
+    low: Volume,
+    high: Volume,
+    lungs: Labelmap,
+    pair: SpectralPair,
+    *,
+    model: Model = DEFAULT_MODEL,
+    self_calibrate: bool = False,
+    progress: Progress = ignore,
+) -> tuple[IodineMap, Gate, tuple[str, ...]]:
+    """Make the iodine map of a dual-energy pair.
+
+    Parameters
+    ----------
+    low, high
+        Images in HU on one grid.
+    lungs
+        Lungs and airways on the same grid.
+    pair
+        Calibration of the two spectra.
+    model
+        See `decompose`.
+    self_calibrate
+        Take the iodine ratio from enhanced blood around the pulmonary trunk.
+
+    Returns
+    -------
+    IodineMap
+        Unsmoothed.
+    Gate
+        How well both images coincide.
+    tuple of str
+        What was corrected, and what could not be.
+
+    Raises
+    ------
+    InputError
+        If a self-calibration is wanted and not possible.
+
+    """
+    progress(0.0, "comparing both images")
+    offsets, notes = _air_offsets(low, high, lungs)
+    images, gate = _aligned(low, high, lungs)
+    progress(0.6, "separating iodine, air and tissue")
+
+    def separate(pair: SpectralPair) -> IodineMap:
+        return decompose(
+            *images, pair, model=model, low_offset_hu=offsets[0], high_offset_hu=offsets[1]
+        )
+
+    made = separate(pair)
+    if self_calibrate:
+        trunk = find_trunk(made.concentration, lungs)
+        if isinstance(trunk, str):
+            raise InputError(f"self-calibration is not possible: {trunk}")
+        ratio = measure_iodine_ratio(*images, trunk.mask)
+        if isinstance(ratio, str):
+            raise InputError(f"self-calibration is not possible: {ratio}")
+        notes = (*notes, f"Iodine ratio {ratio:.2f} measured in this patient's own blood.")
+        made = separate(pair.with_ratio(ratio, "ratio from own blood"))
+    progress(1.0, "separated")
+    return made, gate, notes
+
+
+def _air_offsets(
+    low: Volume, high: Volume, lungs: Labelmap
+) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """Error of air in both images, from the large airways in slices without streaks."""
+    mixed = low.with_array((low.array + high.array.astype(np.float32)) / 2)
+    air = airway_core(lungs) & ~slices_with_streaks(mixed, lungs)
+    measured = air_offset_hu(low, air), air_offset_hu(high, air)
+    if measured[0] is None or measured[1] is None:
+        return (0.0, 0.0), (
+            "Too little tracheal air without streaks for a calibration of the two images: their "
+            "offsets are taken as 0 HU; 2 HU between them falsify lung iodine by some 5 %.",
+        )
+    return (measured[0], measured[1]), (
+        f"Air offsets of {measured[0]:+.1f} HU (low) and {measured[1]:+.1f} HU (high) were "
+        "subtracted.",
+    )
+
+
+def _aligned(low: Volume, high: Volume, lungs: Labelmap) -> tuple[tuple[Volume, Volume], Gate]:
+    """Move both images together by the mean shift of the lungs, and judge what is left."""
+    found = [measure_shift(low, high, lungs.mask(lung)) for lung in LUNGS]
+    shifts = [shift for shift in found if shift is not None]
+    if not shifts:
+        message = "Too little lung to tell whether both images of the pair coincide."
+        return (low, high), Gate(id="pair_alignment", verdict="unknown", message=message)
+    mean = np.mean(shifts, axis=0)
+    apart_mm = float(np.linalg.norm(mean))
+    rest_mm = max(float(np.linalg.norm(shift - mean)) for shift in shifts)
+    good = apart_mm <= LARGEST_SHIFT_MM and rest_mm <= LARGEST_REST_MM
+    joined = JOIN_FROM_MM <= apart_mm <= LARGEST_SHIFT_MM
+    fate = "were brought together" if joined else "were left as they are"
+    advice = "" if good else "; look at the edges of vessels in the iodine map before using defects"
+    return join_half_way(low, high, mean) if joined else (low, high), Gate(
+        id="pair_alignment",
+        verdict="pass" if good else "warn",
+        message=f"The lungs lie {apart_mm:.2f} mm apart in the two images, which {fate}, and "
+        f"differ by {rest_mm:.2f} mm from each other in this{advice}.",
+        value=apart_mm,
+        unit="mm",
+        limit=f"up to {LARGEST_SHIFT_MM:g} mm, and {LARGEST_REST_MM:g} mm between the lungs",
+    )
