@@ -310,14 +310,17 @@ RIGHT_HORIZONTAL = Fissure("right_horizontal", RIGHT, -38.0, -0.10, -0.12, 5.0, 
 FISSURES = (LEFT_OBLIQUE, RIGHT_OBLIQUE, RIGHT_HORIZONTAL)
 
 
-def lobe(name: str, r: Array, a: Array, s: Array) -> Array:
+def lobe(
+    name: str, r: Array, a: Array, s: Array, fissures: tuple[Fissure, ...] = FISSURES
+) -> Array:
     """Part of space on the lobe's side of its fissures; intersect it with the lung."""
+    left_oblique, right_oblique, right_horizontal = fissures
     if name == "left_upper_lobe":
-        return -LEFT_OBLIQUE.distance(r, a, s)
+        return -left_oblique.distance(r, a, s)
     if name == "left_lower_lobe":
-        return LEFT_OBLIQUE.distance(r, a, s)
-    oblique = RIGHT_OBLIQUE.distance(r, a, s)
+        return left_oblique.distance(r, a, s)
+    oblique = right_oblique.distance(r, a, s)
     if name == "right_lower_lobe":
         return oblique
-    horizontal = RIGHT_HORIZONTAL.distance(r, a, s)
+    horizontal = right_horizontal.distance(r, a, s)
     return np.maximum(-oblique, -horizontal if name == "right_upper_lobe" else horizontal)

@@ -112,6 +112,8 @@ class ChestModel:
     """
 
     build: Build = field(default_factory=Build)
+    fissures: tuple[Fissure, ...] = anatomy.FISSURES
+    """Left oblique, right oblique, right horizontal."""
     seed: int = 1
     arms_down: bool = False
     table: bool = True
@@ -147,7 +149,7 @@ class ChestModel:
 
     def lobe_side(self, name: str, r: Array, a: Array, s: Array) -> Array:
         """Distance to the part of space that the lobe's fissures leave to it."""
-        return anatomy.lobe(name, r, a, self._inspired_s(r, a, s))
+        return anatomy.lobe(name, r, a, self._inspired_s(r, a, s), self.fissures)
 
     @cached_property
     def inspired(self) -> ChestModel:
@@ -444,7 +446,7 @@ class ChestModel:
                 )
             )
         out += self._lesions()
-        for fissure in anatomy.FISSURES:
+        for fissure in self.fissures:
             if self.has(fissure.side):
                 out.append(
                     Layer(
@@ -506,6 +508,11 @@ class ChestModel:
         """Share of a fissure's area where it is there."""
         return dict(self.fissure_completeness).get(fissure.name, 1.0)
 
+    def _bound(self, fissure: Fissure) -> Fissure | None:
+        """Fissure above which another one lies, if it ends there."""
+        _, right_oblique, right_horizontal = self.fissures
+        return right_oblique if fissure == right_horizontal else None
+
     def fissure_parts(self, fissure: Fissure) -> tuple[float, float, float]:
         """Area of the whole interlobar surface in mm2, of its present part, and their border.
 
@@ -516,8 +523,8 @@ class ChestModel:
         a = np.arange(low[1], high[1], 1.0)[:, None]
         s = fissure.height(r, a)
         inside = self.lung(fissure.side, r, a, s) < 0
-        if fissure is anatomy.RIGHT_HORIZONTAL:
-            inside &= anatomy.RIGHT_OBLIQUE.distance(r, a, s) > 0
+        if (bound := self._bound(fissure)) is not None:
+            inside &= bound.distance(r, a, s) > 0
         area = np.where(inside, fissure.steepness(r, a), 0.0).ravel()
         place = fissure.laterality(r, a).ravel()
         order = np.argsort(-place, kind="stable")
@@ -532,12 +539,12 @@ class ChestModel:
         return np.asarray(fissure.laterality(r, a) >= self.fissure_parts(fissure)[2])
 
     def _fissure_sheet(self, fissure: Fissure) -> Distance:
-        border = self.fissure_parts(fissure)[2]
+        border, bound = self.fissure_parts(fissure)[2], self._bound(fissure)
 
         def distance(r: Array, a: Array, s: Array) -> Array:
             d = np.abs(fissure.distance(r, a, s)) - FISSURE_THICKNESS_MM / 2
-            if fissure is anatomy.RIGHT_HORIZONTAL:
-                d = np.maximum(d, -anatomy.RIGHT_OBLIQUE.distance(r, a, s))
+            if bound is not None:
+                d = np.maximum(d, -bound.distance(r, a, s))
             if border > -1e3:
                 d = np.maximum(d, border - fissure.laterality(r, a))
             return d

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lungperfusion.phantoms.anatomy import FISSURES, LEFT, LOBE_SIDES, RIGHT
+from lungperfusion.phantoms.anatomy import LEFT, LOBE_SIDES, RIGHT
 from lungperfusion.phantoms.chest import ChestModel
 from lungperfusion.phantoms.trees import Tubes
 from lungperfusion.volume import Labelmap
@@ -51,7 +51,7 @@ def lung_volumes_ml(model: ChestModel, *, step_mm: float = INTEGRATION_STEP_MM) 
 def fissure_table(model: ChestModel) -> dict[str, dict[str, float]]:
     """Areas in mm2 and completeness of every fissure of the lungs that are there."""
     out = {}
-    for fissure in FISSURES:
+    for fissure in model.fissures:
         if model.has(fissure.side):
             area, present, _ = model.fissure_parts(fissure)
             out[fissure.name] = {

@@ -28,6 +28,7 @@ FISSURE_COLUMNS = (
     "fissure",
     "completeness_percent",
     "support_percent",
+    "vessels_crossed_percent",
     "area_mm2",
     "contrast_threshold_hu",
     "found_as",
@@ -87,6 +88,7 @@ def fissure_rows(lobes: LobeSegmentation) -> tuple[dict[str, Any], ...]:
             if judgeable(boundary)
             else float("nan"),
             "support_percent": round(100 * boundary.support, 1),
+            "vessels_crossed_percent": round(100 * boundary.vessel_ratio, 1),
             "area_mm2": round(boundary.evidence.area_mm2),
             "contrast_threshold_hu": round(boundary.evidence.threshold_hu, 1),
             "found_as": boundary.origin,

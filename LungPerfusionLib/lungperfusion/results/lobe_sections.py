@@ -123,16 +123,25 @@ def fissure_table(lobes: LobeSegmentation) -> str:
             title(name),
             f"{100 * boundary.evidence.completeness:.0f} %" if judgeable(boundary) else "–",
             f"{100 * boundary.support:.0f} %",
+            "–" if math.isnan(boundary.vessel_ratio) else f"{100 * boundary.vessel_ratio:.0f} %",
             screening(name, lobes),
         )
         rows.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
     head = "".join(
         f"<th>{words}</th>"
-        for words in ("Fissure", "Complete", "Boundary supported", "Collateral ventilation")
+        for words in (
+            "Fissure",
+            "Complete",
+            "Boundary supported",
+            "Vessels crossed",
+            "Collateral ventilation",
+        )
     )
     note = (
         "<p>Completeness is a screening measure of collateral ventilation "
-        "(Klooster 2020, PMC7294564); it does not replace a functional test.</p>"
+        "(Klooster 2020, PMC7294564); it does not replace a functional test. Vessels crossed: "
+        "within 4 mm of the boundary, relative to the lung 8 to 16 mm beside it; few where it "
+        "parts lobes.</p>"
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{note}"
 

@@ -136,12 +136,28 @@ def patch_in(image: LungImage, surface: Surface, inside: Mask, bound: Surface | 
     return Patch(surface, u, v, here)
 
 
-def fissure_evidence(image: LungImage, flat: Float32, depth_mm: Float32, patch: Patch) -> Evidence:
-    """Judge at every node of a surface whether a fissure is seen there.
+@dataclass(frozen=True, eq=False)
+class LineContrast:
+    """How much denser than both its flanks the CT is, along the normals of a surface.
 
-    The CT is sampled along the normals.  The contrast of a line is its density over the mean of
-    its flanks, in the mean profile of a window on the surface.  Profiles far from the surface
-    tell which contrast arises without a fissure.
+    Parameters
+    ----------
+    offsets_mm
+        Places along the normal, shape (n,).
+    hu
+        Contrast at each node and place, shape of the patch and n; -inf where the lung on a flank
+        is not seen.
+
+    """
+
+    offsets_mm: Points
+    hu: Float32
+
+
+def line_contrast(
+    image: LungImage, flat: Float32, depth_mm: Float32, patch: Patch, *, window_mm: float
+) -> LineContrast:
+    """Contrast of lines across a surface, in the mean profile of a window on the surface.
 
     Parameters
     ----------
@@ -153,34 +169,54 @@ def fissure_evidence(image: LungImage, flat: Float32, depth_mm: Float32, patch: 
         Distance under the lung surface.
     patch
         Surface in the lung.
+    window_mm
+        Standard deviation of the window.
 
     """
     offsets = np.arange(-REACH_MM, REACH_MM + STEP_MM / 2, STEP_MM)
-    normals = patch.surface.normals(patch.u_mm, patch.v_mm)
-    profile = np.empty((*patch.inside.shape, offsets.size), np.float32)
-    measured = np.empty(profile.shape, np.bool_)
     vessel = image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU
     weight = ((depth_mm > EDGE_MM) & ~vessel).astype(np.float32)
-    for n, offset in enumerate(offsets):
-        points = patch.points_mm + offset * normals
-        profile[..., n] = image.sample(flat, points)
-        measured[..., n] = image.sample(weight, points) > 0.5
-    window = (WINDOW_MM / NODE_MM, WINDOW_MM / NODE_MM, 0)
+    profile = profiles(image, flat, patch, offsets)
+    measured = profiles(image, weight, patch, offsets) > 0.5
+    window = (window_mm / NODE_MM, window_mm / NODE_MM, 0)
     known = ndimage.gaussian_filter(measured.astype(np.float32), window)
     profile = ndimage.gaussian_filter(np.where(measured, profile, 0), window)
     profile /= np.maximum(known, 1e-3)
     profile = ndimage.gaussian_filter1d(profile, 0.6 / STEP_MM, axis=2)
     flank = round(FLANK_MM / STEP_MM)
-    contrast = np.zeros_like(profile)
+    contrast = np.full_like(profile, -np.inf)
     below, above = profile[..., : -2 * flank], profile[..., 2 * flank :]
     middle = profile[..., flank:-flank]
-    contrast[..., flank:-flank] = np.minimum(middle - below, middle - above)
-    whole = np.zeros_like(measured)
-    whole[..., flank:-flank] = (
-        measured[..., flank:-flank] & measured[..., : -2 * flank] & measured[..., 2 * flank :]
+    whole = measured[..., flank:-flank] & measured[..., : -2 * flank] & measured[..., 2 * flank :]
+    contrast[..., flank:-flank] = np.where(
+        whole, np.minimum(middle - below, middle - above), -np.inf
     )
-    contrast[~whole] = -np.inf
-    best = ndimage.maximum_filter1d(contrast, round(2 * SEARCH_MM / STEP_MM) + 1, axis=2)
+    return LineContrast(offsets, contrast)
+
+
+def profiles(image: LungImage, array: Float32, patch: Patch, offsets_mm: Points) -> Float32:
+    """Values of an array along the normals of a surface, shape of the patch and the offsets."""
+    normals = patch.surface.normals(patch.u_mm, patch.v_mm)
+    out = np.empty((*patch.inside.shape, offsets_mm.size), np.float32)
+    for n, offset in enumerate(offsets_mm):
+        out[..., n] = image.sample(array, patch.points_mm + offset * normals)
+    return out
+
+
+def fissure_evidence(image: LungImage, flat: Float32, depth_mm: Float32, patch: Patch) -> Evidence:
+    """Judge at every node of a surface whether a fissure is seen there.
+
+    Profiles far from the surface tell which contrast arises without a fissure.
+
+    Parameters
+    ----------
+    image, flat, depth_mm, patch
+        As in `line_contrast`.
+
+    """
+    lines = line_contrast(image, flat, depth_mm, patch, window_mm=WINDOW_MM)
+    offsets = lines.offsets_mm
+    best = ndimage.maximum_filter1d(lines.hu, round(2 * SEARCH_MM / STEP_MM) + 1, axis=2)
     centre = offsets.size // 2
     here = best[..., centre]
     readable = patch.inside & np.isfinite(here)

@@ -12,7 +12,6 @@ from scipy import ndimage
 from lungperfusion.errors import InputError
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.resampling import resample_array
-from lungperfusion.segmentation.completeness import fissure_evidence, patch_in
 from lungperfusion.segmentation.lobes import (
     LOBE_NAMES,
     PLANS,
@@ -21,6 +20,7 @@ from lungperfusion.segmentation.lobes import (
     Prepared,
     above_surface,
     absent_lobes,
+    judged,
     label_lung,
     plans_for,
     prepare_lung,
@@ -165,21 +165,14 @@ def _moved(
         surface = moved_through(surface, points_mm, reach_mm=reach_mm)
         users = np.concatenate([users, points_mm])
     bound = boundaries.get(old.plan.within)
-    return _boundary(
+    return judged(
         lobes.prepared[old.plan.lung],
-        old,
+        old.plan,
         surface,
         bound.surface if bound else None,
         user_points_mm=users,
+        origin=old.origin,
     )
-
-
-def _boundary(
-    lung: Prepared, old: Boundary, surface: Surface, bound: Surface | None, **more: Any
-) -> Boundary:
-    patch = patch_in(lung.image, surface, lung.image.lung, bound)
-    evidence = fissure_evidence(lung.image, lung.flat, lung.depth_mm, patch)
-    return replace(old, surface=surface, evidence=evidence, **more)
 
 
 def _redraw(
@@ -266,13 +259,12 @@ def adopt_lobes(
             if len(points) < LEAST_CONTACT_MM2:
                 continue
             bound = boundaries.get(plan.within)
-            surface = _through(points, prepared[Region(side)].filling_mm)
-            patch = patch_in(image, surface, image.lung, bound.surface if bound else None)
-            evidence = fissure_evidence(
-                image, prepared[Region(side)].flat, prepared[Region(side)].depth_mm, patch
-            )
-            boundaries[plan.id] = Boundary(
-                plan=plan, surface=surface, evidence=evidence, origin="imported"
+            boundaries[plan.id] = judged(
+                prepared[Region(side)],
+                plan,
+                _through(points, prepared[Region(side)].filling_mm),
+                bound.surface if bound else None,
+                origin="imported",
             )
     progress(1.0, "lobes taken")
     return LobeSegmentation(

@@ -35,6 +35,9 @@ SKIN_MM = 2.0
 VESSEL_ABOVE_LUNG_HU = 330.0
 """Density above the lung's median that only vessels and walls reach."""
 
+LOAD_HU = 80.0
+"""Answer of `vessel_load` from which a voxel counts as vessel in full."""
+
 VESSEL_HALO_MM = 1.5
 """The flanks of vessels this close to their dense core curve like sheets."""
 
@@ -43,6 +46,10 @@ SHEET_OVER_NOISE = 2.2
 
 LEAST_SHEET_MM2 = 30.0
 """Connected pieces of sheet smaller than this are vessel walls, septa and noise."""
+FIRM_SHEET_MM2 = 200.0
+"""Pieces from this area on are trusted in full; smaller ones may still be vessel walls."""
+CLEAR_ANSWER = 3.0
+"""Answers from this multiple of the threshold on are trusted in full."""
 
 MARGIN_MM = 6.0
 ALIGNED_COSINE = 0.8
@@ -59,6 +66,8 @@ class LungImage:
         CT numbers, float32.
     lung
         The lung with its airways.
+    airways
+        Airways inside it.
     geometry
         Its grid.
     median_hu
@@ -70,6 +79,7 @@ class LungImage:
 
     hu: Float32
     lung: Mask
+    airways: Mask
     geometry: Geometry
     median_hu: float
     thick_mm: float
@@ -96,14 +106,14 @@ class Sheets:
         RAS mm below the voxel, shape (n, 3).
     normals
         Unit normals, sign arbitrary.
-    strength
-        Answer of the filter relative to its threshold, at least 1.
+    weights
+        Trust in each, 0 to 1: by its answer and by the area of its piece.
 
     """
 
     points_mm: Points
     normals: Points
-    strength: Points
+    weights: Points
 
 
 def lung_image(ct: Volume, lung: Mask, airways: Mask) -> LungImage:
@@ -138,15 +148,13 @@ def lung_image(ct: Volume, lung: Mask, airways: Mask) -> LungImage:
         interpolation="bspline" if thick > 1.6 * GRID_MM else "linear",
         fill=-1000.0,
     )
-    inside = resample_array(
-        lung[box] | _near(airways[box], lung[box], source),
-        source,
-        grid,
-        interpolation="nearest",
-        fill=0,
+    bronchi = _near(airways[box], lung[box], source)
+    inside, bronchi = (
+        resample_array(mask, source, grid, interpolation="nearest", fill=0)
+        for mask in (lung[box] | bronchi, bronchi)
     )
     median = float(np.median(hu[inside][::7])) if inside.any() else -850.0
-    return LungImage(hu, inside, grid, median, thick)
+    return LungImage(hu, inside, bronchi, grid, median, thick)
 
 
 def _tight(mask: Mask) -> tuple[slice, slice, slice]:
@@ -180,7 +188,43 @@ def smoothed(array: Float32, sigma_mm: float) -> Float32:
     return np.asarray(sitk.GetArrayFromImage(out), np.float32)
 
 
-def find_sheets(image: LungImage, flat: Float32, depth_mm: Float32) -> Sheets:
+def structures(image: LungImage, flat: Float32) -> Float32:
+    """Density between the vessels, smoothed to the scale at which structures are looked for."""
+    return np.asarray(ndimage.gaussian_filter(flat, _scale_mm(image) / GRID_MM, truncate=3.5))
+
+
+def _scale_mm(image: LungImage) -> float:
+    return max(SCALE_MM, THICK_SCALE * image.thick_mm)
+
+
+def vessel_load(image: LungImage, smooth: Float32, depth_mm: Float32) -> Float32:
+    """How much each voxel belongs to a vessel or bronchus, 0 to `LOAD_HU`.
+
+    A tube curves across in two directions, a sheet in one: the second of the Hessian's
+    eigenvalues, ``sigma^2 (-l2)`` with ``l1 <= l2 <= l3``, answers to vessels down to the smallest
+    that are seen, and not to fissures.  Dense cores and bronchi count in full.
+    """
+    scale = _scale_mm(image)
+    search = _without_border(depth_mm > SKIN_MM + 0.5)
+    index = np.flatnonzero(search)
+    noise = _curvature_noise(smooth, index) * scale**2
+    index = index[_laplacian(smooth, index) * scale**2 < -noise]
+    _, middle, _ = _eigenvalues(_second_derivatives(smooth, index))
+    load = np.zeros(image.hu.shape, np.float32)
+    load.ravel()[index] = np.clip(-middle * scale**2 - noise, 0, LOAD_HU)
+    dense = image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU
+    load[(dense & (depth_mm > SKIN_MM)) | image.airways] = LOAD_HU
+    return load
+
+
+def _without_border(mask: Mask) -> Mask:
+    """Leave out the outermost voxels, whose neighbours are not all there."""
+    out = np.zeros_like(mask)
+    out[1:-1, 1:-1, 1:-1] = mask[1:-1, 1:-1, 1:-1]
+    return out
+
+
+def find_sheets(image: LungImage, smooth: Float32, depth_mm: Float32) -> Sheets:
     """Find points on bright sheets.
 
     A sheet curves across and is flat along: of the Hessian's eigenvalues by size,
@@ -191,27 +235,22 @@ def find_sheets(image: LungImage, flat: Float32, depth_mm: Float32) -> Sheets:
     ----------
     image
         The lung.
-    flat
-        From `parenchyma`.
+    smooth
+        From `structures`.
     depth_mm
         Distance under the lung surface.
 
     """
-    scale = max(SCALE_MM, THICK_SCALE * image.thick_mm)
-    smooth = ndimage.gaussian_filter(flat, scale / GRID_MM, truncate=3.5)
+    scale = _scale_mm(image)
     dense = image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU
     halo = distance_mm(dense, (GRID_MM, GRID_MM, GRID_MM)) > VESSEL_HALO_MM
-    search = (depth_mm > SKIN_MM + 0.5) & halo
-    for axis in range(3):
-        edge = [slice(None)] * 3
-        edge[axis] = slice(None, None, max(1, search.shape[axis] - 1))
-        search[tuple(edge)] = False
-    index = np.flatnonzero(search)
+    index = np.flatnonzero(_without_border((depth_mm > SKIN_MM + 0.5) & halo))
     noise = _curvature_noise(smooth, index) * scale**2
     threshold = max(SHEET_OVER_NOISE * noise, 4.0)
     index = index[_laplacian(smooth, index) * scale**2 < -0.5 * threshold]
     jet = _second_derivatives(smooth, index)
-    answer, _ = _plate(jet)
+    low, middle, high = _eigenvalues(jet)
+    answer = -low - 2 * np.maximum(np.abs(high), np.abs(middle))
     strong = answer * scale**2 > threshold
     index, jet, answer = index[strong], jet[:, strong], answer[strong] * scale**2
     matrix = np.empty((index.size, 3, 3))
@@ -224,19 +263,19 @@ def find_sheets(image: LungImage, flat: Float32, depth_mm: Float32) -> Sheets:
     offset = -slope / values[:, 0]
     on_ridge = np.abs(offset) <= 0.7 * GRID_MM
     index, across, offset, answer = (x[on_ridge] for x in (index, across, offset, answer))
-    keep = _in_large_pieces(index, across, smooth.shape)
-    index, across, offset, answer = (x[keep] for x in (index, across, offset, answer))
-    normals = across[:, ::-1]
-    points = image.points_mm(index) + offset[:, None] * normals
-    return Sheets(points, normals, np.asarray(answer / threshold, np.float64))
+    area = _piece_mm2(index, across, smooth.shape)
+    keep = area >= LEAST_SHEET_MM2
+    normals = across[keep][:, ::-1]
+    points = image.points_mm(index[keep]) + offset[keep, None] * normals
+    clear = np.minimum(answer[keep] / threshold / CLEAR_ANSWER, 1.0)
+    weights = np.asarray(clear * np.minimum(area[keep] / FIRM_SHEET_MM2, 1.0), np.float64)
+    return Sheets(points, normals, weights)
 
 
-def _in_large_pieces(
-    index: NDArray[np.int64], normals: Points, shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Points whose neighbours of like direction make up a piece of some area."""
+def _piece_mm2(index: NDArray[np.int64], normals: Points, shape: tuple[int, ...]) -> Points:
+    """Area of the piece that each point makes up with its neighbours of like direction."""
     if not index.size:
-        return np.zeros(0, np.bool_)
+        return np.zeros(0)
     from scipy import sparse
     from scipy.sparse import csgraph
 
@@ -263,7 +302,7 @@ def _in_large_pieces(
         (np.ones(first.size, np.int8), (first, second)), (index.size, index.size)
     )
     _, piece = csgraph.connected_components(graph, directed=False)
-    return np.asarray(np.bincount(piece)[piece] * GRID_MM**2 >= LEAST_SHEET_MM2)
+    return np.asarray(np.bincount(piece)[piece] * GRID_MM**2)
 
 
 def _laplacian(smooth: Float32, index: NDArray[np.int64]) -> Float32:
@@ -302,11 +341,8 @@ def _first_derivatives(smooth: Float32, index: NDArray[np.int64]) -> Float32:
     )
 
 
-def _plate(jet: Float32) -> tuple[Float32, Float32]:
-    """Answer ``-l1 - 2 |l2|`` of symmetric matrices, eigenvalues sorted by size; and ``l1``.
-
-    Eigenvalues by the trigonometric solution (Smith 1961, Commun ACM 4:168).
-    """
+def _eigenvalues(jet: Float32) -> tuple[Float32, Float32, Float32]:
+    """Eigenvalues of symmetric matrices, growing: Smith 1961, Commun ACM 4:168."""
     a, b, c, d, e, f = jet
     mean = (a + b + c) / np.float32(3)
     a, b, c = a - mean, b - mean, c - mean
@@ -316,9 +352,7 @@ def _plate(jet: Float32) -> tuple[Float32, Float32]:
     angle = np.arccos(np.clip(half, -1, 1)) / np.float32(3)
     high = mean + 2 * p * np.cos(angle)
     low = mean + 2 * p * np.cos(angle + np.float32(2 * np.pi / 3))
-    middle = 3 * mean - high - low
-    other = np.maximum(np.abs(high), np.abs(middle))
-    return np.maximum(-low - 2 * other, 0), low
+    return low, 3 * mean - high - low, high
 
 
 def _curvature_noise(smooth: Float32, index: NDArray[np.int64]) -> float:
@@ -330,102 +364,3 @@ def _curvature_noise(smooth: Float32, index: NDArray[np.int64]) -> float:
         second = (flat[index + stride] + flat[index - stride] - 2 * flat[index]) / GRID_MM**2
         spread.append(np.median(np.abs(second - np.median(second))) / 0.6745)
     return float(np.mean(spread))
-
-
-FAINT_GRID_MM = 2.0
-"""Thick slices hold nothing finer."""
-FAINT_LENGTH_MM = 6.0
-"""Standard deviation along the sheet over which faint fissures are averaged."""
-FAINT_SCALE_MM = 1.8
-"""Standard deviation across the sheet."""
-FAINT_CEILING_HU = 40.0
-"""Density over the surrounding lung at which vessels are cut off when faint sheets are sought."""
-FAINT_STEP_DEGREES = 15.0
-FAINT_SKIN_MM = 6.0
-"""Averages along a sheet reach this far into the pleura."""
-FAINT_OVER_NOISE = 2.5
-
-
-def find_faint_sheets(
-    image: LungImage,
-    flat: Float32,
-    depth_mm: Float32,
-    forward_degrees: tuple[float, float],
-    outward_degrees: tuple[float, float],
-    outward: float,
-) -> Sheets:
-    """Find sheets that show only when averaged along themselves, as in thick slices.
-
-    For each direction of a set, the lung is sheared so that sheets of this direction lie level,
-    averaged within its levels, and compared with the levels above and below; every voxel keeps its
-    strongest answer.
-
-    Parameters
-    ----------
-    image, flat
-        The lung and its density between the vessels.
-    depth_mm
-        Distance under the lung surface.
-    forward_degrees, outward_degrees
-        Descents toward the front and the side that are looked for.
-    outward
-        +1 for the right lung, -1 for the left.
-
-    """
-    factor = round(FAINT_GRID_MM / GRID_MM)
-    small = ndimage.uniform_filter(flat, factor)[::factor, ::factor, ::factor]
-    depth = depth_mm[::factor, ::factor, ::factor]
-    there = depth > FAINT_SKIN_MM
-    around = ndimage.gaussian_filter(small, 8.0 / FAINT_GRID_MM)
-    vessel = small > around + 4 * FAINT_CEILING_HU
-    excess = np.clip(small - around, -100.0, FAINT_CEILING_HU)
-    excess[vessel | (depth <= SKIN_MM)] = 0.0
-    best = np.zeros(small.shape, np.float32)
-    which = np.zeros(small.shape, np.int16)
-    slopes: list[tuple[float, float]] = []
-    for forward in np.arange(*_inclusive(forward_degrees), FAINT_STEP_DEGREES):
-        for out in np.arange(*_inclusive(outward_degrees), FAINT_STEP_DEGREES):
-            slope = (-float(np.tan(np.radians(forward))), -outward * float(np.tan(np.radians(out))))
-            slopes.append(slope)
-            answer = _level_contrast(excess, slope)
-            stronger = (answer > best) & there
-            best[stronger] = answer[stronger]
-            which[stronger] = len(slopes) - 1
-    values = best[there]
-    if not values.size:
-        return Sheets(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))
-    spread = float(np.median(np.abs(values - np.median(values)))) / 0.6745
-    threshold = max(float(np.median(values)) + FAINT_OVER_NOISE * spread, 1.0)
-    peak = (best >= threshold) & (best >= ndimage.maximum_filter1d(best, 3, axis=0)) & there
-    index = np.argwhere(peak)
-    table = np.array([(-b, -a, 1.0) for a, b in slopes])
-    table /= np.linalg.norm(table, axis=1, keepdims=True)
-    points = image.geometry.ras_from_ijk(index[:, ::-1] * factor + 0.5)
-    strength = best[peak].astype(np.float64) / threshold
-    return Sheets(points, table[which[peak]], strength)
-
-
-def _inclusive(limits: tuple[float, float]) -> tuple[float, float]:
-    return limits[0], limits[1] + 1e-6
-
-
-def _level_contrast(excess: Float32, slope: tuple[float, float]) -> Float32:
-    """Contrast of level sheets after shearing by a slope along (A, R), back in place."""
-    steep = float(np.sqrt(1 + slope[0] ** 2 + slope[1] ** 2))
-    shift = np.rint(
-        slope[0] * (np.arange(excess.shape[1]) - excess.shape[1] / 2)[:, None]
-        + slope[1] * (np.arange(excess.shape[2]) - excess.shape[2] / 2)[None, :]
-    ).astype(int)
-    pad = int(np.abs(shift).max())
-    levels = np.arange(-pad, excess.shape[0] + pad)
-    source = levels[:, None, None] + shift[None]
-    outside = (source < 0) | (source >= excess.shape[0])
-    level = np.take_along_axis(excess, np.clip(source, 0, excess.shape[0] - 1), axis=0)
-    level[outside] = 0
-    across = FAINT_SCALE_MM * steep / FAINT_GRID_MM
-    along = [FAINT_LENGTH_MM / FAINT_GRID_MM / np.sqrt(1 + s**2) for s in slope]
-    level = ndimage.gaussian_filter(level, (0, *along), truncate=2.5)
-    level = -ndimage.gaussian_filter1d(level, across, axis=0, order=2, truncate=3.5)
-    level *= across**2
-    back = np.arange(excess.shape[0])[:, None, None] - shift[None] + pad
-    return np.take_along_axis(level, back, axis=0)

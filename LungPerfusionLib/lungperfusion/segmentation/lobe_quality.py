@@ -130,9 +130,16 @@ def why_unsure(boundary: Boundary) -> str:
     if boundary.origin == "imported":
         return f"{share} of the given boundary along the {name} shows a fissure"
     return (
-        f"{share} of the boundary along the {name} rests on visible fissure; "
-        "the rest follows gaps between vessels and smoothness"
+        f"{share} of the boundary along the {name} rests on visible fissure; the rest follows "
+        f"gaps between vessels and smoothness{crossed(boundary)}"
     )
+
+
+def crossed(boundary: Boundary) -> str:
+    """Say how many vessels a boundary crosses, as a clause; nothing where there are none."""
+    if np.isnan(boundary.vessel_ratio):
+        return ""
+    return f" (it crosses {100 * boundary.vessel_ratio:.0f} % of the vessels beside it)"
 
 
 def _too_thick(lobes: LobeSegmentation, boundary: Boundary) -> str:

@@ -23,30 +23,33 @@ from lungperfusion.segmentation.completeness import (
     NODE_MM,
     Evidence,
     fissure_evidence,
+    line_contrast,
     patch_in,
+    profiles,
 )
 from lungperfusion.segmentation.fissures import (
     GRID_MM,
     SKIN_MM,
-    VESSEL_ABOVE_LUNG_HU,
     Float32,
     LungImage,
     Sheets,
-    find_faint_sheets,
     find_sheets,
     lung_image,
     parenchyma,
+    structures,
+    vessel_load,
 )
-from lungperfusion.segmentation.surfaces import Points, Surface, fitted
+from lungperfusion.segmentation.surfaces import Patch, Points, Surface, fitted
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, title
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 
-Range = tuple[float, float]
+Normal = tuple[float, float]
+"""Mean and standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FissurePlan:
-    """Where a fissure may lie; heights and places as shares of the lung's box.
+    """What is known of a fissure before anything is seen: means and standard deviations.
 
     Parameters
     ----------
@@ -56,10 +59,8 @@ class FissurePlan:
         Side it lies in.
     above, below
         Lobes that it parts.
-    at
-        Place (outward, forward) at which its height is given.
-    height
-        Least and greatest height at that place.
+    share_below
+        Share of the lung (of the lung above ``within``) that lies below it.
     forward_degrees, outward_degrees
         Descent toward the front and the side.
     within
@@ -71,10 +72,9 @@ class FissurePlan:
     lung: Region
     above: tuple[Region, ...]
     below: tuple[Region, ...]
-    at: tuple[float, float]
-    height: Range
-    forward_degrees: Range
-    outward_degrees: Range
+    share_below: Normal
+    forward_degrees: Normal
+    outward_degrees: Normal
     within: str = ""
 
 
@@ -86,56 +86,71 @@ PLANS: dict[str, FissurePlan] = {
             lung=Region.LEFT_LUNG,
             above=(Region.LEFT_UPPER_LOBE,),
             below=(Region.LEFT_LOWER_LOBE,),
-            at=(0.5, 0.5),
-            height=(0.3, 0.75),
-            forward_degrees=(30.0, 75.0),
-            outward_degrees=(-35.0, 35.0),
+            share_below=(0.48, 0.10),
+            forward_degrees=(50.0, 12.0),
+            outward_degrees=(0.0, 15.0),
         ),
         FissurePlan(
             id="right_oblique_fissure",
             lung=Region.RIGHT_LUNG,
             above=(Region.RIGHT_UPPER_LOBE, Region.RIGHT_MIDDLE_LOBE),
             below=(Region.RIGHT_LOWER_LOBE,),
-            at=(0.5, 0.5),
-            height=(0.3, 0.75),
-            forward_degrees=(30.0, 75.0),
-            outward_degrees=(-35.0, 35.0),
+            share_below=(0.46, 0.10),
+            forward_degrees=(50.0, 12.0),
+            outward_degrees=(0.0, 15.0),
         ),
         FissurePlan(
             id="right_horizontal_fissure",
             lung=Region.RIGHT_LUNG,
             above=(Region.RIGHT_UPPER_LOBE,),
             below=(Region.RIGHT_MIDDLE_LOBE,),
-            at=(0.5, 0.7),
-            height=(0.35, 0.75),
-            forward_degrees=(-25.0, 35.0),
-            outward_degrees=(-25.0, 35.0),
+            share_below=(0.31, 0.10),
+            forward_degrees=(5.0, 12.0),
+            outward_degrees=(5.0, 12.0),
             within="right_oblique_fissure",
         ),
     )
 }
 """Obliques run from the back at the fifth vertebra to the front at the diaphragm, the horizontal
-one from the hilum level outward and forward (Gray's Anatomy); ranges are wide on purpose."""
+one from the hilum level outward and forward (Gray's Anatomy); spreads are wide on purpose."""
 
+WITHIN_SPREADS = 2.5
+"""Planes farther from the mean than this many standard deviations are not tried."""
+
+LEVEL_MM = 3.0
+"""Distance between the levels at which a plane is tried."""
 PLANE_TOLERANCE_MM = 4.0
 """Fissures bend out of their plane by about this much."""
 SURROUNDINGS_MM = 16.0
 """Sheet and vessels at a plane are compared with those within about this distance."""
-VESSEL_WEIGHT = 0.15
-"""Crossing as many vessels as the surroundings hold costs as much as 15 % of visible fissure."""
-PRIOR_WEIGHT = 0.08
-"""What lying at the end of the anatomical range costs, as a share of visible fissure."""
+VESSEL_WEIGHT = 0.4
+"""Crossing as many vessels as the surroundings hold costs as much as 40 % of visible fissure."""
+PRIOR_WEIGHT = 0.03
+"""What one squared standard deviation from the mean costs, as a share of visible fissure."""
 
-TRUST_MM = (12.0, 9.0, 7.0, 5.0, 4.0, 3.0, 2.5, 2.0)
+TRUST_MM = (20.0, 15.0, 11.0, 8.0, 6.0, 4.0, 3.0, 2.0)
 """Distances within which points are trusted, from the first to the last fit."""
 
+DEPTH_STEP_MM, LAST_LAYER = 2.0, 15
+"""Layers under the surface in which vessels are counted; all deeper ones are one."""
+
 GAP_WINDOW_MM = 10.0
-GAP_SEARCH_MM = 10.0
-GAP_TRUST = 0.03
-"""Weight of the gap between vessels, relative to visible fissure."""
+"""Standard deviation of the window on the surface in which vessels are counted."""
+GAP_ACROSS_MM = 2.5
+GAP_SEARCH_MM = 12.0
+GAP_LEAVING = 0.3
+"""Leaving the surface by `GAP_SEARCH_MM` costs as much as 30 % of the vessels around."""
+GAP_TRUST = 0.05
+"""Weight of a gap without any vessel, relative to visible fissure."""
 
 CLEARLY_SEEN = 0.3
 """Share of a boundary that must be seen as a sharp sheet not to look for a faint one."""
+FAINT_WINDOW_MM = 6.0
+"""Standard deviation of the window on the surface over which faint fissures are averaged."""
+FAINT_SPREADS = 4.0
+"""A faint fissure stands out from other lines by this many robust standard deviations."""
+FAINT_REACH_MM = (10.0, 8.0, 6.0, 4.0, 3.0)
+"""Distances within which faint fissure is sought, from the first to the last fit."""
 
 SUPPORT_MM = 10.0
 """Boundary within this distance of visible fissure is known, not guessed."""
@@ -155,6 +170,8 @@ class Boundary:
     evidence: Evidence
     user_points_mm: Points = field(default_factory=lambda: np.zeros((0, 3)))
     """Points that the user put on it."""
+    vessel_ratio: float = float("nan")
+    """Vessels crossed, relative to those in the lung beside the boundary."""
     origin: Literal["sharp", "faint", "imported"] = "sharp"
     """Where the surface is from: fissure that stands out, that shows only when averaged along
     itself, or lobes that were given."""
@@ -180,10 +197,18 @@ class Prepared:
     depth_mm: Float32
     """Distance under the surface of the lung."""
     sheets: Sheets
+    load: Float32
+    """Vessels and bronchi (`fissures.vessel_load`)."""
+    usual_load: Float32
+    """Mean load at the same depth under the surface: vessels thin out toward the pleura."""
     vessels_mm: Points
     """Some places of vessels in RAS mm."""
+    vessel_weights: Points
+    """Load of those."""
     filling_mm: Points
     """Some places of the whole lung in RAS mm."""
+    filling_weights: Points
+    """Usual load at those."""
 
     @property
     def inside(self) -> Mask:
@@ -207,18 +232,34 @@ def prepare_lung(ct: Volume, lungs: Labelmap, side: Region) -> Prepared:
     image = lung_image(ct, lungs.mask(side), lungs.mask(AIRWAYS))
     depth = distance_mm(~image.lung, (GRID_MM, GRID_MM, GRID_MM))
     flat = parenchyma(image, depth)
-    sheets = find_sheets(image, flat, depth)
-    bright = (image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU) & (depth > 2 * SKIN_MM)
-    index, filling = np.flatnonzero(bright), np.flatnonzero(depth > SKIN_MM)
-    step = max(1, index.size // (2 * _SAMPLE))
+    smooth = structures(image, flat)
+    load = vessel_load(image, smooth, depth)
+    index, filling = np.flatnonzero((load > 0) & (depth > SKIN_MM)), np.flatnonzero(depth > SKIN_MM)
+    index = index[:: max(1, index.size // (4 * _SAMPLE))]
+    filling = filling[:: max(1, filling.size // (2 * _SAMPLE))]
+    usual = _usual_load(load, depth)
     return Prepared(
         image=image,
         flat=flat,
         depth_mm=depth,
-        sheets=sheets,
-        vessels_mm=image.points_mm(index[::step]),
-        filling_mm=image.points_mm(filling[:: max(1, filling.size // _SAMPLE)]),
+        sheets=find_sheets(image, smooth, depth),
+        load=load,
+        vessels_mm=image.points_mm(index),
+        vessel_weights=load.ravel()[index].astype(np.float64),
+        usual_load=usual,
+        filling_mm=image.points_mm(filling),
+        filling_weights=usual.ravel()[filling].astype(np.float64),
     )
+
+
+def _usual_load(load: Float32, depth_mm: Float32) -> Float32:
+    """Mean load of the voxels as deep under the surface as each one is, 0 in the skin."""
+    inside = depth_mm > SKIN_MM
+    layer = np.minimum(depth_mm / DEPTH_STEP_MM, LAST_LAYER).astype(np.intp)
+    counts = np.bincount(layer[inside], minlength=LAST_LAYER + 1)
+    sums = np.bincount(layer[inside], weights=load[inside], minlength=LAST_LAYER + 1)
+    mean = (sums / np.maximum(counts, 1)).astype(np.float32)
+    return np.where(inside, mean[layer], np.float32(0))
 
 
 # ----------------------------------------------------------------------------------- search
@@ -235,11 +276,8 @@ def search_plane(
         Point of the plane in the middle of the lung, and its upward normal.
 
     """
-    low, high = _lung_box(lung.image)
+    at = lung.filling_mm[:, :2].mean(axis=0)
     outward = 1.0 if plan.lung is Region.RIGHT_LUNG else -1.0
-    share_r = plan.at[0] if outward > 0 else 1 - plan.at[0]
-    at = np.array([low[0] + share_r * (high[0] - low[0]), low[1] + plan.at[1] * (high[1] - low[1])])
-    height = high[2] - low[2]
 
     def beyond(points: Points) -> NDArray[np.bool_]:
         if bound is None:
@@ -250,44 +288,45 @@ def search_plane(
     sheet, normals, weights = _thinned(
         sheets.points_mm[keep],
         sheets.normals[keep],
-        np.minimum(sheets.strength[keep], 3.0) / 3.0 * GRID_MM**2,
+        sheets.weights[keep] * GRID_MM**2,
     )
-    vessels, *_ = _thinned(lung.vessels_mm[beyond(lung.vessels_mm)])
-    filling = lung.filling_mm[beyond(lung.filling_mm)]
+    keep = beyond(lung.vessels_mm)
+    vessels, loads = lung.vessels_mm[keep], lung.vessel_weights[keep]
+    keep = beyond(lung.filling_mm)
+    filling, usual = lung.filling_mm[keep], lung.filling_weights[keep]
     voxel_mm3 = np.count_nonzero(lung.inside) * GRID_MM**3 / len(lung.filling_mm)
     best = (-np.inf, np.zeros(3), np.zeros(3))
-    shares = np.arange(plan.height[0], plan.height[1] + 1e-9, 3.0 / height)
-    levels = low[2] + shares * height
-    for forward, out in product(
-        np.arange(plan.forward_degrees[0], plan.forward_degrees[1] + 1, 5.0),
-        np.arange(plan.outward_degrees[0], plan.outward_degrees[1] + 1, 5.0),
-    ):
+    if not len(filling):
+        return lung.filling_mm.mean(axis=0), np.array([0.0, 0.0, 1.0])
+    for forward, out in product(_tried(plan.forward_degrees), _tried(plan.outward_degrees)):
         slope = np.array([-outward * np.tan(np.radians(out)), -np.tan(np.radians(forward))])
         normal = np.array([-slope[0], -slope[1], 1.0])
         normal /= np.linalg.norm(normal)
-        cosine = np.abs(normals @ normal)
-        amount = weights * np.clip((cosine - 0.6) / 0.4, 0, 1)
-        near_mm, around_mm = PLANE_TOLERANCE_MM, SURROUNDINGS_MM
-        filled = _over(filling, at, slope), np.full(len(filling), voxel_mm3)
-        sheets_at = _over(sheet, at, slope), amount * near_mm * np.sqrt(2 * np.pi)
-        vessels_at = _over(vessels, at, slope), np.ones(len(vessels))
-        (area, area_around), (seen, seen_around), (crossed, crossed_around) = (
-            [_histogram(rise, of, levels, normal[2], width) for width in (near_mm, around_mm)]
-            for rise, of in (filled, sheets_at, vessels_at)
+        amount = weights * np.clip((np.abs(normals @ normal) - 0.6) / 0.4, 0, 1)
+        rises = _over(filling, at, slope)
+        heights = np.sort(rises)
+        mean, spread = plan.share_below
+        ends = np.array([-1.0, 1.0]) * WITHIN_SPREADS * spread + mean
+        lowest, highest = np.quantile(heights, np.clip(ends, 0.02, 0.98))
+        levels = np.arange(lowest, highest, LEVEL_MM)
+        if len(levels) < 2:
+            continue
+        filled = rises, np.full(len(filling), voxel_mm3)
+        sheets_at = _over(sheet, at, slope), amount * PLANE_TOLERANCE_MM * np.sqrt(2 * np.pi)
+        vessels_at = _over(vessels, at, slope), loads
+        (area, around), (seen, seen_around), (crossed, crossed_around), (due, due_around) = (
+            _near_and_around(rise, of, levels, normal[2])
+            for rise, of in (filled, sheets_at, vessels_at, (rises, usual))
         )
         with np.errstate(divide="ignore", invalid="ignore"):
-            cover = np.nan_to_num(seen / area) - np.nan_to_num(seen_around / area_around)
-            density = np.maximum(crossed_around / area_around, 1e-9)
-            crossing = np.nan_to_num(crossed / area / density, nan=1.0)
-        prior = sum(
-            _unlikely(value, limits) ** 2
-            for value, limits in (
-                (shares, plan.height),
-                (forward, plan.forward_degrees),
-                (out, plan.outward_degrees),
-            )
+            cover = np.nan_to_num(seen / area) - np.nan_to_num(seen_around / around)
+            crossing = np.nan_to_num(crossed / due / (crossed_around / due_around), nan=1.0)
+        unlikely = (
+            _spreads(np.searchsorted(heights, levels) / len(heights), plan.share_below) ** 2
+            + _spreads(forward, plan.forward_degrees) ** 2
+            + _spreads(out, plan.outward_degrees) ** 2
         )
-        score = cover - VESSEL_WEIGHT * crossing - PRIOR_WEIGHT * prior
+        score = cover - VESSEL_WEIGHT * crossing - PRIOR_WEIGHT * unlikely
         score = np.where(area > 0.2 * np.max(area), score, -np.inf)
         n = int(np.argmax(score))
         if score[n] > best[0]:
@@ -295,9 +334,15 @@ def search_plane(
     return best[1], best[2]
 
 
-def _unlikely(value: Any, limits: Range) -> Any:
-    """0 in the middle of a range, 1 at its ends."""
-    return (value - (limits[0] + limits[1]) / 2) / ((limits[1] - limits[0]) / 2)
+def _tried(angle: Normal) -> Points:
+    """Angles to try, 5 degrees apart."""
+    mean, spread = angle
+    return np.asarray(mean + np.arange(-WITHIN_SPREADS * spread, WITHIN_SPREADS * spread + 1, 5.0))
+
+
+def _spreads(value: Any, of: Normal) -> Any:
+    """Distance from the mean in standard deviations."""
+    return (value - of[0]) / of[1]
 
 
 def _over(points: Points, at: Points, slope: Points) -> Points:
@@ -305,16 +350,25 @@ def _over(points: Points, at: Points, slope: Points) -> Points:
     return np.asarray(points[:, 2] - (points[:, :2] - at) @ slope)
 
 
-def _histogram(
-    rise: Points, amount: Points, levels: Points, cosine: float, tolerance_mm: float
-) -> Points:
-    """Amount near the planes of all levels, by their Gaussian distance, per mm of distance."""
-    width = levels[1] - levels[0]
-    pad = int(np.ceil(4 * tolerance_mm / cosine / width))
-    edges = levels[0] + width * (np.arange(-pad, len(levels) + pad + 1) - 0.5)
-    counts, _ = np.histogram(rise, bins=edges, weights=amount)
-    smooth = ndimage.gaussian_filter1d(counts, tolerance_mm / cosine / width, mode="constant")
-    return np.asarray(smooth[pad:-pad] / (width * cosine))
+def _near_and_around(
+    rise: Points, amount: Points, levels: Points, cosine: float
+) -> tuple[Points, Points]:
+    """Amount near the planes of all levels and around them, per mm of distance.
+
+    Near and around are Gaussians of the distance, of `PLANE_TOLERANCE_MM` and `SURROUNDINGS_MM`.
+    """
+    width_mm = LEVEL_MM * cosine
+    pad = int(np.ceil(4 * SURROUNDINGS_MM / width_mm))
+    place = np.floor((rise - levels[0]) / LEVEL_MM + 0.5 + pad)
+    there = (place >= 0) & (place < len(levels) + 2 * pad)
+    counts = np.bincount(
+        place[there].astype(np.intp), weights=amount[there], minlength=len(levels) + 2 * pad
+    )
+    near, around = (
+        ndimage.gaussian_filter1d(counts, sigma_mm / width_mm, mode="constant")[pad:-pad] / width_mm
+        for sigma_mm in (PLANE_TOLERANCE_MM, SURROUNDINGS_MM)
+    )
+    return near, around
 
 
 def _thinned(points: Points, *more: Points) -> tuple[Points, ...]:
@@ -324,12 +378,6 @@ def _thinned(points: Points, *more: Points) -> tuple[Points, ...]:
     for n, values in enumerate(more):
         out.append(values[::step] * (step if n == len(more) - 1 else 1))
     return tuple(out)
-
-
-def _lung_box(image: LungImage) -> tuple[Points, Points]:
-    box = bounding_box(image.lung)
-    ends = np.array([[part.start, part.stop - 1] for part in box[::-1]], float)
-    return image.geometry.ras_from_ijk(ends[:, 0]), image.geometry.ras_from_ijk(ends[:, 1])
 
 
 # -------------------------------------------------------------------------------------- fit
@@ -351,56 +399,88 @@ def fit_fissure(lung: Prepared, plan: FissurePlan, bound: Surface | None = None)
         Surface above which it lies.
 
     """
-    sharp = _judged(lung, plan, _fit(lung, lung.sheets, plan, bound), bound)
+    surface = _fit(lung, plan, bound)
+    sharp = judged(lung, plan, surface, bound)
     if sharp.evidence.completeness >= CLEARLY_SEEN:
         return sharp
-    faint = find_faint_sheets(
-        lung.image,
-        lung.flat,
-        lung.depth_mm,
-        plan.forward_degrees,
-        plan.outward_degrees,
-        1.0 if plan.lung is Region.RIGHT_LUNG else -1.0,
-    )
-    return _judged(lung, plan, _fit(lung, faint, plan, bound), bound, origin="faint")
+    return judged(lung, plan, _fit_faint(lung, surface, bound), bound, origin="faint")
 
 
-def _fit(lung: Prepared, sheets: Sheets, plan: FissurePlan, bound: Surface | None) -> Surface:
+def _fit(lung: Prepared, plan: FissurePlan, bound: Surface | None) -> Surface:
     """Bend the best plane to the sheets near it, trusting ever closer ones."""
+    sheets = lung.sheets
     origin, normal = search_plane(lung, sheets, plan, bound)
     surface = Surface.flat(origin, normal, lung.filling_mm)
-    points, normals, strength = (
-        sheets.points_mm,
-        sheets.normals,
-        np.minimum(sheets.strength, 3.0) / 3.0,
-    )
+    near = np.abs(surface.distance_mm(sheets.points_mm)) < 3 * TRUST_MM[0]
     if bound is not None:
-        above = bound.side(points) > 2.0
-        points, normals, strength = points[above], normals[above], strength[above]
-    near = np.abs(surface.distance_mm(points)) < 3 * TRUST_MM[0]
-    points, normals, strength = points[near], normals[near], strength[near]
-    for number, trust_mm in enumerate(TRUST_MM):
+        near &= bound.side(sheets.points_mm) > 2.0
+    points, normals, trust = sheets.points_mm[near], sheets.normals[near], sheets.weights[near]
+    for trust_mm in TRUST_MM:
         away = surface.distance_mm(points)
         u, v, _ = np.moveaxis(surface.local(points), -1, 0)
         cosine = np.abs(np.einsum("ij,ij->i", surface.normals(u, v), normals))
         like = np.clip((cosine - 0.7) / 0.3, 0, 1)
-        weights = strength * like * GRID_MM**2 / (1 + (away / trust_mm) ** 2) ** 2
+        weights = trust * like * GRID_MM**2 / (1 + (away / trust_mm) ** 2) ** 2
         chosen = weights > 1e-3
         pull, pull_weights = points[chosen], weights[chosen]
-        if number >= 2:
-            gaps, gap_weights = _vessel_gaps(lung, surface, pull[pull_weights > 0.1], bound)
-            pull = np.concatenate([pull, gaps])
-            pull_weights = np.concatenate([pull_weights, gap_weights])
-        surface = fitted(surface, pull, pull_weights)
+        gaps, gap_weights = _vessel_gaps(lung, surface, pull[pull_weights > 0.1], bound)
+        surface = fitted(
+            surface, np.concatenate([pull, gaps]), np.concatenate([pull_weights, gap_weights])
+        )
     return surface
 
 
-def _judged(
+def _fit_faint(lung: Prepared, surface: Surface, bound: Surface | None) -> Surface:
+    """Bend a surface to lines near it that show only in the mean over a window along it."""
+    for reach_mm in FAINT_REACH_MM:
+        patch = patch_in(lung.image, surface, lung.image.lung, bound)
+        lines = line_contrast(
+            lung.image, lung.flat, lung.depth_mm, patch, window_mm=FAINT_WINDOW_MM
+        )
+        known = lines.hu[patch.inside]
+        known = known[np.isfinite(known)]
+        if not known.size:
+            return surface
+        usual = float(np.median(known))
+        spread = float(np.median(np.abs(known - usual))) / 0.6745
+        hu = np.where(np.abs(lines.offsets_mm) <= reach_mm, lines.hu, -np.inf)
+        best = hu.max(axis=2)
+        strong = patch.inside & (best > usual + FAINT_SPREADS * spread)
+        offset = lines.offsets_mm[hu.argmax(axis=2)]
+        normals = surface.normals(patch.u_mm, patch.v_mm)
+        found = (patch.points_mm + offset[..., None] * normals)[strong]
+        weights = NODE_MM**2 / (1 + (offset[strong] / reach_mm) ** 2) ** 2
+        gaps, gap_weights = _vessel_gaps(lung, surface, found, bound)
+        surface = fitted(
+            surface, np.concatenate([found, gaps]), np.concatenate([weights, gap_weights])
+        )
+    return surface
+
+
+def judged(
     lung: Prepared, plan: FissurePlan, surface: Surface, bound: Surface | None, **more: Any
 ) -> Boundary:
+    """Look at how much of a fissure is seen on a surface and how many vessels cross it."""
     patch = patch_in(lung.image, surface, lung.image.lung, bound)
     evidence = fissure_evidence(lung.image, lung.flat, lung.depth_mm, patch)
-    return Boundary(plan=plan, surface=surface, evidence=evidence, **more)
+    ratio = vessel_ratio(lung, patch)
+    return Boundary(plan=plan, surface=surface, evidence=evidence, vessel_ratio=ratio, **more)
+
+
+def vessel_ratio(lung: Prepared, patch: Patch) -> float:
+    """Vessels within 4 mm of a boundary over those 8 to 16 mm beside it; NaN where there are none.
+
+    A fissure parts vessel trees: well below 1 the boundary lies in a gap between them.
+    """
+    offsets = np.arange(-16.0, 16.1, 2.0)
+    load, usual = (
+        profiles(lung.image, array, patch, offsets)[patch.inside].sum(axis=0)
+        for array in (lung.load, lung.usual_load)
+    )
+    near, beside = np.abs(offsets) <= 4.0, np.abs(offsets) >= 8.0
+    if not load[beside].sum() or not usual[near].sum():
+        return float("nan")
+    return float(load[near].sum() / usual[near].sum() / (load[beside].sum() / usual[beside].sum()))
 
 
 def _vessel_gaps(
@@ -408,47 +488,37 @@ def _vessel_gaps(
 ) -> tuple[Points, Points]:
     """Points in the gap between vessels, where no fissure is seen near the surface.
 
-    At nodes 8 mm apart the vessels around are summed along the normal; the gap is where they,
-    with a mild cost of leaving the surface, are fewest.
+    The load of vessels is averaged in a window along the surface; the gap is where it, with a mild
+    cost of leaving the surface, is least.
     """
-    step = 8.0
-    local = surface.local(lung.filling_mm)
-    low, high = local[:, :2].min(axis=0), local[:, :2].max(axis=0)
-    grid = np.meshgrid(np.arange(low[0], high[0], step), np.arange(low[1], high[1], step))
-    u, v = (np.asarray(axis).ravel() for axis in grid)
-    points = surface.on(u, v)
-    free = lung.image.sample(lung.image.lung.astype(np.float32), points) > 0.5
-    if bound is not None:
-        free &= bound.side(points) > 4.0
-    if len(seen_mm):
-        su, sv, _ = np.moveaxis(surface.local(seen_mm), -1, 0)
-        shape = (int((high[0] - low[0]) / step) + 2, int((high[1] - low[1]) / step) + 2)
-        counts = np.zeros(shape)
-        iu = np.clip(((su - low[0]) / step + 0.5).astype(int), 0, shape[0] - 1)
-        iv = np.clip(((sv - low[1]) / step + 0.5).astype(int), 0, shape[1] - 1)
-        np.add.at(counts, (iu, iv), 1.0)
-        nu = np.clip(((u - low[0]) / step + 0.5).astype(int), 0, shape[0] - 1)
-        nv = np.clip(((v - low[1]) / step + 0.5).astype(int), 0, shape[1] - 1)
-        free &= counts[nu, nv] * GRID_MM**2 < 0.25 * step**2
-    u, v = u[free], v[free]
-    if not u.size or not len(lung.vessels_mm):
+    patch = patch_in(lung.image, surface, lung.image.lung, bound)
+    free = patch.inside & ~_near_seen(patch, seen_mm)
+    if not free.any():
         return np.zeros((0, 3)), np.zeros(0)
-    vu, vv, vh = np.moveaxis(surface.local(lung.vessels_mm), -1, 0)
-    vh = vh - surface.height(vu, vv)
-    close = np.abs(vh) < GAP_SEARCH_MM + 8
-    vu, vv, vh = vu[close], vv[close], vh[close]
     offsets = np.arange(-GAP_SEARCH_MM, GAP_SEARCH_MM + 0.1, 1.0)
-    best = np.zeros(u.size)
-    for n in range(u.size):
-        around = np.hypot(vu - u[n], vv - v[n])
-        near = around < 2 * GAP_WINDOW_MM
-        weight = np.exp(-0.5 * (around[near] / GAP_WINDOW_MM) ** 2)
-        crowd = (
-            weight[None] * np.exp(-0.5 * ((vh[near][None] - offsets[:, None]) / 2.5) ** 2)
-        ).sum(axis=1)
-        best[n] = offsets[np.argmin(crowd / (crowd.mean() + 1e-9) + 0.3 * (offsets / 10) ** 2)]
-    target = surface.height(u, v) + best
-    return surface.world(np.stack([u, v, target], axis=-1)), np.full(u.size, GAP_TRUST * step**2)
+    window = (GAP_WINDOW_MM / NODE_MM, GAP_WINDOW_MM / NODE_MM, GAP_ACROSS_MM)
+    load, usual = (
+        ndimage.gaussian_filter(profiles(lung.image, array, patch, offsets), window, truncate=2.0)
+        for array in (lung.load, lung.usual_load)
+    )
+    crowd = load / np.maximum(usual, 0.1 * usual.max())
+    crowd /= np.maximum(crowd.mean(axis=2, keepdims=True), 1e-6)
+    gap = np.argmin(crowd + GAP_LEAVING * (offsets / GAP_SEARCH_MM) ** 2, axis=2)
+    points = patch.points_mm + offsets[gap][..., None] * surface.normals(patch.u_mm, patch.v_mm)
+    depth = 1 - np.take_along_axis(crowd, gap[..., None], axis=2)[..., 0]
+    return points[free], GAP_TRUST * NODE_MM**2 * np.clip(depth[free], 0, 1)
+
+
+def _near_seen(patch: Patch, seen_mm: Points) -> NDArray[np.bool_]:
+    """Nodes within 4 mm of visible fissure."""
+    seen = np.zeros(patch.inside.shape, np.bool_)
+    if len(seen_mm):
+        u, v, _ = np.moveaxis(patch.surface.local(seen_mm), -1, 0)
+        rows = np.rint((u - patch.u_mm[0, 0]) / NODE_MM).astype(int)
+        columns = np.rint((v - patch.v_mm[0, 0]) / NODE_MM).astype(int)
+        here = (rows >= 0) & (rows < seen.shape[0]) & (columns >= 0) & (columns < seen.shape[1])
+        seen[rows[here], columns[here]] = True
+    return np.asarray(ndimage.distance_transform_edt(~seen) * NODE_MM <= 4.0)
 
 
 # ------------------------------------------------------------------------------------ labels

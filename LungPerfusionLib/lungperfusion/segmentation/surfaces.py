@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, sparse
+from scipy import linalg, ndimage, sparse
 
 Points = NDArray[np.float64]
 
@@ -173,7 +173,7 @@ def fitted(
     system += stiffness_mm**4 * _bending(shape)
     system[np.diag_indices_from(system)] += anchor * KNOT_MM**2
     right = weighted.T @ h + anchor * KNOT_MM**2 * surface.coefficients_mm.ravel()
-    coefficients = np.linalg.solve(system, right).reshape(shape)
+    coefficients = linalg.solve(system, right, assume_a="pos").reshape(shape)
     return replace(surface, coefficients_mm=coefficients)
 
 
