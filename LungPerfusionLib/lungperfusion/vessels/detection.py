@@ -238,14 +238,13 @@ def find_vessels(
         if last:
             break
         rejected = judge_segments(vessels, measured.area_mm2, LEAST_VESSEL_MM)
-        if not rejected.any.any():
-            break
         for name, which in (
             ("nodule", rejected.nodule),
             ("speck", rejected.any & ~rejected.nodule),
         ):
             reject_ml[name] += float(measured.volume_ml[which[vessels.segment]].sum())
-        vessels = vessels.keep(~rejected.any)
+        # The scale tells the radius roughly; who owns the blood near a branch point rests on it.
+        vessels = vessels.with_radius_of(measured.area_mm2).keep(~rejected.any)
     progress(1.0, "measuring cross-sections")
     dense = lung & (image > -300.0)
     voxel_ml = geometry.voxel_volume_ml

@@ -34,6 +34,10 @@ BLOB_LENGTH_RADII = 2.5
 """A piece that swells, and is shorter than this many of its radii, is a nodule."""
 BLOB_SWELLING = 1.6
 """How many times as wide as what it is connected to a nodule is."""
+GHOST_RADII = 0.5
+"""A wide ridge whose blood makes up less than this share of its radius lies in another vessel."""
+LEAST_GHOST_RADIUS_MM = 1.2
+"""Rough radius from which the scale tells a width at all."""
 
 
 def thick_tissue(image_hu: Float32, lung: Mask, spacing_kji_mm: Spacing) -> Mask:
@@ -151,15 +155,16 @@ class Rejected:
     short: Mask
     nodule: Mask
     uncertain: Mask
+    ghost: Mask
 
     @property
     def any(self) -> Mask:
         """Segments to remove."""
-        return self.short | self.nodule | self.uncertain
+        return self.short | self.nodule | self.uncertain | self.ghost
 
 
 def judge_segments(vessels: Vessels, area_mm2: NDArray[np.float64], least_mm: float) -> Rejected:
-    """Tell vessels from nodules and specks by length and swelling.
+    """Tell vessels from nodules, specks and second axes in one vessel by length and swelling.
 
     Parameters
     ----------
@@ -176,6 +181,7 @@ def judge_segments(vessels: Vessels, area_mm2: NDArray[np.float64], least_mm: fl
     points = np.bincount(vessels.segment, minlength=vessels.count)
     mean = np.bincount(vessels.segment, area_mm2, vessels.count) / np.maximum(points, 1)
     radius = np.sqrt(mean / np.pi)
+    rough = np.bincount(vessels.segment, vessels.radius_mm, vessels.count) / np.maximum(points, 1)
     alone = ~vessels.joins.any(axis=1)
     stubby = vessels.segment_length_mm < BLOB_LENGTH_RADII * radius
     beside = _widest_neighbour(vessels, radius)
@@ -185,6 +191,7 @@ def judge_segments(vessels: Vessels, area_mm2: NDArray[np.float64], least_mm: fl
         short=tree_mm < least_mm,
         nodule=nodule & ((radius > 1.5) | alone) & ~vessels.joins.all(axis=1),
         uncertain=alone & (vessels.certain_share < 0.3),
+        ghost=(rough >= LEAST_GHOST_RADIUS_MM) & (radius < GHOST_RADII * rough),
     )
 
 
