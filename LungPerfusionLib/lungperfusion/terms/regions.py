@@ -177,6 +177,16 @@ STRUCTURES: dict[str, Structure] = {
 """Label values and looks by segment ID.  Never renumber: saved files carry them."""
 
 
+_TITLES = {
+    "vessels_below_1_25": "Vessels below 1.25 mm²",
+    "vessels_bv5": "Vessels of 1.25 to 5 mm²",
+    "vessels_bv5_10": "Vessels of 5 to 10 mm²",
+    "vessels_bv10": "Vessels from 10 mm²",
+}
+
+
 def title(identifier: str) -> str:
     """Words for any region or structure ID."""
+    if identifier in _TITLES:
+        return _TITLES[identifier]
     return identifier.replace("_", " ").capitalize()
