@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from lungperfusion.errors import GeometryMismatchError, InputError
-from lungperfusion.phantoms.vessel_tree import straight_tube
+from lungperfusion.phantoms.vessel_tree import Traps, straight_tube
 from lungperfusion.vessels.area import (
     claim_territory,
     distance_transform_area,
@@ -243,3 +243,14 @@ def test_a_second_axis_in_a_wide_vessel_is_a_ghost():
     area = np.where(segment == 0, 12.0, 0.9)
     assert judge_segments(vessels, area, 2.0).ghost.tolist() == [False, True]
     assert vessels.with_radius_of(area).radius_mm[[0, -1]] == pytest.approx([1.954, 1.0], abs=1e-3)
+
+
+def test_an_artery_shares_the_space_with_the_airway_beside_it(make_phantom):
+    """Wall to wall, as arteries run; the assumed wall is thicker than the true one."""
+    across = np.array([0.0, 3.0, -2.0]) / np.sqrt(13.0)
+    artery = straight_tube(-across * np.sqrt(6.0 / np.pi), (1, 2, 3), 60.0, 6.0)
+    airway = straight_tube(across * np.sqrt(10.0 / np.pi), (1, 2, 3), 60.0, 10.0)
+    image = make_phantom(artery, size_mm=34.0, rooms=(), traps=Traps(airways=airway))
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    assert found.walls.any()
+    assert bins_ml(found).sum() == pytest.approx(sum(image.volume_ml), rel=0.1)
