@@ -52,6 +52,7 @@ from lungperfusion.vessels.blood_volume import (
 )
 from lungperfusion.vessels.correction import correct_vessels
 from lungperfusion.vessels.detection import VesselMap, find_vessels, segment_classes
+from lungperfusion.vessels.harmonisation import harmonised
 from lungperfusion.vessels.oxygen import (
     BODY_TEMPERATURE_C,
     SEA_LEVEL_MMHG,
@@ -92,6 +93,8 @@ class VesselOptions:
     compare_methods: bool = False
     """Whether to add the two published estimators of cross-section."""
     body_surface_m2: float | None = None
+    harmonise_to_mm: float | None = None
+    """Point spread to smooth the scan to; None leaves it as it is."""
     edges_mm2: tuple[float, ...] = FINE_EDGES_MM2
     """Borders of the distribution that is listed."""
     gas: BloodGas = field(default_factory=BloodGas)
@@ -107,6 +110,7 @@ class VesselOptions:
         return {
             "methods": list(self.methods),
             "body_surface_m2": self.body_surface_m2,
+            "harmonise_to_mm": self.harmonise_to_mm,
             "edges_mm2": [edge if math.isfinite(edge) else "inf" for edge in self.edges_mm2],
         }
 
@@ -173,25 +177,34 @@ def analyse_vesselbv(
     density = _blood_density(ct, found.lungs, options, blood)
     classes = _on_grid(arteries_and_veins, ct)
     class_hu, class_words = _class_densities(ct, classes)
-    vessel_map = remembered(
-        find_vessels,
-        ct,
-        found.lungs,
-        blood_hu=density.hu,
-        class_blood_hu=class_hu,
-        classes=classes,
-        progress=part(progress, 0.35, 0.8),
-    )
+    note = f"; blood {density.words}{class_words}"
+
+    def vessels_of(scan: Volume, steps: Progress) -> VesselMap:
+        return remembered(
+            find_vessels,
+            scan,
+            found.lungs,
+            blood_hu=density.hu,
+            class_blood_hu=class_hu,
+            classes=classes,
+            progress=steps,
+        )
+
+    measured_ct = ct
+    vessel_map = vessels_of(ct, part(progress, 0.35, 0.8))
+    if options.harmonise_to_mm is not None:
+        measured_ct, words = _harmonised(ct, vessel_map, options.harmonise_to_mm)
+        note += words
+        vessel_map = vessels_of(measured_ct, ignore)
     tables: dict[str, Table] = {}
     warnings = list(found.warnings)
     if corrected is not None:
-        correction = correct_vessels(vessel_map, ct, _required_on_grid(corrected, ct))
+        correction = correct_vessels(vessel_map, measured_ct, _required_on_grid(corrected, ct))
         vessel_map = correction.vessel_map
         tables["corrected_vessels"] = Table(correction.columns, correction.rows)
         warnings += correction.warnings
     progress(0.8, "summing blood volumes")
     caution = thickness.message.rstrip(".") if thickness.verdict == "warn" else ""
-    note = f"; blood {density.words}{class_words}"
     volumes = measure_blood_volume(
         vessel_map,
         found.regions,
@@ -250,6 +263,16 @@ def _blood_density(
             )
         return found
     return find_blood_density(ct, lungs)
+
+
+def _harmonised(ct: Volume, vessel_map: VesselMap, to_mm: float) -> tuple[Volume, str]:
+    """Scan at the point spread wanted, and words on it for the method."""
+    spread = point_spread_mm(vessel_map)
+    if spread is None:
+        raise InputError(
+            "the scan cannot be harmonised: it shows too few thin vessels to see how sharp it is"
+        )
+    return harmonised(ct, spread, to_mm), f"; point spread {spread:.2f} smoothed to {to_mm:g} mm"
 
 
 def _on_grid(labels: Labelmap | None, ct: Volume) -> Labelmap | None:
@@ -438,6 +461,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="borders of the distribution table instead of the usual ones",
     )
     group.add_argument("--bsa-m2", type=float, metavar="M2", help="body surface area")
+    group.add_argument(
+        "--harmonise-mm",
+        type=float,
+        metavar="MM",
+        help="smooth the scan to this point spread first, to compare sharper and softer scans",
+    )
     gas = parser.add_argument_group("blood gas, for the alveolar-arterial oxygen gradient")
     gas.add_argument("--pao2-mmhg", type=float, metavar="MMHG")
     gas.add_argument("--paco2-mmhg", type=float, metavar="MMHG")
@@ -458,10 +487,15 @@ def options_from_arguments(arguments: argparse.Namespace) -> VesselOptions:
         raise InputError(
             f"--bsa-m2 expects a body surface of 0.1 to 4 m2, not {arguments.bsa_m2:g}"
         )
+    if arguments.harmonise_mm is not None and not 0.5 <= arguments.harmonise_mm <= 5.0:
+        raise InputError(
+            f"--harmonise-mm expects a point spread of 0.5 to 5 mm, not {arguments.harmonise_mm:g}"
+        )
     return VesselOptions(
         blood_hu=arguments.blood_hu,
         compare_methods=arguments.compare_methods,
         body_surface_m2=arguments.bsa_m2,
+        harmonise_to_mm=arguments.harmonise_mm,
         edges_mm2=edges,
         gas=BloodGas(
             pao2_mmhg=arguments.pao2_mmhg,

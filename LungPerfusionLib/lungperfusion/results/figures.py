@@ -325,6 +325,7 @@ def label_projection(
     labels: Labels,
     *,
     plane: Plane = "coronal",
+    highest: bool = False,
     shaded: bool = True,
     legend: bool = True,
     width_in: float = 4.5,
@@ -335,6 +336,8 @@ def label_projection(
     ----------
     labels
         What to show; the label nearest to the viewer hides those behind.
+    highest
+        Whether the highest label along each line hides the others instead, unshaded.
     plane
         Patient plane to project onto: coronal is seen from the front, sagittal from the right,
         axial from the feet, as slices are.
@@ -364,13 +367,13 @@ def label_projection(
     if plane != "axial":  # seen from the front and from the right: the far end comes first
         array = np.flip(array, axis)
     occupied = array != 0
-    depth = np.argmax(occupied, axis=axis)
+    depth = np.argmax(array if highest else occupied, axis=axis)
     first = np.take_along_axis(array, np.expand_dims(depth, axis), axis).squeeze(axis)
     table = np.zeros((max(shown) + 1, 3), dtype=np.float32)
     for value in shown:
         table[value] = labels.colour(value)
     pixels = table[first]
-    if shaded:
+    if shaded and not highest:
         pixels = pixels * (1 - 0.65 * depth / array.shape[axis])[..., None].astype(np.float32)
     with style():
         return _sheet(

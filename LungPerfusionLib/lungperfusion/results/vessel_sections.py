@@ -78,6 +78,12 @@ def vessel_sections(
         caption="Vessels by cross-section, seen from the front; darker is deeper.",
         width_percent=49,
     )
+    widest = figure_html(
+        label_projection(Labels(labelmap=labels), highest=True, width_in=3.6),
+        alt="Widest vessel along each line from front to back, coloured by cross-section",
+        caption="Maximum projection: the widest vessel along each line from front to back.",
+        width_percent=49,
+    )
     progress(0.3, "drawing vessels")
     brightest = figure_html(
         projection(ct, mask=lungs.mask(*LUNGS), value_range=(-900.0, 200.0), width_in=3.6),
@@ -117,7 +123,7 @@ def vessel_sections(
         )
     progress(1.0, "drawing blood volumes")
     return (
-        Section(title="Vessels by size", html=front + brightest, place="top"),
+        Section(title="Vessels by size", html=front + widest + brightest, place="top"),
         Section(title="Blood by vessel size", html=charts, place="first_page"),
         Section(title="Vessels over the CT", html=planes + slices),
     )
@@ -140,7 +146,11 @@ def _in_words(values: Mapping[str, float]) -> str:
 
 def _beside_published(measurements: Sequence[Measurement]) -> dict[str, dict[str, float]]:
     here = {entry.measure: entry.value for entry in measurements if entry.region == "lungs"}
-    ids = {"bv5_letter_share": "1.25–5 mm²", "bv5_10_share": "5–10 mm²", "bv10_share": "≥10 mm²"}
+    ids = {
+        "bv5_letter_share": "1.25–5 mm²",
+        "bv5_10_letter_share": "5–10 mm²",
+        "bv10_letter_share": "≥10 mm²",
+    }
     out = {"this scan": {name: here.get(id_, math.nan) for id_, name in ids.items()}}
     for source in ("Lins 2020", "Morris 2021"):
         means = {entry.measure: entry.mean for entry in PUBLISHED if entry.source == source}

@@ -179,6 +179,14 @@ STRUCTURES: dict[str, Structure] = {
 """Label values and looks by segment ID.  Never renumber: saved files carry them."""
 
 
+TITLES = {
+    "vessels_below_1_25": "Vessels below 1.25 mm²",
+    "vessels_bv5": "Vessels of 1.25 to 5 mm²",
+    "vessels_bv5_10": "Vessels of 5 to 10 mm²",
+    "vessels_bv10": "Vessels from 10 mm²",
+}
+"""How IDs are written whose words say too little."""
+
 ABBREVIATIONS = {
     "bv5_10": "BV5-10",
     "bv5": "BV5",
@@ -196,9 +204,11 @@ def title(identifier: str) -> str:
     Examples
     --------
     >>> title("left_lung"), title("vq_classes"), title("vessels_bv5_10")
-    ('Left lung', 'V/Q classes', 'Vessels BV5-10')
+    ('Left lung', 'V/Q classes', 'Vessels of 5 to 10 mm²')
 
     """
+    if identifier in TITLES:
+        return TITLES[identifier]
     words = identifier
     for short, written in ABBREVIATIONS.items():
         words = re.sub(rf"(?<![a-z0-9]){short}(?![a-z0-9])", written, words)

@@ -55,12 +55,15 @@ def _volumes(prefix: str, words: str, suffix: str = "") -> tuple[Measure, ...]:
 
 VESSEL_MEASURES: tuple[Measure, ...] = (
     *_volumes("", ""),
-    Measure(
-        id="bv5_letter_share",
-        title="BV5 share of the letter",
-        unit="%",
-        formula="100 x BV5 / (BV5 + BV5-10 + BV10): vessels below 1.25 mm2 left out",
-        source=_LETTER,
+    *(
+        Measure(
+            id=f"{id_}_letter_share",
+            title=f"{title} share of the letter",
+            unit="%",
+            formula=f"100 x {title} / (BV5 + BV5-10 + BV10): vessels below 1.25 mm2 left out",
+            source=_LETTER,
+        )
+        for id_, title, _, _ in _BINS[1:]
     ),
     Measure(
         id="cip_bv5",

@@ -18,7 +18,7 @@ from scipy import ndimage, stats
 from scipy.spatial import cKDTree
 
 from lungperfusion.resampling import from_sitk
-from lungperfusion.vessels.centreline import Float64, Vessels, scale_from_radius
+from lungperfusion.vessels.centreline import Float64, Vessels
 from lungperfusion.vessels.enhancement import Float32, Spacing
 from lungperfusion.volume import Mask
 
@@ -36,6 +36,8 @@ APERTURE_MARGIN_MM = 0.9
 Half the reach of the volume: less noise and fewer unseen neighbours; what the point spread carries
 beyond is made up for with its measured width, to which the result is insensitive.
 """
+LEAST_CAPTURED = 0.5
+"""Less of a vessel than this lies within reach only where its rough radius is far too small."""
 USUAL_BLUR_MM = 0.5
 """Standard deviation of the point spread where an image shows too few thin vessels to tell."""
 THIN_MM2 = (1.0, 6.0)
@@ -78,16 +80,16 @@ def claim_territory(
 ) -> Territory:
     """Give every voxel near a vessel to the vessel whose wall is nearest.
 
-    Neighbours share the space between them by power distance (squared distance from the axis less
-    squared radius), so that thin vessels beside a wide one keep their own.
+    The wall is that of a ball about each axis point: at a branch point the parent reaches as far
+    as its radius, and its branches begin where they emerge from it.
     """
     mm = np.asarray(spacing_kji_mm)
-    power = np.full(int(np.prod(shape)), np.float32(np.inf), np.float32)
-    owner = np.full(power.size, -1, np.int32)
+    nearest = np.full(int(np.prod(shape)), np.float32(np.inf), np.float32)
+    owner = np.full(nearest.size, -1, np.int32)
     reach = vessels.radius_mm + margin_mm
     base = np.rint(vessels.position_mm / mm).astype(np.int64)
     for points, radius in _by_reach(vessels, base, reach):
-        _claim(power, owner, vessels, points, base, reach, radius, shape, mm)
+        _claim(nearest, owner, vessels, points, base, reach, radius, shape, mm)
     index = np.flatnonzero(owner >= 0)
     owned_by = owner[index].astype(np.int64)
     offset = np.stack(np.unravel_index(index, shape), axis=1) * mm
@@ -123,7 +125,7 @@ def _by_reach(
 
 
 def _claim(
-    power: Float32,
+    nearest: Float32,
     owner: NDArray[np.int32],
     vessels: Vessels,
     points: NDArray[np.int64],
@@ -140,24 +142,24 @@ def _claim(
     offsets = offsets[np.linalg.norm(offsets * mm, axis=1) <= radius + np.linalg.norm(mm) / 2]
     start = (base[points] * mm - vessels.position_mm[points]).astype(np.float32)
     flat = np.ravel_multi_index(tuple(base[points].T), shape, mode="clip")
-    squared_radius = (vessels.radius_mm[points] ** 2).astype(np.float32)
-    squared_reach = (reach[points] ** 2).astype(np.float32)
+    wall = vessels.radius_mm[points].astype(np.float32)
+    farthest = reach[points].astype(np.float32)
     size = np.asarray(shape)
     low, high = base[points].min(axis=0), base[points].max(axis=0)
     number = points.astype(np.int32)
     for offset in offsets:
         step = start + (offset * mm).astype(np.float32)
-        distance = np.einsum("ij,ij->i", step, step)
-        value = distance - squared_radius
+        distance = np.sqrt(np.einsum("ij,ij->i", step, step))
+        value = distance - wall
         voxel = flat + int(offset @ (shape[1] * shape[2], shape[2], 1))
-        good = distance <= squared_reach
+        good = distance <= farthest
         if ((low + offset) < 0).any() or ((high + offset) >= size).any():
             place = base[points] + offset
             good &= ((place >= 0) & (place < size)).all(axis=1)
         voxel, value, who = voxel[good], value[good], number[good]
-        better = value < power[voxel]
+        better = value < nearest[voxel]
         voxel = voxel[better]
-        power[voxel] = value[better]
+        nearest[voxel] = value[better]
         owner[voxel] = who[better]
 
 
@@ -223,8 +225,11 @@ def integral_area(
     free = _free_bins(vessels, clean, start, bins)
     sigma = sigma_mm / _BIN_MM
     denominator = ndimage.gaussian_filter1d(free * _BIN_MM, sigma, mode="constant", truncate=4.0)
+    # Blood beyond the ends of a segment counts as its volume, but lies in no cross-section of it.
+    length = vessels.segment_length_mm[vessels.segment[territory.owner]]
+    between = (territory.arc_mm > 0) & (territory.arc_mm < length)
 
-    def area_of(part: NDArray[Any]) -> Float64:
+    def area_of(part: Mask) -> Float64:
         profile = _spread(place[part], mass[part], bins)
         total = ndimage.gaussian_filter1d(profile * free, sigma, mode="constant", truncate=4.0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -232,15 +237,15 @@ def integral_area(
         known = _filled_from_nearest(vessels, np.interp(at, np.arange(bins) + 0.5, ratio))
         return np.maximum(known, LEAST_AREA_MM2)
 
-    area = area_of(np.ones(mass.size, np.bool_))
+    area = area_of(between)
     if blur is None:
         blur = blur_mm(territory, blood_fraction, area)
     blur = USUAL_BLUR_MM if blur is None else blur
     for _ in range(2):
         radius = np.sqrt(area / np.pi)
         reach = np.minimum(radius + APERTURE_MARGIN_MM, vessels.radius_mm + INTEGRATION_MARGIN_MM)
-        inner = territory.off_axis_mm <= reach[territory.owner]
-        area = area_of(inner) / captured_share(radius, reach, blur)
+        inner = between & (territory.off_axis_mm <= reach[territory.owner])
+        area = area_of(inner) / np.maximum(captured_share(radius, reach, blur), LEAST_CAPTURED)
     return Measured(area, volume / 1000.0, blur)
 
 
@@ -403,7 +408,6 @@ def scale_space_area(vessels: Vessels, spacing_kji_mm: Spacing) -> Float64:
     and s0 = 1 / (2 sqrt 2) (methods.md D.2); biased with the point spread and here for comparison.
     """
     voxel = float(np.cbrt(np.prod(spacing_kji_mm)))
-    scale = scale_from_radius(vessels.radius_mm, spacing_kji_mm)
     blur = float(SIGMA_ZERO_VOXELS) * voxel
-    radius = np.sqrt(2.0) * (np.sqrt(scale**2 + blur**2) - 0.5 * blur)
+    radius = np.sqrt(2.0) * (np.sqrt(vessels.scale_mm**2 + blur**2) - 0.5 * blur)
     return np.asarray(np.pi * radius**2)

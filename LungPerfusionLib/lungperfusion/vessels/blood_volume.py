@@ -223,16 +223,17 @@ def _convention_rows(
     region: Region, sample: BloodSample, words: str, caution: str
 ) -> list[Measurement]:
     """Shares after the letter and after the Chest Imaging Platform."""
-    _, bv5, bv5_10, bv10 = volume_by_area(sample).tolist()
+    letter = volume_by_area(sample)[1:].tolist()
     low, rest = volume_by_area(sample, (0.0, CIP_BV5_MM2, CIP_TBV_MM2)).tolist()
     rows = [
         measured(region, "cip_bv5", low, words, caution=caution),
         measured(region, "cip_tbv", low + rest, words, caution=caution),
     ]
-    for id_, part, total in (
-        ("bv5_letter_share", bv5, bv5 + bv5_10 + bv10),
-        ("cip_bv5_share", low, low + rest),
-    ):
+    shares = [
+        (f"{id_}_letter_share", part, sum(letter))
+        for id_, part in zip(BIN_IDS[1:], letter, strict=True)
+    ]
+    for id_, part, total in (*shares, ("cip_bv5_share", low, low + rest)):
         if total > 0:
             rows.append(measured(region, id_, 100 * part / total, words, caution=caution))
         else:
@@ -269,7 +270,7 @@ def refuse_blood_volume(regions: RegionSet, reason: str) -> tuple[Measurement, .
         "tbv",
         *BIN_IDS,
         *(f"{id_}_share" for id_ in BIN_IDS),
-        "bv5_letter_share",
+        *(f"{id_}_letter_share" for id_ in BIN_IDS[1:]),
         "cip_bv5",
         "cip_tbv",
         "cip_bv5_share",

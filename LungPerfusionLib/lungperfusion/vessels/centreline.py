@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -40,6 +40,12 @@ BUNDLE_OFFSET_RADII = 0.25
 """How far off the axis, in radii of the wide ridge, that finer one must lie."""
 BUNDLE_COSINE = 0.8
 """How parallel it must run."""
+RADIUS_FACTORS = (0.5, 2.0)
+"""A measured radius beyond these multiples of the rough one has blood of a neighbour in it."""
+BRANCH_COURSE_RADII = (1.0, 4.0)
+"""Distance from its parent, in the parent's radii, over which the course of a branch is taken."""
+BRANCH_SHIFT_RADII = 2.5
+"""How far along its parent, in the parent's radii, a branch point may be moved."""
 LEAST_SPUR_MM = 0.5
 """Side branches shorter than this, beyond the wall of their parent, are irregularities of it."""
 LEAST_VESSEL_MM = 2.0
@@ -73,8 +79,10 @@ class Vessels:
         Segment number of each point, ascending from 0.
     arc_mm
         Distance from the start of the segment.
+    scale_mm
+        Scale that answers the vessel best, shape (n,).
     radius_mm
-        Radius estimated from the scale, shape (n,).
+        Radius: at first estimated from the scale, then measured, shape (n,).
     joins
         Whether the segment's start and end are branch points, shape (segments, 2).
     component
@@ -88,6 +96,7 @@ class Vessels:
     tangent: Float64
     segment: NDArray[np.int64]
     arc_mm: Float64
+    scale_mm: Float64
     radius_mm: Float64
     joins: NDArray[np.bool_]
     component: NDArray[np.int64]
@@ -127,6 +136,11 @@ class Vessels:
         share[1:] += step / 2
         return share
 
+    def with_radius_of(self, area_mm2: Float64) -> Vessels:
+        """Take the radius from measured cross-sections, as far as the rough one allows."""
+        least, most = (factor * self.radius_mm for factor in RADIUS_FACTORS)
+        return replace(self, radius_mm=np.clip(np.sqrt(area_mm2 / np.pi), least, most))
+
     def keep(self, segments: Mask) -> Vessels:
         """Keep some of the segments, renumbered."""
         points = segments[self.segment]
@@ -136,6 +150,7 @@ class Vessels:
             self.tangent[points],
             number[self.segment[points]],
             self.arc_mm[points],
+            self.scale_mm[points],
             self.radius_mm[points],
             self.joins[segments],
             self.component[segments],
@@ -151,6 +166,7 @@ def joined_vessels(first: Vessels, second: Vessels) -> Vessels:
         np.concatenate([first.tangent, second.tangent]),
         np.concatenate([first.segment, second.segment + first.count]),
         np.concatenate([first.arc_mm, second.arc_mm]),
+        np.concatenate([first.scale_mm, second.scale_mm]),
         np.concatenate([first.radius_mm, second.radius_mm]),
         np.concatenate([first.joins, second.joins]),
         np.concatenate([first.component, second.component + trees]),
@@ -162,12 +178,6 @@ def radius_from_scale(scale_mm: Float64, spacing_kji_mm: Spacing) -> Float64:
     """Rough radius of a vessel from its best scale, less the blur of the voxel."""
     blur = float(np.cbrt(np.prod(spacing_kji_mm))) * 0.5
     return RADIUS_OVER_SCALE * np.sqrt(np.maximum(scale_mm**2 - blur**2, 0.3**2))
-
-
-def scale_from_radius(radius_mm: Float64, spacing_kji_mm: Spacing) -> Float64:
-    """Best scale that a rough radius came from: the inverse of `radius_from_scale`."""
-    blur = float(np.cbrt(np.prod(spacing_kji_mm))) * 0.5
-    return np.sqrt((radius_mm / RADIUS_OVER_SCALE) ** 2 + blur**2)
 
 
 def trace_vessels(ridges: Ridges, spacing_kji_mm: Spacing) -> Vessels:
@@ -196,7 +206,8 @@ def trace_vessels(ridges: Ridges, spacing_kji_mm: Spacing) -> Vessels:
         graph, directed=False, indices=roots, min_only=True, return_predecessors=True
     )
     paths, joined = _paths(ridges.position_mm, radius, distance, before)
-    return _segments(ridges, radius, component, paths, joined)
+    paths = _parted_where_axes_meet(ridges.position_mm, radius, paths, joined)
+    return _segments(ridges, component, paths, joined, spacing_kji_mm)
 
 
 def without_bundles(ridges: Ridges, spacing_kji_mm: Spacing) -> Ridges:
@@ -301,12 +312,58 @@ def _is_spur(position: Float64, radius: Float64, path: list[int]) -> bool:
     return bool(length < LEAST_SPUR_MM + radius[path[-1]])
 
 
+def _parted_where_axes_meet(
+    position: Float64, radius: Float64, paths: Sequence[list[int]], joined: Sequence[bool]
+) -> list[list[int]]:
+    """Move branch points from where ridges merge to where the axes of the vessels meet.
+
+    Two ridges merge where their vessels overlap, which is beyond the branch point.  The straight
+    course of a branch, clear of its parent, is followed back to where it passes the axis of the
+    parent, toward its root, most closely.
+    """
+    place = {}
+    for number, path in enumerate(paths):
+        for n, node in enumerate(path[: -1 if joined[number] else None]):
+            place[node] = (number, n)
+    out = [list(path) for path in paths]
+    for number, path in enumerate(paths):
+        if not joined[number] or path[-1] not in place:
+            continue
+        parent, at = place[path[-1]]
+        wide = float(radius[path[-1]])
+        line = _straight_part(position[path[::-1]], wide)
+        if line is None:
+            continue
+        course = position[paths[parent]]
+        arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(course, axis=0), axis=1))])
+        # Paths lead to the root, so the parent's root lies ahead.
+        ahead = arc - arc[at]
+        near = np.flatnonzero((ahead >= 0) & (ahead <= BRANCH_SHIFT_RADII * wide + STEP_MM))
+        offset = course[near] - line[0]
+        across = offset - np.outer(offset @ line[1], line[1])
+        best = int(near[np.argmin(np.linalg.norm(across, axis=1))])
+        out[number][-1] = paths[parent][best]
+    return out
+
+
+def _straight_part(course: Float64, radius_mm: float) -> tuple[Float64, Float64] | None:
+    """Point on and direction of a branch where it has left its parent; None if it is too short."""
+    away = np.linalg.norm(course - course[0], axis=1)
+    low, high = (span * radius_mm + STEP_MM for span in BRANCH_COURSE_RADII)
+    clear = course[(away >= low) & (away <= high)]
+    if len(clear) < 3:
+        return None
+    middle = clear.mean(axis=0)
+    direction = np.linalg.svd(clear - middle, full_matrices=False)[2][0]
+    return middle, direction
+
+
 def _segments(
     ridges: Ridges,
-    radius: Float64,
     component: NDArray[np.int64],
     paths: Sequence[list[int]],
     joined: Sequence[bool],
+    spacing: Spacing,
 ) -> Vessels:
     """Cut paths where others join them; smooth and resample what lies between."""
     branch_points = {path[-1] for path, joins in zip(paths, joined, strict=True) if joins}
@@ -315,7 +372,7 @@ def _segments(
     trees: list[int] = []
     certain: list[float] = []
     for path in paths:
-        course, width = _smoothed(ridges.position_mm[path], radius[path])
+        course, width = _smoothed(ridges.position_mm[path], ridges.scale_mm[path])
         cuts = [0, *(n for n in range(1, len(path) - 1) if path[n] in branch_points)]
         cuts.append(len(path) - 1)
         for start, stop in pairwise(cuts):
@@ -329,7 +386,7 @@ def _segments(
             joins.append((path[start] in branch_points, path[stop] in branch_points))
             trees.append(int(component[path[0]]))
             certain.append(float(ridges.certain[path[piece]].mean()))
-    return _assembled(parts, joins, trees, certain)
+    return _assembled(parts, joins, trees, certain, spacing)
 
 
 def _assembled(
@@ -337,6 +394,7 @@ def _assembled(
     joins: list[tuple[bool, bool]],
     trees: list[int],
     certain: list[float],
+    spacing: Spacing,
 ) -> Vessels:
     if not parts:
         none = np.zeros((0, 3))
@@ -344,6 +402,7 @@ def _assembled(
             none,
             none,
             np.zeros(0, np.int64),
+            np.zeros(0),
             np.zeros(0),
             np.zeros(0),
             np.zeros((0, 2), bool),
@@ -354,26 +413,28 @@ def _assembled(
     for position, _, _ in parts:
         step = np.gradient(position, axis=0)
         tangents.append(step / np.maximum(np.linalg.norm(step, axis=1), 1e-9)[:, None])
+    scale = np.concatenate([width for _, _, width in parts])
     return Vessels(
         np.concatenate([position for position, _, _ in parts]),
         np.concatenate(tangents),
         np.repeat(np.arange(len(parts)), [position.shape[0] for position, _, _ in parts]),
         np.concatenate([arc for _, arc, _ in parts]),
-        np.concatenate([width for _, _, width in parts]),
+        scale,
+        radius_from_scale(scale, spacing),
         np.array(joins, dtype=bool).reshape(-1, 2),
         np.array(trees, dtype=np.int64),
         np.array(certain),
     )
 
 
-def _smoothed(points: Float64, radius: Float64) -> tuple[Float64, Float64]:
+def _smoothed(points: Float64, width: Float64) -> tuple[Float64, Float64]:
     """Smooth a path of uneven steps along its length; its ends stay where they are."""
     if len(points) < 3:
-        return points, radius
+        return points, width
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     even = np.linspace(0.0, arc[-1], max(3, round(arc[-1] / (STEP_MM / 2)) + 1))
     sigma = SMOOTHING_MM / (even[1] - even[0])
-    columns = np.column_stack([points, radius])
+    columns = np.column_stack([points, width])
     columns = np.column_stack([np.interp(even, arc, column) for column in columns.T])
     # Mirroring about the end point keeps it in place and lets the course run straight through it.
     reach = min(len(even) - 1, int(3 * sigma) + 1)
@@ -387,7 +448,7 @@ def _smoothed(points: Float64, radius: Float64) -> tuple[Float64, Float64]:
 
 
 def _resampled(course: Float64, width: Float64) -> tuple[Float64, Float64, Float64] | None:
-    """Points at even distance with their arc length and radius; None for a point-like piece."""
+    """Points at even distance with their arc length and width; None for a point-like piece."""
     steps = np.linalg.norm(np.diff(course, axis=0), axis=1)
     arc = np.concatenate([[0.0], np.cumsum(steps)])
     if arc[-1] < 1e-3:

@@ -93,8 +93,12 @@ def correct_vessels(vessel_map: VesselMap, ct: Volume, corrected: Labelmap) -> C
     rows = _rows(vessel_map, ~kept, "removed")
     painted, warnings = _painted_vessels(vessel_map, ct, wanted)
     together = joined_vessels(vessels.keep(kept), painted)
-    changed = _measured_again(vessel_map, ct, together)
     added = np.arange(together.count) >= int(kept.sum())
+    changed = _measured_again(vessel_map, ct, together)
+    if added.any():
+        measured = together.with_radius_of(changed.measured.area_mm2).radius_mm
+        radius = np.where(added[together.segment], measured, together.radius_mm)
+        changed = _measured_again(vessel_map, ct, replace(together, radius_mm=radius))
     return Correction(changed, (*rows, *_rows(changed, added, "added")), warnings)
 
 

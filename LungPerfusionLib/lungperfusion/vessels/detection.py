@@ -37,9 +37,10 @@ from lungperfusion.vessels.enhancement import (
 from lungperfusion.vessels.exclusion import (
     LUMEN_ABOVE_LUNG_HU,
     airway_axes,
-    airway_walls,
+    airway_depth_mm,
     judge_segments,
     thick_tissue,
+    won_from_airways,
 )
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
 
@@ -215,7 +216,9 @@ def find_vessels(
     lumens = enhanced.lumens
     level = smooth_mm(image, 0.5, spacing).ravel()[lumens.index] if lumens.size else np.zeros(0)
     hollow = level < background.at(lumens.index) + LUMEN_ABOVE_LUNG_HU
-    walls = airway_walls(image.shape, spacing, airways, airway_axes(lumens, spacing, hollow))
+    axes = airway_axes(lumens, spacing, hollow)
+    airway_mm = airway_depth_mm(image.shape, spacing, airways, axes)
+    walls = airway_mm > 0
     progress(0.65, "tracing vessels")
     ridges = enhanced.ridges
     ridges = ridges.take(np.flatnonzero(~(walls | thick).ravel()[ridges.index]))
@@ -232,20 +235,22 @@ def find_vessels(
         background = local_background(image, free & (share < 2e-3), spacing)
         surface = surface_blur(image, free, share, background)
         blood = blood_at(vessels, geometry, blood_hu, class_blood_hu, classes, box)
-        usable = lung & ~blocked & surface.measurable
+        usable = lung & surface.measurable & ~thick
+        claimed = usable.ravel()[territory.index] & won_from_airways(vessels, territory, airway_mm)
+        usable &= ~walls
+        usable.ravel()[territory.index[claimed]] = True
         fraction = blood_fraction(image, usable, territory, background, surface, blood)
         measured = integral_area(vessels, territory, fraction, geometry.voxel_volume_ml * 1000)
         if last:
             break
         rejected = judge_segments(vessels, measured.area_mm2, LEAST_VESSEL_MM)
-        if not rejected.any.any():
-            break
         for name, which in (
             ("nodule", rejected.nodule),
             ("speck", rejected.any & ~rejected.nodule),
         ):
             reject_ml[name] += float(measured.volume_ml[which[vessels.segment]].sum())
-        vessels = vessels.keep(~rejected.any)
+        # The scale tells the radius roughly; who owns the blood near a branch point rests on it.
+        vessels = vessels.with_radius_of(measured.area_mm2).keep(~rejected.any)
     progress(1.0, "measuring cross-sections")
     dense = lung & (image > -300.0)
     voxel_ml = geometry.voxel_volume_ml
@@ -267,7 +272,7 @@ def find_vessels(
         blood_hu_common=blood_hu,
         excluded_ml={
             "thick_tissue": float(np.count_nonzero(thick)) * voxel_ml,
-            "airway_wall": float(np.count_nonzero(dense & walls & ~thick)) * voxel_ml,
+            "airway_wall": float(np.count_nonzero(dense & walls & ~thick & ~usable)) * voxel_ml,
             **reject_ml,
         },
         noise_hu=background.noise_hu,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from lungperfusion.vessels.area import Territory
 from lungperfusion.vessels.background import block_steps, block_sums
 from lungperfusion.vessels.centreline import RADIUS_OVER_SCALE, Vessels, trace_vessels
 from lungperfusion.vessels.enhancement import Float32, Ridges, Spacing
@@ -34,6 +36,10 @@ BLOB_LENGTH_RADII = 2.5
 """A piece that swells, and is shorter than this many of its radii, is a nodule."""
 BLOB_SWELLING = 1.6
 """How many times as wide as what it is connected to a nodule is."""
+GHOST_RADII = 0.5
+"""A wide ridge whose blood makes up less than this share of its radius lies in another vessel."""
+LEAST_GHOST_RADIUS_MM = 1.2
+"""Rough radius from which the scale tells a width at all."""
 
 
 def thick_tissue(image_hu: Float32, lung: Mask, spacing_kji_mm: Spacing) -> Mask:
@@ -90,58 +96,72 @@ def airway_axes(lumens: Ridges, spacing_kji_mm: Spacing, beyond: Mask) -> Vessel
     return traced.keep(length[traced.component] >= LEAST_AIRWAY_MM)
 
 
-def airway_walls(
+def airway_depth_mm(
     shape: tuple[int, int, int],
     spacing_kji_mm: Spacing,
     airways: Mask | None,
     axes: Vessels | None,
-) -> Mask:
-    """Airways with their walls: the labelled lumen and thin airways, each grown by a wall."""
-    walls = np.zeros(shape, np.bool_)
+) -> Float32:
+    """Depth below the outer surface of airways, 0 outside them.
+
+    The labelled lumen and thin airways, each with a wall around it.
+    """
+    depth = np.zeros(shape, np.float32)
     if airways is not None and airways.any():
-        walls |= grown(airways, spacing_kji_mm, WALL_MM)
+        _deepen_around(depth, airways, spacing_kji_mm, WALL_MM)
     if axes is not None and axes.size:
         radius = axes.radius_mm / RADIUS_OVER_SCALE * LUMEN_RADIUS_OVER_SCALE + WALL_MM
-        paint_balls(walls, axes.position_mm, radius, spacing_kji_mm)
-    return walls
+        _deepen_in_balls(depth, axes.position_mm, radius, spacing_kji_mm)
+    return depth
 
 
-def grown(mask: Mask, spacing_kji_mm: Spacing, by_mm: float) -> Mask:
-    """Mask grown by a ball, slice by slice around its bounding box."""
+def _deepen_around(depth: Float32, mask: Mask, spacing_kji_mm: Spacing, by_mm: float) -> None:
+    """Write the depth within a distance of a mask; infinite in the mask itself."""
     margin = [int(np.ceil(by_mm / mm)) + 1 for mm in spacing_kji_mm]
     box = bounding_box(mask, (margin[0], margin[1], margin[2]))
     half = [int(by_mm / mm) for mm in spacing_kji_mm]
-    grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in half), indexing="ij"), axis=-1)
-    ball = np.linalg.norm(grid * np.asarray(spacing_kji_mm), axis=-1) <= by_mm
     part = mask[box]
-    surface = part & ~ndimage.binary_erosion(part)
-    padded = np.pad(part, [(n, n) for n in half])
-    at = np.argwhere(surface)
-    for offset in np.argwhere(ball):
-        k, j, i = (at + offset).T
-        padded[k, j, i] = True
-    out = mask.copy()
+    padded = np.pad(depth[box], [(n, n) for n in half])
+    at = np.argwhere(part & ~ndimage.binary_erosion(part)) + half
+    for offset, far in _offsets(half, spacing_kji_mm):
+        if far < by_mm:
+            place = tuple((at + offset).T)
+            padded[place] = np.maximum(padded[place], np.float32(by_mm - far))
     inner = tuple(slice(n, n + size) for n, size in zip(half, part.shape, strict=True))
-    out[box] |= padded[inner]
-    return out
+    depth[box] = padded[inner]
+    depth[mask] = np.inf
 
 
-def paint_balls(
-    mask: Mask, centre_mm: NDArray[np.float64], radius_mm: NDArray[np.float64], spacing: Spacing
+def _deepen_in_balls(
+    depth: Float32, centre_mm: NDArray[np.float64], radius_mm: NDArray[np.float64], spacing: Spacing
 ) -> None:
-    """Set all voxels within a radius of each point, in place."""
+    """Write the depth below the surface of balls."""
     mm = np.asarray(spacing)
-    size = np.asarray(mask.shape)
+    size = np.asarray(depth.shape)
     base = np.rint(centre_mm / mm).astype(np.int64)
-    most = float(radius_mm.max(initial=0.0))
-    half = np.ceil(most / mm).astype(int)
-    grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in half), indexing="ij"), axis=-1)
-    for offset in grid.reshape(-1, 3):
+    half = [int(np.ceil(float(radius_mm.max(initial=0.0)) / size_mm)) for size_mm in spacing]
+    for offset, _ in _offsets(half, spacing):
         place = base + offset
-        distance = np.linalg.norm(place * mm - centre_mm, axis=1)
-        good = (distance <= radius_mm) & ((place >= 0) & (place < size)).all(axis=1)
-        k, j, i = place[good].T
-        mask[k, j, i] = True
+        below = radius_mm - np.linalg.norm(place * mm - centre_mm, axis=1)
+        good = (below > 0) & ((place >= 0) & (place < size)).all(axis=1)
+        np.maximum.at(depth, tuple(place[good].T), below[good].astype(np.float32))
+
+
+def _offsets(half: Sequence[int], spacing: Spacing) -> list[tuple[NDArray[np.int64], float]]:
+    """List the steps from a voxel to those of a box around it, and how far they lead."""
+    grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in half), indexing="ij"), axis=-1)
+    steps = grid.reshape(-1, 3)
+    far = np.linalg.norm(steps * np.asarray(spacing), axis=1)
+    return list(zip(steps, far.tolist(), strict=True))
+
+
+def won_from_airways(vessels: Vessels, territory: Territory, depth_mm: Float32) -> Mask:
+    """Voxels of the territory that lie deeper in their vessel than in an airway.
+
+    Arteries run beside airways of their size; both share what lies between them.
+    """
+    below = vessels.radius_mm[territory.owner] - territory.off_axis_mm
+    return np.asarray(below > depth_mm.ravel()[territory.index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,15 +171,16 @@ class Rejected:
     short: Mask
     nodule: Mask
     uncertain: Mask
+    ghost: Mask
 
     @property
     def any(self) -> Mask:
         """Segments to remove."""
-        return self.short | self.nodule | self.uncertain
+        return self.short | self.nodule | self.uncertain | self.ghost
 
 
 def judge_segments(vessels: Vessels, area_mm2: NDArray[np.float64], least_mm: float) -> Rejected:
-    """Tell vessels from nodules and specks by length and swelling.
+    """Tell vessels from nodules, specks and second axes in one vessel by length and swelling.
 
     Parameters
     ----------
@@ -176,6 +197,7 @@ def judge_segments(vessels: Vessels, area_mm2: NDArray[np.float64], least_mm: fl
     points = np.bincount(vessels.segment, minlength=vessels.count)
     mean = np.bincount(vessels.segment, area_mm2, vessels.count) / np.maximum(points, 1)
     radius = np.sqrt(mean / np.pi)
+    rough = np.bincount(vessels.segment, vessels.radius_mm, vessels.count) / np.maximum(points, 1)
     alone = ~vessels.joins.any(axis=1)
     stubby = vessels.segment_length_mm < BLOB_LENGTH_RADII * radius
     beside = _widest_neighbour(vessels, radius)
@@ -185,6 +207,7 @@ def judge_segments(vessels: Vessels, area_mm2: NDArray[np.float64], least_mm: fl
         short=tree_mm < least_mm,
         nodule=nodule & ((radius > 1.5) | alone) & ~vessels.joins.all(axis=1),
         uncertain=alone & (vessels.certain_share < 0.3),
+        ghost=(rough >= LEAST_GHOST_RADIUS_MM) & (radius < GHOST_RADII * rough),
     )
 
 

@@ -56,11 +56,11 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     Published(
         source="Lins 2020", cohort="healthy", count=107, method=_FLUIDDA,
-        measure="bv5_10_share", mean=20.0,
+        measure="bv5_10_letter_share", mean=20.0,
     ),
     Published(
         source="Lins 2020", cohort="healthy", count=107, method=_FLUIDDA,
-        measure="bv10_share", mean=23.0,
+        measure="bv10_letter_share", mean=23.0,
     ),
     Published(
         source="Morris 2021", cohort="listed as normal", count=195, method=_FLUIDDA,
@@ -68,11 +68,11 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     Published(
         source="Morris 2021", cohort="listed as normal", count=195, method=_FLUIDDA,
-        measure="bv5_10_share", mean=25.0,
+        measure="bv5_10_letter_share", mean=25.0,
     ),
     Published(
         source="Morris 2021", cohort="listed as normal", count=195, method=_FLUIDDA,
-        measure="bv10_share", mean=45.0,
+        measure="bv10_letter_share", mean=45.0,
     ),
     Published(
         source="Poletti 2022", cohort="listed as normal", count=248, method="other software",

@@ -269,6 +269,9 @@ def test_label_projection_shows_the_nearest_label_from_the_front():
     np.testing.assert_allclose(centre, label_colour("left_lung"), atol=0.02)
     corner = picture[40, 40]
     np.testing.assert_allclose(corner, label_colour("right_lung"), atol=0.02)
+    picture = pixels(label_projection(labels, highest=True, width_in=3))
+    centre = picture[picture.shape[0] * 4 // 10, picture.shape[1] // 2]
+    np.testing.assert_allclose(centre, label_colour("right_lung"), atol=0.02)
 
 
 def test_empty_projections_are_refused():

@@ -67,6 +67,8 @@ def test_bins_shares_and_conventions_agree(analysed):
     assert sum(value(rows, id_) for id_ in shares) == pytest.approx(100.0)
     assert value(rows, "cip_bv5") == pytest.approx(bins[0] + bins[1])
     assert value(rows, "bv5_letter_share") == pytest.approx(100 * bins[1] / sum(bins[1:]))
+    letter = [f"{id_}_letter_share" for id_ in ("bv5", "bv5_10", "bv10")]
+    assert sum(value(rows, id_) for id_ in letter) == pytest.approx(100.0)
     assert value(rows, "tbv_per_bsa") == pytest.approx(value(rows, "tbv") / 2)
 
 
@@ -169,6 +171,9 @@ def test_published_figures():
     letter = rows[0]
     assert letter["z_score"] == 0
     assert all(row["method_there"] for row in rows)
+    lins = [row["mean_there_percent"] for row in rows if row["source"] == "Lins 2020"]
+    assert sum(lins) == 100  # shares without vessels below 1.25 mm2, as the letter's measures
+    assert all("letter" in row["measure"] or "cip" in row["measure"] for row in rows)
     assert any(math.isnan(row["z_score"]) for row in rows)  # no SD was published
     low, high = letter_z_scores(41.61 + 6.95, "integral")
     assert high.value == pytest.approx(1.0)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from lungperfusion.errors import GeometryMismatchError, InputError
-from lungperfusion.phantoms.vessel_tree import straight_tube
-from lungperfusion.vessels.area import distance_transform_area, scale_space_area
+from lungperfusion.phantoms.vessel_tree import Traps, straight_tube
+from lungperfusion.vessels.area import (
+    claim_territory,
+    distance_transform_area,
+    scale_space_area,
+)
 from lungperfusion.vessels.blood_volume import blood_sample, volume_by_area
+from lungperfusion.vessels.centreline import Vessels, trace_vessels
 from lungperfusion.vessels.detection import find_vessels
+from lungperfusion.vessels.enhancement import Ridges
+from lungperfusion.vessels.exclusion import judge_segments
 from lungperfusion.vessels.quality import point_spread_mm
 from lungperfusion.volume import Labelmap, Volume
 
@@ -153,3 +161,96 @@ def test_refusals(tree_phantom):
     part = (slice(0, 40), slice(None), slice(None))
     with pytest.raises(GeometryMismatchError, match="lung label map"):
         find_vessels(ct, lungs.crop(part), blood_hu=40.0)
+
+
+def ridge_line(start, end, scale_mm, step_mm=0.5):
+    """Ridge points along a straight line."""
+    start, end = np.asarray(start, float), np.asarray(end, float)
+    length = np.linalg.norm(end - start)
+    position = start + np.arange(0, length, step_mm)[:, None] * (end - start) / length
+    count = len(position)
+    return {
+        "position_mm": position,
+        "direction": np.tile((end - start) / length, (count, 1)),
+        "strength_hu": np.full(count, 100.0),
+        "scale_mm": np.full(count, scale_mm),
+        "certain": np.ones(count, bool),
+    }
+
+
+def test_a_branch_point_lies_where_the_axes_meet():
+    """Ridges of two branches run as one for 2 mm beyond the point where the vessels part."""
+    lines = (
+        ridge_line((40, 20, 20), (24, 20, 20), 1.6),
+        ridge_line((24, 20, 20), (18, 20, 20), 1.4),
+        ridge_line((17.5, 22.0, 20), (5, 33.0, 20), 1.0),
+        ridge_line((17.5, 18.0, 20), (5, 7.0, 20), 1.0),
+    )
+    parts = {name: np.concatenate([line[name] for line in lines]) for name in lines[0]}
+    vessels = trace_vessels(Ridges(np.arange(len(parts["certain"])), **parts), (0.7, 0.7, 0.7))
+    ends = np.concatenate([vessels.position_mm[vessels.first], vessels.position_mm[vessels.last]])
+    joined = ends[np.concatenate([vessels.joins[:, 0], vessels.joins[:, 1]])]
+    assert len(joined) == 3
+    # The lines through both branches cross at K = 19.8 mm; their ridges merge at 18 mm.
+    np.testing.assert_allclose(joined, np.tile([19.8, 20.0, 20.0], (3, 1)), atol=0.5)
+
+
+def test_space_between_vessels_belongs_to_the_nearest_wall():
+    course = np.array([[15.0, 15.0 + side, z] for side in (-2.9, 2.1) for z in range(5, 26)])
+    segment = np.repeat([0, 1], 21)
+    vessels = Vessels(
+        position_mm=course,
+        tangent=np.tile([0.0, 0.0, 1.0], (42, 1)),
+        segment=segment,
+        arc_mm=course[:, 2] - 5,
+        scale_mm=np.ones(42),
+        radius_mm=np.where(segment == 0, 3.0, 1.0),
+        joins=np.zeros((2, 2), bool),
+        component=np.array([0, 1]),
+        certain_share=np.ones(2),
+    )
+    shape = (60, 60, 60)
+    territory = claim_territory(vessels, shape, (0.5, 0.5, 0.5))
+    at = np.ravel_multi_index(([30, 30], [31, 32], [30, 30]), shape)  # 15.5 and 16 mm
+    owner = territory.owner[np.searchsorted(territory.index, at)]
+    assert vessels.segment[owner].tolist() == [0, 1]
+
+
+def test_turned_trees_keep_their_bins(make_phantom, make_tree, found, tree_phantom, true_bins):
+    turn = Rotation.from_euler("xyz", (40, 25, 65), degrees=True).as_matrix()
+    image = make_phantom(make_tree().moved(rotation=turn, shift_mm=(0.2, -0.3, 0.1)), seed=5)
+    other = bins_ml(find_vessels(image.ct, image.lungs, blood_hu=40.0))
+    here, truth = bins_ml(found), true_bins(tree_phantom)
+    assert other.sum() == pytest.approx(here.sum(), rel=0.01)
+    # A vessel near a border moves as a whole; no bin of this small tree holds more than a few.
+    np.testing.assert_allclose(other[1:], here[1:], atol=0.05 * truth.sum())
+
+
+def test_a_second_axis_in_a_wide_vessel_is_a_ghost():
+    course = np.array([[n * 0.5, 0.0, 0.0] for n in range(21)] * 2)
+    segment = np.repeat([0, 1], 21)
+    vessels = Vessels(
+        position_mm=course,
+        tangent=np.tile([1.0, 0.0, 0.0], (42, 1)),
+        segment=segment,
+        arc_mm=course[:, 0],
+        scale_mm=np.full(42, 1.5),
+        radius_mm=np.full(42, 2.0),
+        joins=np.zeros((2, 2), bool),
+        component=np.array([0, 1]),
+        certain_share=np.ones(2),
+    )
+    area = np.where(segment == 0, 12.0, 0.9)
+    assert judge_segments(vessels, area, 2.0).ghost.tolist() == [False, True]
+    assert vessels.with_radius_of(area).radius_mm[[0, -1]] == pytest.approx([1.954, 1.0], abs=1e-3)
+
+
+def test_an_artery_shares_the_space_with_the_airway_beside_it(make_phantom):
+    """Wall to wall, as arteries run; the assumed wall is thicker than the true one."""
+    across = np.array([0.0, 3.0, -2.0]) / np.sqrt(13.0)
+    artery = straight_tube(-across * np.sqrt(6.0 / np.pi), (1, 2, 3), 60.0, 6.0)
+    airway = straight_tube(across * np.sqrt(10.0 / np.pi), (1, 2, 3), 60.0, 10.0)
+    image = make_phantom(artery, size_mm=34.0, rooms=(), traps=Traps(airways=airway))
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    assert found.walls.any()
+    assert bins_ml(found).sum() == pytest.approx(sum(image.volume_ml), rel=0.1)

@@ -94,6 +94,20 @@ def test_arteries_and_veins_have_their_own_blood(make_phantom, make_tree):
         analyse(image, arteries_and_veins=wrong)
 
 
+def test_scans_of_other_sharpness_are_harmonised(make_phantom):
+    options = VesselOptions(blood_hu=40.0, harmonise_to_mm=1.6)
+    for spread in (0.8, 1.3):
+        rows = {
+            row.measure: row
+            for row in analyse(make_phantom(psf_fwhm_mm=spread), options=options).measurements
+            if row.region == "lungs"
+        }
+        assert rows["point_spread"].value == pytest.approx(1.6, abs=0.15)
+        assert "smoothed to 1.6 mm" in rows["bv5"].method
+    with pytest.raises(InputError, match=r"cannot be harmonised to 1\.6 mm"):
+        analyse(make_phantom(psf_fwhm_mm=2.0), options=options)
+
+
 def parsed(*words):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -105,6 +119,8 @@ def test_options_are_checked():
     assert options.edges_mm2 == (0.0, 2.0, 9.0)
     with pytest.raises(InputError, match="ascending"):
         options_from_arguments(parsed("--edges-mm2", "5", "1"))
+    with pytest.raises(InputError, match="point spread of 0"):
+        options_from_arguments(parsed("--harmonise-mm", "15"))
     with pytest.raises(InputError, match="body surface"):
         options_from_arguments(parsed("--bsa-m2", "190"))
 
