@@ -12,6 +12,7 @@ import pytest
 from lungperfusion.errors import InputError
 from lungperfusion.measurement import measured
 from lungperfusion.phantoms.breathing import make_breathing_phantom
+from lungperfusion.pipelines.train import read_table
 from lungperfusion.resampling import to_sitk
 from lungperfusion.terms import LOBES, Region
 from lungperfusion.volume import Geometry, Volume
@@ -384,6 +385,51 @@ def test_reference_ct_is_aligned_rigidly(phantom):
     point = transform.TransformPoint((0.0, 0.0, 0.0))  # LPS
     assert point == pytest.approx((-9.0, 7.0, 12.0), abs=1.0)
     assert to_sitk(back.array, ct.geometry).GetSize() == to_sitk(ct.array, ct.geometry).GetSize()
+
+
+def test_agree_command_pools_cases_and_tells_zones_and_readers_apart(tmp_path):
+    from lungperfusion.pipelines import agree as command
+
+    rng = np.random.default_rng(1)
+    mean = dict(zip(LOBES, (20.0, 9.0, 26.0, 22.0, 23.0), strict=True))
+    for number in range(12):
+        folder = tmp_path / "cases" / f"case{number}" / "ctvq"
+        folder.mkdir(parents=True)
+        lines = ["region,ct_percent,reference_percent,volume_percent,voxel_pearson"]
+        for lobe, share in mean.items():
+            true = share + rng.normal(0, 3)
+            lines.append(f"{lobe},{true + rng.normal(0, 1)},{true},{share},0.5")
+        (folder / "reference_comparison.csv").write_text("\n".join(lines), encoding="utf-8")
+        lines = ["reader,region,derived_rating,given_rating"]
+        for zone in ("left_upper_zone", "right_lower_zone"):
+            derived = int(rng.integers(1, 6))
+            lines += [f"a,{zone},{derived},{derived}", f"b,{zone},{derived},{6 - derived}"]
+        (folder / "zone_ratings.csv").write_text("\n".join(lines), encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = [str(tmp_path / "cases"), "-o", str(tmp_path / "out")]
+    assert command.run(parser.parse_args(words), lambda f, m: None) == 0
+    rows = {r["over"]: r for r in read_table(tmp_path / "out" / "agreement_lobes.csv")}
+    assert list(rows) == ["all lobes", *LOBES]
+    assert float(rows["all lobes"]["pearson"]) > 0.95
+    assert int(rows["all lobes"]["count"]) == 60
+    assert float(rows["left_upper_lobe"]["pearson"]) > 0.8
+    tau = {
+        r["over"]: float(r["kendall_tau"])
+        for r in read_table(tmp_path / "out" / "agreement_ratings.csv")
+    }
+    assert tau["reader a"] == pytest.approx(1)
+    assert tau["reader b"] == pytest.approx(-1)
+    assert set(tau) == {"all", "reader a", "reader b", "left_upper_zone", "right_lower_zone"}
+    assert not (tmp_path / "out" / "agreement_zones.csv").exists()
+    with pytest.raises(InputError, match="give --overwrite to replace"):
+        command.run(parser.parse_args(words), lambda f, m: None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"run lungperfusion ctvq with --reference"):
+        command.run(
+            parser.parse_args([str(tmp_path / "empty"), "-o", str(tmp_path / "o")]),
+            lambda f, m: None,
+        )
 
 
 def test_train_command_writes_a_model_that_predicts(tmp_path, capsys):
