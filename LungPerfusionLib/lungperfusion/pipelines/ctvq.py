@@ -50,6 +50,7 @@ from lungperfusion.results.vq_tables import (
     sensitivity_table,
     target_table,
 )
+from lungperfusion.segmentation.lobe_quality import THIN_SLICE_MM, judgeable
 from lungperfusion.terms import LOBES, LUNGS, ZONES
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box, lps_from_ras
 from lungperfusion.vq import collateral, defects
@@ -458,12 +459,13 @@ def _nearest_label(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _fissures(found: FoundRegions) -> dict[Boundary, Fissure]:
-    """Take what is seen of the fissures, by boundary."""
-    if found.lobes is None:
+    """Take what is seen of the fissures, by boundary; nothing where slices are too thick for it."""
+    if found.lobes is None or max(found.lungs.geometry.spacing_ijk_mm) > THIN_SLICE_MM:
         return {}
     known = {
         name.removesuffix("_fissure"): Fissure.of(boundary.evidence)
         for name, boundary in found.lobes.boundaries.items()
+        if judgeable(boundary)
     }
     return {boundary: known[boundary] for boundary in BOUNDARIES if boundary in known}
 

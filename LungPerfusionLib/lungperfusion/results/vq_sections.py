@@ -163,7 +163,7 @@ def _share_chart(measurements: Sequence[Measurement]) -> str:
         for r in regions
     )
     return figure_html(
-        picture, alt=f"Shares. {words}", caption="Shares of both lungs.", width_percent=60
+        picture, alt=f"Shares. {words}", caption="Shares of both lungs.", width_percent=49
     )
 
 
@@ -187,7 +187,7 @@ def _histogram(ventilation: Volume, perfusion: Volume, limits: Thresholds) -> st
         alt="Histogram of ventilation and perfusion over their means",
         caption=f"Dashed: what counts as low, V below {limits.ventilation:g} and Q below "
         f"{limits.perfusion:g} of the mean.",
-        width_percent=60,
+        width_percent=49,
     )
 
 

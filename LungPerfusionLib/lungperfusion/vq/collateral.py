@@ -15,6 +15,11 @@ from scipy import ndimage
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, resample_array, to_sitk
 from lungperfusion.segmentation.completeness import Evidence
+from lungperfusion.segmentation.lobe_quality import (
+    LEFT_COMPLETE,
+    LEFT_INCOMPLETE,
+    RIGHT_INCOMPLETE,
+)
 from lungperfusion.terms import Region
 from lungperfusion.volume import Geometry, Mask, bounding_box
 from lungperfusion.vq.metrics import AIR_TRAPPING_HU, EMPHYSEMA_HU
@@ -36,16 +41,13 @@ BOUNDARIES: Mapping[Boundary, tuple[tuple[Region, ...], tuple[Region, ...]]] = {
 }
 """Lobes above and below each fissure."""
 
-COMPLETE_PERCENT = 95.0
-"""Completeness strictly above: collateral ventilation unlikely.
-
-Koster 2020 / Klooster 2020: left major fissure above 95 %, positive predictive value 91 %.
-"""
+COMPLETE_PERCENT = 100 * LEFT_COMPLETE
+"""Completeness strictly above: collateral ventilation unlikely; taken for the right side, too."""
 
 INCOMPLETE_PERCENT: Mapping[Boundary, float] = {
-    "left_oblique": 80.0,
-    "right_oblique": 90.0,
-    "right_horizontal": 80.0,
+    "left_oblique": 100 * LEFT_INCOMPLETE,
+    "right_oblique": 100 * RIGHT_INCOMPLETE,
+    "right_horizontal": 100 * LEFT_INCOMPLETE,
 }
 """Completeness at or below: collateral ventilation likely (Klooster 2020: left major 80 %, right
 major 90 %; for the weakly predictive horizontal fissure the general 80 % is used)."""
