@@ -24,6 +24,7 @@ COMMANDS = {
     "batch": "all cases of a manifest, on one machine or a cluster",
     "demo": "one phantom patient, every analysis, one report",
     "train": "train a model of collateral ventilation or perfusion defects on labelled cases",
+    "agree": "agreement of V/Q maps with reference images and readers over many cases",
     "phantom": "write a digital chest phantom with its truth",
 }
 """Commands with the line that ``--help`` shows; each lives in ``lungperfusion.pipelines``."""

@@ -20,7 +20,7 @@ from lungperfusion.terms import LOBES, LUNGS, STRUCTURES, Region
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
 
 Points = NDArray[np.float64]
-DefectKind = Literal["shunt", "dead_space", "matched_defect"]
+DefectKind = Literal["shunt", "dead_space", "matched_defect", "emphysema"]
 
 MOTION_MM = 40.0
 """Descent of the lung base from expiration to inspiration; deep breaths reach 30 to 45 mm."""
@@ -41,28 +41,52 @@ BODY_HU = 40.0
 BONE_HU = 500.0
 VESSEL_HU = 45.0
 _DESCENT_POWER = 1.6  # caudal weighting of the craniocaudal motion
+_EDGE_MM = 2.5  # over which a loss of blood or tissue begins
+_HILUM = np.array([28.0, -5.0, 0.0])  # of the right lung; the left one is its mirror image
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Defect:
-    """Region of impaired function: a ball with a smooth edge.
+    """Region of impaired function with a smooth edge.
 
     Parameters
     ----------
     kind
         ``"shunt"``: stiff, blood kept; ``"dead_space"``: blood lost, motion kept;
-        ``"matched_defect"``: both.
+        ``"matched_defect"``: both; ``"emphysema"``: blood and tissue lost, motion kept.
     centre_ras_mm
         Centre in the expiratory frame of a phantom of scale 1.
     radius_mm
         Distance from the centre at which the effect has fallen to a half (blood) or, for
         stiffness, the standard deviation of its Gaussian profile.
+    shape
+        Of what is lost: a ball, or a wedge that widens from the hilum to the pleura as the
+        territory of an artery does, ``radius_mm`` wide to either side at its centre and beginning
+        ``radius_mm`` before it.
 
     """
 
     kind: DefectKind
     centre_ras_mm: tuple[float, float, float]
     radius_mm: float
+    shape: Literal["ball", "wedge"] = "ball"
+
+    def profile(self, points: Points, scale: float) -> NDArray[np.float64]:
+        """Share of the loss at expiratory points, 1 inside and 0 far away or in the other lung."""
+        centre, radius = np.asarray(self.centre_ras_mm) * scale, self.radius_mm * scale
+        side = np.sign(self.centre_ras_mm[0])
+        if self.shape == "ball":
+            depth = radius - np.linalg.norm(points - centre, axis=1)
+        else:
+            hilum = _HILUM * (side, 1, 1) * scale
+            reach = float(np.linalg.norm(centre - hilum))
+            axis = (centre - hilum) / reach
+            along = (points - hilum) @ axis
+            beside = np.linalg.norm(points - hilum - along[:, None] * axis, axis=1)
+            flank = (along * radius / reach - beside) * np.cos(np.arctan2(radius, reach))
+            depth = np.minimum(flank, along - (reach - radius))
+        inside = 1 / (1 + np.exp(np.clip(-depth / (_EDGE_MM * scale), -50, 50)))
+        return np.asarray(inside * (np.sign(points[:, 0]) == side))
 
 
 DEFECTS = (
@@ -77,6 +101,9 @@ STIFFNESS = 0.16
 
 BLOOD_LEFT = 0.3
 """Share of the normal blood content that a perfusion defect keeps at its centre."""
+
+EMPHYSEMA_LEFT = 0.15
+"""Share of tissue and blood that emphysema keeps: about -955 HU at expiration."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -143,7 +170,7 @@ class _Motion:
             inside = depth > 0
             grad[:, 1, 2] = -lift * (y + 85.0 * self.scale) * 0.5 / length * inside
         for defect in self.defects:
-            if defect.kind == "dead_space":
+            if defect.kind not in ("shunt", "matched_defect"):
                 continue
             offset = points - np.asarray(defect.centre_ras_mm) * self.scale
             sigma = defect.radius_mm * self.scale
@@ -354,16 +381,17 @@ class _Matter:
         """Blood content, 1 where normal."""
         content = np.ones(points.shape[0])
         for defect in self.defects:
-            if defect.kind == "shunt":
-                continue
-            offset = points - np.asarray(defect.centre_ras_mm) * self.scale
-            distance = np.linalg.norm(offset, axis=1)
-            edge = 2.5 * self.scale
-            inside = 1 / (
-                1 + np.exp(np.clip((distance - defect.radius_mm * self.scale) / edge, -50, 50))
-            )
-            inside *= np.sign(points[:, 0]) == np.sign(defect.centre_ras_mm[0])
-            content *= 1 - (1 - BLOOD_LEFT) * inside
+            if defect.kind != "shunt":
+                left = EMPHYSEMA_LEFT if defect.kind == "emphysema" else BLOOD_LEFT
+                content *= 1 - (1 - left) * defect.profile(points, self.scale)
+        return content
+
+    def tissue(self, points: Points) -> NDArray[np.float64]:
+        """Tissue content, 1 where normal."""
+        content = np.ones(points.shape[0])
+        for defect in self.defects:
+            if defect.kind == "emphysema":
+                content *= 1 - (1 - EMPHYSEMA_LEFT) * defect.profile(points, self.scale)
         return content
 
 
@@ -376,7 +404,7 @@ def _tree(
     box *= scale
     leaves = box[_outline_mm(box, scale) < -3.0 * scale][:wanted]
     samples, radii, forks = [], [], []
-    root = np.array([28.0 * side, -5.0, 0.0]) * scale
+    root = _HILUM * (side, 1, 1) * scale
     pending = [(root, leaves)]
     while pending:
         start, members = pending.pop()
@@ -465,7 +493,7 @@ def _draw(
         vessel = matter.sample(matter.vessel, points) * (0.3 + 0.7 * blood)
         texture = 1 + 0.18 * matter.sample(matter.texture, points)
         gravity = 1 - 0.3 * points[:, 1] / (85.0 * matter.scale)
-        tissue = TISSUE_DENSITY * texture
+        tissue = TISSUE_DENSITY * texture * matter.tissue(points)
         blood_density = BLOOD_DENSITY * blood * gravity
         entered = 1 + blood_change * inspiration
         parenchyma = tissue + blood_density * entered

@@ -6,9 +6,9 @@ import argparse
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,7 +18,6 @@ from scipy import ndimage
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
-from lungperfusion.measurement import Measurement
 from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
 from lungperfusion.pipelines.regions import (
     FoundRegions,
@@ -31,27 +30,49 @@ from lungperfusion.pipelines.train import read_table
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
-from lungperfusion.results.analysis import Analysis, Table
+from lungperfusion.resampling import resample_labelmap
+from lungperfusion.results.analysis import Analysis
 from lungperfusion.results.section import Section
+from lungperfusion.results.vq_findings import (
+    boundary_section,
+    candidate_section,
+    comparison_section,
+    remarks,
+)
 from lungperfusion.results.vq_sections import vq_sections
+from lungperfusion.results.vq_tables import (
+    Ratings,
+    agreement_table,
+    bin_table,
+    boundary_table,
+    candidate_table,
+    comparison_table,
+    rating_table,
+    sensitivity_table,
+    target_table,
+)
+from lungperfusion.segmentation.lobe_quality import THIN_SLICE_MM, judgeable
 from lungperfusion.terms import LOBES, LUNGS, ZONES
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box, lps_from_ras
-from lungperfusion.vq.classes import LOW, Thresholds, classify, relative_to_mean, sensitivity
-from lungperfusion.vq.collateral import (
-    BOUNDARIES,
-    Boundary,
-    BoundaryFinding,
-    assess_boundaries,
+from lungperfusion.vq import collateral, defects
+from lungperfusion.vq.classes import (
+    LOW,
+    HealthyBins,
+    Thresholds,
+    bin_shares,
+    classify,
+    relative_to_mean,
+    sensitivity,
 )
+from lungperfusion.vq.collateral import BOUNDARIES, Boundary, Fissure, assess_boundaries
 from lungperfusion.vq.comparison import (
     RegionComparison,
-    agree,
+    agree_by_partition,
     align_reference,
     bring_to_ct,
     compare_with_reference,
-    partition_of,
 )
-from lungperfusion.vq.defects import Candidate, find_defects, patient_score
+from lungperfusion.vq.defects import SHIPPED_MODEL, find_defects
 from lungperfusion.vq.displacement import (
     DisplacementField,
     displacement_from_sitk,
@@ -59,7 +80,8 @@ from lungperfusion.vq.displacement import (
     voxel_positions,
 )
 from lungperfusion.vq.gates import registration_gates
-from lungperfusion.vq.metrics import classify_prm, kendall_tau, measure_vq
+from lungperfusion.vq.inspiratory import InspiratoryView
+from lungperfusion.vq.metrics import classify_prm, measure_vq
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.pair import pair_breaths
 from lungperfusion.vq.perfusion import WEIGHTS, Perfusion, Surrogate, map_perfusion
@@ -76,8 +98,13 @@ HELP = "ventilation, perfusion and V/Q from an expiratory and an inspiratory CT"
 TRANSFORM = "inspiration_to_expiration_transform"
 """Name of the displacement field: moves the inspiratory volume onto the expiratory one."""
 
-_CROP_MM = 30.0
+INVERSE = "expiration_to_inspiration_transform"
+"""Name of its inverse: moves the expiratory volume onto the inspiratory one."""
 
+_CROP_MM = 30.0
+_FIELD_MM = 2.0
+
+Grid = Literal["expiration", "inspiration"]
 Points = NDArray[np.float64]
 
 
@@ -90,6 +117,10 @@ class VqOptions:
     """Exponents of the surrogates; None for those of `lungperfusion.vq.perfusion.WEIGHTS`."""
     low_ventilation: float = LOW
     low_perfusion: float = LOW
+    healthy: HealthyBins | None = None
+    """Bins of healthy people's values: the lowest ones then say what is low."""
+    grid: Grid = "expiration"
+    """Scan whose grid maps and label maps are written on."""
     slide_lobes: bool = False
     """Whether lobes glide along the fissures, where both scans have lobes.
 
@@ -102,10 +133,19 @@ class VqOptions:
         return {
             "ventilation": self.ventilation,
             "perfusion_weights": dict(self.perfusion or WEIGHTS),
-            "low_ventilation": self.low_ventilation,
-            "low_perfusion": self.low_perfusion,
+            "low_ventilation": self.thresholds.ventilation,
+            "low_perfusion": self.thresholds.perfusion,
+            "healthy_bins": None if self.healthy is None else asdict(self.healthy),
+            "grid": self.grid,
             "slide_lobes": self.slide_lobes,
         }
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What counts as low."""
+        if self.healthy is not None:
+            return self.healthy.thresholds
+        return Thresholds(ventilation=self.low_ventilation, perfusion=self.low_perfusion)
 
 
 DEFAULT_OPTIONS = VqOptions()
@@ -122,9 +162,9 @@ def analyse_ctvq(
     landmarks: tuple[Points, Points] | None = None,
     reference: Volume | None = None,
     reference_kind: str = "perfusion",
-    ratings: Mapping[str, float] | None = None,
-    completeness_percent: Mapping[Boundary, float] | None = None,
+    ratings: Ratings | None = None,
     collateral_model: LogisticModel | None = None,
+    defect_model: LogisticModel | None = None,
     vessels: Mask | None = None,
     pictures: bool = True,
     progress: Progress = ignore,
@@ -147,11 +187,9 @@ def analyse_ctvq(
         SPECT, iodine or gas image in the patient space of the expiratory CT, and whether it shows
         ``"perfusion"`` or ``"ventilation"``.
     ratings
-        A reader's perfusion rating, 1 to 5, by zone; compared with the one derived from the map.
-    completeness_percent
-        Fissure completeness by boundary name, where measured.
-    collateral_model
-        Trained model of collateral ventilation.
+        Perfusion ratings, 1 to 5, by reader and zone; compared with those derived from the map.
+    collateral_model, defect_model
+        Trained models of collateral ventilation and of perfusion defects.
     vessels
         Vessels and airways on the expiratory grid to leave out of the parenchyma.
     pictures
@@ -166,6 +204,10 @@ def analyse_ctvq(
 
     """
     _check_breath(expiration_found.lungs, inspiration_found.lungs)
+    if collateral_model is not None:
+        collateral_model.require_purpose(collateral.PURPOSE)
+    if defect_model is not None:
+        defect_model.require_purpose(defects.PURPOSE)
     box = _lung_box(expiration_found.lungs)
     whole = expiration.geometry
     scan, found = expiration.crop(box), _cropped(expiration_found, box)
@@ -207,7 +249,7 @@ def analyse_ctvq(
     )
     ventilation = map_ventilation(pair, method=options.ventilation)
     perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
-    limits = Thresholds(ventilation=options.low_ventilation, perfusion=options.low_perfusion)
+    limits = options.thresholds
     inside = pair.mask
     classes = classify(ventilation, perfusion.combined, inside, pair.geometry, thresholds=limits)
     measurements = measure_vq(
@@ -223,18 +265,18 @@ def analyse_ctvq(
     )
     progress(0.75, "looking for perfusion defects")
     candidates, candidate_labels = find_defects(
-        pair, ventilation, perfusion.combined, found.regions
+        pair, ventilation, perfusion.combined, found.regions, model=defect_model or SHIPPED_MODEL
     )
     boundaries = assess_boundaries(
         pair,
+        registration,
         ventilation,
         perfusion.combined,
         found.regions,
-        completeness_percent=completeness_percent
-        or _completeness(inspiration_found)
-        or _completeness(expiration_found),
+        fissures=_fissures(inspiration_found) or _fissures(expiration_found),
         model=collateral_model,
     )
+    targets = rank_targets(measurements)
     rows = sensitivity(ventilation, perfusion.combined, inside, pair.geometry)
     compared: tuple[RegionComparison, ...] = ()
     if reference is not None:
@@ -245,12 +287,33 @@ def analyse_ctvq(
         "ventilation": relative_to_mean(ventilation, inside),
         "perfusion": perfusion.combined,
     }
-    remarks = _remarks(perfusion, measurements, candidates, compared, reference_kind, registration)
-    if ratings is not None:
-        remarks.append(_rating_sentence(measurements, ratings))
-    sections: tuple[Section, ...] = ()
+    tables = {
+        "threshold_sensitivity": sensitivity_table(rows),
+        "perfusion_defect_candidates": candidate_table(candidates),
+        "collateral_ventilation": boundary_table(boundaries),
+        "target_lobes": target_table(targets),
+    }
+    if compared:
+        tables["reference_comparison"] = comparison_table(compared)
+        tables["reference_agreement"] = agreement_table(agree_by_partition(compared))
+    if ratings:
+        tables["zone_ratings"] = rating_table(measurements, ratings)
+    if options.healthy is not None:
+        tables["healthy_bins"] = bin_table(
+            {
+                name: {
+                    region.value: bin_shares(values, found.regions.mask(region) & inside, bins)
+                    for region in found.regions.names
+                }
+                for name, values, bins in (
+                    ("ventilation", relative["ventilation"], options.healthy.ventilation),
+                    ("perfusion", relative["perfusion"], options.healthy.perfusion),
+                )
+            }
+        )
+    sections: list[Section] = []
     if pictures:
-        sections = vq_sections(
+        sections += vq_sections(
             scan,
             found.lungs,
             _map(relative["ventilation"], inside, pair.geometry, "1"),
@@ -258,8 +321,26 @@ def analyse_ctvq(
             classes,
             measurements,
             rows,
-            remarks,
+            limits=limits,
             progress=part(progress, 0.85, 0.98),
+        )
+        sections.append(
+            candidate_section(
+                candidates,
+                candidate_labels,
+                found.lungs,
+                tables["perfusion_defect_candidates"],
+                calibration="uncalibrated: fitted to phantoms"
+                if defect_model is None
+                else "of the given model",
+            )
+        )
+        planning = boundary_section(boundaries, targets, flag_surgery(measurements).sentence)
+        sections += [planning] if planning else []
+        if compared:
+            sections.append(comparison_section(compared, reference_kind))
+        sections.append(
+            remarks(perfusion, measurements, tuple(registration.missing.values()), ratings or {})
         )
     ratio = relative["ventilation"] / np.maximum(relative["perfusion"], 0.05)
     maps = {
@@ -278,6 +359,15 @@ def analyse_ctvq(
             pair.geometry,
             {c.number: f"perfusion_defect_{c.number}" for c in candidates},
         )
+    transforms = {TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM))}
+    if options.grid == "expiration":
+        maps = {name: _padded_map(volume, box, whole) for name, volume in maps.items()}
+        labelmaps = {name: _padded(labels, box, whole) for name, labels in labelmaps.items()}
+    else:
+        maps, labelmaps, back = _at_inspiration(
+            maps, labelmaps, scan, registration, inspiration_found.lungs, inspiration
+        )
+        transforms[INVERSE] = displacement_to_sitk(back)
     return Analysis(
         module="ctvq",
         measurements=measurements,
@@ -295,18 +385,11 @@ def analyse_ctvq(
             "registration": "given transform" if transform is not None else "own B-spline",
             "landmarks": 0 if landmarks is None else len(landmarks[0]),
         },
-        maps={name: _padded_map(volume, box, whole) for name, volume in maps.items()},
-        labelmaps={name: _padded(labels, box, whole) for name, labels in labelmaps.items()},
-        transforms={TRANSFORM: displacement_to_sitk(registration.combined())},
-        tables={
-            "threshold_sensitivity": _sensitivity_table(rows),
-            "perfusion_defect_candidates": _candidate_table(candidates),
-            "collateral_ventilation": _boundary_table(boundaries),
-            "target_lobes": _target_table(measurements),
-            **({"reference_comparison": _comparison_table(compared)} if compared else {}),
-            **({"zone_ratings": _rating_table(measurements, ratings)} if ratings else {}),
-        },
-        sections=sections,
+        maps=maps,
+        labelmaps=labelmaps,
+        transforms=transforms,
+        tables=tables,
+        sections=tuple(sections),
     )
 
 
@@ -377,15 +460,45 @@ def _nearest_label(labels: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(labels[tuple(nearest)])
 
 
-def _completeness(found: FoundRegions) -> dict[Boundary, float]:
-    """Fissure completeness in %, by boundary."""
-    if found.lobes is None:
+def _fissures(found: FoundRegions) -> dict[Boundary, Fissure]:
+    """Take what is seen of the fissures, by boundary; nothing where slices are too thick for it."""
+    if found.lobes is None or max(found.lungs.geometry.spacing_ijk_mm) > THIN_SLICE_MM:
         return {}
     known = {
-        name.removesuffix("_fissure"): 100 * boundary.evidence.completeness
+        name.removesuffix("_fissure"): Fissure.of(boundary.evidence)
         for name, boundary in found.lobes.boundaries.items()
+        if judgeable(boundary)
     }
     return {boundary: known[boundary] for boundary in BOUNDARIES if boundary in known}
+
+
+def _at_inspiration(
+    maps: Mapping[str, Volume],
+    labelmaps: Mapping[str, Labelmap],
+    scan: Volume,
+    registration: Registration,
+    lungs: Labelmap,
+    inspiration: Volume,
+) -> tuple[dict[str, Volume], dict[str, Labelmap], DisplacementField]:
+    """Carry maps and labels to the inspiratory grid, and find the way back from there.
+
+    What is given per expiratory volume becomes per inspiratory volume, so that sums over a region
+    stay; ratios and densities of a place stay as they are.
+    """
+    view = InspiratoryView.of(registration, lungs)
+    coarse = resample_labelmap(lungs, lungs.geometry.with_spacing((_FIELD_MM,) * 3))
+    carried = {
+        "ventilation": view.carry_density(maps["ventilation"], maps["jacobian"]),
+        "perfusion": view.carry_density(maps["perfusion"], maps["jacobian"]),
+        "vq_ratio": view.carry(maps["vq_ratio"]),
+        "jacobian": view.carry(maps["jacobian"]),
+        "expiration_on_inspiration": view.carry(scan),
+    }
+    q = carried["perfusion"]
+    carried["perfusion"] = q.with_array(relative_to_mean(q.array, view.mask))
+    labels = {name: view.carry_labels(m) for name, m in labelmaps.items() if name != "lungs"}
+    inside = Labelmap(np.asarray(lungs.array), inspiration.geometry, lungs.names)
+    return carried, {"lungs": inside, **labels}, InspiratoryView.of(registration, coarse).field()
 
 
 def _named_gates(found: FoundRegions, state: str) -> tuple[Gate, ...]:
@@ -417,128 +530,6 @@ def _padded(labels: Labelmap, box: Box, whole: Geometry) -> Labelmap:
     array = np.zeros(whole.shape, labels.array.dtype)
     array[box] = labels.array
     return Labelmap(array, whole, labels.names)
-
-
-def _remarks(
-    perfusion: Perfusion,
-    measurements: tuple[Measurement, ...],
-    candidates: tuple[Candidate, ...],
-    compared: tuple[RegionComparison, ...],
-    kind: str,
-    registration: Registration,
-) -> list[str]:
-    remarks = [
-        "Perfusion here is a surrogate from the density of two non-contrast scans, not a "
-        "measurement of flow.",
-        *(
-            f"Left out: {name.replace('_', ' ')}: {why}."
-            for name, why in perfusion.left_out.items()
-        ),
-        *(f"Not registered: {why}." for why in registration.missing.values()),
-        flag_surgery(measurements).sentence,
-    ]
-    unmatched = [c for c in candidates if not c.matched]
-    remarks.append(
-        f"{len(unmatched)} regions have low perfusion with ventilation kept, "
-        f"{len(candidates) - len(unmatched)} with low ventilation or emphysema as well; highest "
-        f"combined score {patient_score(candidates):.2f} (uncalibrated, for research)."
-    )
-    if compared:
-        name, rows = partition_of(compared)
-        if len(rows) >= 3:
-            result = agree(
-                [r.ct_percent for r in rows],
-                [r.reference_percent for r in rows],
-                [r.volume_percent for r in rows],
-            )
-            remarks.append(
-                f"Against the {kind} reference over {result.count} {name}: r = "
-                f"{result.pearson:.2f} (volume alone: {result.null_pearson:.2f}), "
-                f"bias {result.bias:+.1f}, limits "
-                f"{result.limits[0]:.1f} to {result.limits[1]:.1f} percentage points."
-            )
-    return remarks
-
-
-def _rating_pairs(
-    measurements: tuple[Measurement, ...], ratings: Mapping[str, float]
-) -> list[tuple[str, float, float]]:
-    return [
-        (m.region, m.value, ratings[m.region])
-        for m in measurements
-        if m.measure == "zone_rating" and m.status != "missing" and m.region in ratings
-    ]
-
-
-def _rating_sentence(measurements: tuple[Measurement, ...], ratings: Mapping[str, float]) -> str:
-    pairs = _rating_pairs(measurements, ratings)
-    if len(pairs) < 2:
-        return "The readers' ratings name fewer than two of the six zones."
-    tau, p = kendall_tau([ours for _, ours, _ in pairs], [given for _, _, given in pairs])
-    if math.isnan(tau):
-        return "Kendall's tau needs ratings that differ between zones."
-    return (
-        f"Kendall's tau of derived and given ratings over {len(pairs)} zones: {tau:.2f} "
-        f"(p = {p:.3f})."
-    )
-
-
-def _rating_table(measurements: tuple[Measurement, ...], ratings: Mapping[str, float]) -> Table:
-    rows = _rating_pairs(measurements, ratings)
-    columns = ("region", "derived_rating", "given_rating")
-    return Table(columns, tuple(dict(zip(columns, row, strict=True)) for row in rows))
-
-
-def _sensitivity_table(rows: list[dict[str, float]]) -> Table:
-    return Table(tuple(rows[0]), tuple(rows))
-
-
-def _candidate_table(candidates: tuple[Candidate, ...]) -> Table:
-    columns = (
-        "number", "volume_ml", "r_mm", "a_mm", "s_mm", "lobe", "lobe_share", "contrast", "wedge",
-        "pleural_contact", "relative_ventilation", "emphysema_share", "matched", "score",
-    )  # fmt: skip
-    rows = []
-    for c in candidates:
-        r, a, s = c.centre_ras_mm
-        values = (
-            c.number, c.volume_ml, r, a, s, c.lobe, c.lobe_share, c.contrast, c.wedge,
-            c.pleural_contact, c.ventilation, c.emphysema, int(c.matched), c.score,
-        )  # fmt: skip
-        rows.append(dict(zip(columns, values, strict=True)))
-    return Table(columns, tuple(rows))
-
-
-def _boundary_table(boundaries: tuple[BoundaryFinding, ...]) -> Table:
-    names = sorted({name for finding in boundaries for name in finding.features})
-    columns = ("boundary", *names, "published_rule", "probability")
-    rows = [
-        {
-            "boundary": finding.boundary,
-            **finding.features,
-            "published_rule": finding.rule,
-            "probability": finding.probability,
-        }
-        for finding in boundaries
-    ]
-    return Table(columns, tuple(rows))
-
-
-def _target_table(measurements: tuple[Measurement, ...]) -> Table:
-    columns = (
-        "rank", "lobe", "emphysema_percent", "ventilation_percent", "perfusion_percent",
-        "volume_percent", "heterogeneity_percent", "score",
-    )  # fmt: skip
-    targets = rank_targets(measurements)
-    return Table(columns, tuple({c: getattr(t, c) for c in columns} for t in targets))
-
-
-def _comparison_table(rows: tuple[RegionComparison, ...]) -> Table:
-    columns = (
-        "region", "ct_percent", "reference_percent", "volume_percent", "voxel_pearson",
-        "voxel_spearman",
-    )  # fmt: skip
-    return Table(columns, tuple({c: getattr(row, c) for c in columns} for row in rows))
 
 
 # ------------------------------------------------------------------------------------ command
@@ -593,6 +584,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     maps.add_argument("--low-ventilation", type=float, default=LOW, metavar="SHARE")
     maps.add_argument("--low-perfusion", type=float, default=LOW, metavar="SHARE")
+    maps.add_argument(
+        "--healthy-bins",
+        type=Path,
+        metavar="CSV",
+        help="limits of bins of healthy people's V and Q over their means, with the columns map "
+        "(ventilation or perfusion) and below; the lowest bin counts as low",
+    )
+    maps.add_argument(
+        "--grid",
+        choices=("expiration", "inspiration"),
+        default="expiration",
+        help="scan on whose grid maps are written (default: %(default)s)",
+    )
+    maps.add_argument(
+        "--defect-model",
+        type=Path,
+        metavar="JSON",
+        help="model of `lungperfusion train --purpose perfusion-defect` for the score",
+    )
     compare = parser.add_argument_group("comparison")
     compare.add_argument(
         "--reference", type=Path, metavar="IMAGE", help="SPECT, iodine or gas image to compare"
@@ -604,13 +614,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference-ct",
         type=Path,
         metavar="CT",
-        help="CT of the reference examination; aligns it rigidly with the expiratory CT first",
+        help="CT of the reference examination; the reference is aligned through it first",
+    )
+    compare.add_argument(
+        "--reference-alignment",
+        choices=("rigid", "affine"),
+        default="rigid",
+        help="with --reference-ct (default: %(default)s)",
     )
     compare.add_argument(
         "--ratings",
         type=Path,
         metavar="CSV",
-        help="readers' perfusion ratings, 1 to 5, with the columns region and rating",
+        help="readers' perfusion ratings, 1 to 5, with the columns region, rating and, for more "
+        "than one, reader",
     )
     compare.add_argument(
         "--collateral-model", type=Path, metavar="JSON", help="model of `lungperfusion train`"
@@ -642,31 +659,68 @@ def read_markups(path: Path) -> Points:
     return points if system in ("RAS", "1") else lps_from_ras(points)
 
 
-def read_ratings(path: Path) -> dict[str, float]:
-    """Read a reader's ratings by zone from a CSV with the columns region and rating.
+def read_ratings(path: Path) -> dict[str, dict[str, float]]:
+    """Read ratings by reader and zone from a CSV with the columns region, rating and reader.
+
+    Without a column ``reader`` all ratings are those of one, called ``""``.
 
     Raises
     ------
     InputError
-        If a region is no zone, or a rating is not between 1 and 5.
+        If a region is no zone or rated twice, or a rating is not between 1 and 5.
 
     """
-    ratings = {}
+    name = Path(path).name
+    ratings: dict[str, dict[str, float]] = {}
     for row in read_table(path):
-        region, rating = row.get("region"), row.get("rating")
+        region, reader = row.get("region"), str(row.get("reader") or "")
         if region not in set(ZONES):
+            raise InputError(f"{name}: {region!r} is no zone; expected are {', '.join(ZONES)}")
+        rating = _number(row.get("rating"))
+        if not 1 <= rating <= 5:
             raise InputError(
-                f"{Path(path).name}: {region!r} is no zone; expected are {', '.join(ZONES)}"
+                f"{name}: the rating of {region} must be between 1 and 5, not {row.get('rating')!r}"
             )
-        try:
-            ratings[str(region)] = float(rating or "")
-        except ValueError:
-            ratings[str(region)] = math.nan
-        if not 1 <= ratings[str(region)] <= 5:
+        given = ratings.setdefault(reader, {})
+        if region in given:
             raise InputError(
-                f"{Path(path).name}: the rating of {region} must be between 1 and 5, not {rating!r}"
+                f"{name}: {region} is rated twice; tell readers apart in a column reader"
             )
+        given[str(region)] = rating
     return ratings
+
+
+def read_healthy_bins(path: Path) -> HealthyBins:
+    """Read limits of bins from a CSV with the columns map and below, lowest first.
+
+    Raises
+    ------
+    InputError
+        If a map is neither ventilation nor perfusion, one of both has no limit, or limits do not
+        rise.
+
+    """
+    name = Path(path).name
+    limits: dict[str, list[float]] = {"ventilation": [], "perfusion": []}
+    for row in read_table(path):
+        if row.get("map") not in limits:
+            raise InputError(
+                f"{name}: {row.get('map')!r} is no map; expected are ventilation and perfusion"
+            )
+        limits[row["map"]].append(_number(row.get("below")))
+    try:
+        return HealthyBins(
+            ventilation=tuple(limits["ventilation"]), perfusion=tuple(limits["perfusion"])
+        )
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _number(text: Any) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan
 
 
 def read_transform(path: Path) -> DisplacementField:
@@ -695,17 +749,19 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     marks = arguments.landmarks
     landmarks = None if marks is None else (read_markups(marks[0]), read_markups(marks[1]))
     transform = None if arguments.transform is None else read_transform(arguments.transform)
-    model = None
-    if arguments.collateral_model is not None:
-        model = LogisticModel.from_json(arguments.collateral_model.read_text(encoding="utf-8"))
+    bins = arguments.healthy_bins
     ratings = None if arguments.ratings is None else read_ratings(arguments.ratings)
     options = VqOptions(
         ventilation=arguments.ventilation,
         perfusion=None if arguments.perfusion == "combined" else {arguments.perfusion: 1.0},
         low_ventilation=arguments.low_ventilation,
         low_perfusion=arguments.low_perfusion,
+        healthy=None if bins is None else read_healthy_bins(bins),
+        grid=arguments.grid,
         slide_lobes=arguments.slide_lobes,
     )
+    collateral_model = _read_model(arguments.collateral_model)
+    defect_model = _read_model(arguments.defect_model)
 
     def work(progress: Progress) -> Outcome:
         expiration = read_ct(arguments.expiration, progress=part(progress, 0.0, 0.05))
@@ -731,7 +787,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             if arguments.reference_ct is not None:
                 beside = read_ct(arguments.reference_ct)
                 sources["reference_ct"] = beside
-                moved = align_reference(beside.volume, expiration.volume)
+                affine = arguments.reference_alignment == "affine"
+                moved = align_reference(beside.volume, expiration.volume, affine=affine)
                 reference = bring_to_ct(reference, moved, expiration.volume)
         analysis = analyse_ctvq(
             expiration.volume,
@@ -744,13 +801,18 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             reference=reference,
             reference_kind=arguments.reference_kind,
             ratings=ratings,
-            collateral_model=model,
+            collateral_model=collateral_model,
+            defect_model=defect_model,
             pictures=not arguments.no_report,
             progress=part(progress, 0.3, 1.0),
         )
         return Outcome(analysis, sources)
 
     return carry_out(arguments, work, progress)
+
+
+def _read_model(path: Path | None) -> LogisticModel | None:
+    return None if path is None else LogisticModel.from_json(path.read_text(encoding="utf-8"))
 
 
 def _find(scan: Scan, options: RegionOptions, progress: Progress) -> FoundRegions:

@@ -6,7 +6,7 @@ import argparse
 import csv
 import hashlib
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,24 @@ from lungperfusion.vq.model import FOLDS, PENALTY, REPEATS, train
 
 HELP = "train a model of collateral ventilation or perfusion defects on cases with known answers"
 
-PURPOSES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "collateral-ventilation": ("collateral_ventilation", collateral.FEATURES),
-    "perfusion-defect": ("perfusion_defect", defects.FEATURES),
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a kind of model predicts, and from what."""
+
+    outcome: str
+    features: tuple[str, ...]
+    decreasing: tuple[str, ...] = ()
+
+
+PURPOSES = {
+    "collateral-ventilation": Purpose(
+        "collateral_ventilation", collateral.FEATURES, collateral.DECREASING
+    ),
+    "perfusion-defect": Purpose("perfusion_defect", defects.FEATURES),
 }
-"""Outcome column and feature columns by purpose."""
+"""By purpose; the features are columns of ``collateral_ventilation.csv`` and
+``perfusion_defect_candidates.csv``."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,14 +85,15 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the table, train, write the model and print its validation."""
     if arguments.out.exists() and not arguments.overwrite:
         raise InputError(f"{arguments.out} exists; give --overwrite to replace it")
-    outcome, features = PURPOSES[arguments.purpose]
+    chosen = PURPOSES[arguments.purpose]
     progress(0.0, "training")
     rows = read_table(arguments.table)
     model = train(
         rows,
-        outcome=arguments.outcome or outcome,
-        features=tuple(arguments.features or features),
+        outcome=arguments.outcome or chosen.outcome,
+        features=tuple(arguments.features or chosen.features),
         purpose=arguments.purpose.replace("-", " "),
+        decreasing=chosen.decreasing,
         group=arguments.group,
         folds=arguments.folds,
         repeats=arguments.repeats,

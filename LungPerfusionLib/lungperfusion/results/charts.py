@@ -1,4 +1,4 @@
-"""Charts of the report: histograms and bars as SVG."""
+"""Charts of the report: histograms, bars and scatter as SVG."""
 
 from __future__ import annotations
 
@@ -127,6 +127,50 @@ def bars(
         if len(series) > 1:  # above the bars, which may fill the whole field
             above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(series)}
             axes.legend(frameon=False, fontsize=8, borderaxespad=0.2, **above)
+        return _svg(figure)
+
+
+def scatter(
+    points: Mapping[str, tuple[float, float]],
+    *,
+    label: tuple[str, str],
+    diagonal: bool = False,
+    levels: Sequence[float] = (),
+    size_in: tuple[float, float] = (3.2, 2.6),
+) -> str:
+    """Draw one named point per region.
+
+    Parameters
+    ----------
+    points
+        By region identifier: place along and up.
+    label
+        Names and units of both axes.
+    diagonal
+        Whether to draw the line of identity.
+    levels
+        Heights to mark with a line.
+    size_in
+        Width and height in inches.
+
+    Returns
+    -------
+    str
+        SVG.
+
+    """
+    with style():
+        figure, axes = _chart(size_in)
+        for number, (region, (x, y)) in enumerate(points.items()):
+            axes.plot(x, y, "o", color=_chart_colour(region, number), label=title_of(region))
+        if diagonal:
+            axes.axline((0, 0), slope=1, color="#777777", linewidth=0.9)
+        for level in levels:
+            axes.axhline(level, color="#555555", linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.margins(0.15)
+        axes.set_xlabel(label[0])
+        axes.set_ylabel(label[1])
+        axes.legend(frameon=False, fontsize=6.5)
         return _svg(figure)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
-from lungperfusion.results.charts import bars, histogram
+from lungperfusion.results.charts import bars, histogram, scatter
 from lungperfusion.results.colours import (
     ColourClasses,
     Colours,
@@ -56,6 +56,7 @@ __all__ = [
     "label_projection",
     "montage",
     "projection",
+    "scatter",
     "three_planes",
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 
@@ -23,7 +22,7 @@ from lungperfusion.results.figures import (
 from lungperfusion.results.section import Section
 from lungperfusion.terms import LOBES, LUNGS, ZONES, Region, title
 from lungperfusion.volume import Labelmap, Volume, bounding_box
-from lungperfusion.vq.classes import CLASSES
+from lungperfusion.vq.classes import CLASSES, Thresholds
 
 VQ_RATIO = ColourScale(
     "vq_ratio",
@@ -46,8 +45,8 @@ def vq_sections(
     classes: Labelmap,
     measurements: Sequence[Measurement],
     sensitivity: Sequence[dict[str, float]],
-    sentences: Sequence[str],
     *,
+    limits: Thresholds,
     progress: Progress = ignore,
 ) -> tuple[Section, ...]:
     """Draw V, Q, V/Q and the classes in the same planes, the shares and the sensitivity.
@@ -66,8 +65,8 @@ def vq_sections(
         Of `lungperfusion.vq.metrics.measure_vq`.
     sensitivity
         Rows of `lungperfusion.vq.classes.sensitivity`.
-    sentences
-        Remarks to print under the pictures (planning, surrogates left out).
+    limits
+        Thresholds of the classes.
 
     """
     inside = lungs.mask(*LUNGS)
@@ -132,20 +131,16 @@ def vq_sections(
     )
     progress(0.8, "drawing shares")
     chart = _share_chart(measurements)
-    curve = _histogram(v, q)
+    curve = _histogram(v, q, limits)
     progress(1.0, "drawing shares")
-    sections = [
-        Section(title="Ventilation and perfusion", html="".join(pictures[:2]), place="top"),
+    return (
+        Section(title="Ventilation and perfusion", html="".join(pictures), place="top"),
         Section(
             title="Shares of ventilation and perfusion", html=chart + curve, place="first_page"
         ),
-        Section(title="Ventilation to perfusion", html=pictures[2] + class_planes + slices),
+        Section(title="Classes of ventilation and perfusion", html=class_planes + slices),
         Section(title="Sensitivity to the threshold", html=_sensitivity_table(sensitivity)),
-    ]
-    if sentences:
-        text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
-        sections.append(Section(title="Remarks", html=text))
-    return tuple(sections)
+    )
 
 
 def _share_chart(measurements: Sequence[Measurement]) -> str:
@@ -168,11 +163,11 @@ def _share_chart(measurements: Sequence[Measurement]) -> str:
         for r in regions
     )
     return figure_html(
-        picture, alt=f"Shares. {words}", caption="Shares of both lungs.", width_percent=60
+        picture, alt=f"Shares. {words}", caption="Shares of both lungs.", width_percent=49
     )
 
 
-def _histogram(ventilation: Volume, perfusion: Volume) -> str:
+def _histogram(ventilation: Volume, perfusion: Volume, limits: Thresholds) -> str:
     edges = np.arange(0.0, 3.02, 0.02)
     counts = {}
     for name, volume in (("ventilation", ventilation), ("perfusion", perfusion)):
@@ -183,15 +178,16 @@ def _histogram(ventilation: Volume, perfusion: Volume) -> str:
         counts,
         bin_width=0.05,
         value_range=(0.0, 3.0),
-        thresholds=(0.6,),
+        thresholds=tuple(sorted({limits.ventilation, limits.perfusion})),
         label="V and Q over their means",
         unit="",
     )
     return figure_html(
         picture,
         alt="Histogram of ventilation and perfusion over their means",
-        caption="Dashed: 0.6 of the mean, below which a voxel is low by default.",
-        width_percent=60,
+        caption=f"Dashed: what counts as low, V below {limits.ventilation:g} and Q below "
+        f"{limits.perfusion:g} of the mean.",
+        width_percent=49,
     )
 
 

@@ -40,8 +40,12 @@ On the breathing phantom 1 / 3 / 5 mm give a mean error of 0.43 / 0.18 / 0.18 mm
 SURFACE_BAND_MM = 4.0
 """Distance from the pleura up to which the surface feature varies; constant beyond."""
 
-NORMALISE_MM = 6.0
-"""Standard deviation of the Gaussian window of local normalisation."""
+NORMALISE_MM = 4.0
+"""Standard deviation of the Gaussian window of local normalisation.
+
+On three breathing phantoms 6 / 5 / 4 / 3 mm give a root-mean-square error of the Jacobian of
+0.0368 / 0.0361 / 0.0356 / 0.0358 at the same or a smaller mean distance error.
+"""
 
 CONTRAST_HU = 120.0
 """Spread that counts as much as the local one: keeps vessels ahead of noise in even regions."""

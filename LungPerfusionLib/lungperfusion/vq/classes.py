@@ -1,13 +1,15 @@
 """Classes of ventilation and perfusion: shunt, dead space, matched defect, normal.
 
 "Preserved" and "impaired" as in the CT:VQ white paper, which prints no thresholds: here low is
-below a share of the mean of both lungs, or below a percentile of healthy people when given.
+below a share of the mean of both lungs, or within the lowest bin of healthy people's values when
+those are given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import SimpleITK as sitk
@@ -44,6 +46,36 @@ class Thresholds:
         for value in (self.ventilation, self.perfusion):
             if not 0 < value < 2:
                 raise ValueError(f"thresholds are shares of the mean between 0 and 2, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthyBins:
+    """Upper limits of bins of healthy people's V and Q over their means, as for hyperpolarised gas.
+
+    Usual limits are the mean and multiples of the SD of a healthy group, measured with the same
+    settings.  The lowest bin counts as low.
+    """
+
+    ventilation: tuple[float, ...]
+    perfusion: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse limits that do not rise from above 0."""
+        for limits in (self.ventilation, self.perfusion):
+            if not limits or not all(a < b for a, b in pairwise((0.0, *limits))):
+                raise ValueError(f"limits of bins must rise from above 0, not {limits}")
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Limits of the lowest bins."""
+        return Thresholds(ventilation=self.ventilation[0], perfusion=self.perfusion[0])
+
+
+def bin_shares(relative: Float, inside: Mask, limits: Sequence[float]) -> list[float]:
+    """Volume share of every bin in %, lowest first; a value on a limit is in the bin above."""
+    bins = np.digitize(relative[inside], limits)
+    counts = np.bincount(bins, minlength=len(limits) + 1)
+    return [100 * float(count) / max(1, bins.size) for count in counts]
 
 
 def relative_to_mean(values: Float, inside: Mask) -> Float:

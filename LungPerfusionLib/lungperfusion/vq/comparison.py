@@ -175,6 +175,21 @@ def compare_with_reference(
     return tuple(rows)
 
 
+def agree_by_partition(rows: Sequence[RegionComparison]) -> dict[str, Agreement]:
+    """Agreement over the lobes and over the zones of one patient, where all of them are known."""
+    table = {row.region: row for row in rows}
+    out = {}
+    for name, members in (("lobes", LOBES), ("zones", ZONES)):
+        if all(member.value in table for member in members):
+            chosen = [table[member.value] for member in members]
+            out[name] = agree(
+                [row.ct_percent for row in chosen],
+                [row.reference_percent for row in chosen],
+                [row.volume_percent for row in chosen],
+            )
+    return out
+
+
 def partition_of(rows: Sequence[RegionComparison]) -> tuple[str, tuple[RegionComparison, ...]]:
     """Finest partition that the rows cover, for pooled agreement: lobes, else zones, else lungs."""
     table = {row.region: row for row in rows}

@@ -1,13 +1,13 @@
 """Candidates for vascular perfusion defects: perfusion low, ventilation kept, wedge on the pleura.
 
-Screening research.  The score was fitted to phantoms: it ranks candidates, it is no probability of
-disease.
+Screening research.  The shipped score was fitted to phantoms: it ranks candidates, it is no
+probability of disease.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,6 +18,7 @@ from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.terms import LOBES, LUNGS, Region
 from lungperfusion.volume import Geometry, Mask, bounding_box
+from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.pair import BreathPair, Float
 
 LOW_RATIO = 0.6
@@ -43,16 +44,17 @@ FEATURES = (
 )
 """Features of a candidate in the order of the model's coefficients."""
 
-COEFFICIENTS: Mapping[str, float] = {
-    "intercept": -15.3,
-    "log_volume": 0.40,
-    "contrast": 21.7,
-    "wedge": 0.5,
-    "pleural_contact": 0.5,
-    "ventilation_kept": 6.5,
-    "emphysema": -3.0,
-    "lobe_share": 0.0,
-}
+PURPOSE = "perfusion defect"
+
+SHIPPED_MODEL = LogisticModel(
+    purpose=PURPOSE,
+    features=FEATURES,
+    means=(0.0,) * len(FEATURES),
+    sds=(1.0,) * len(FEATURES),
+    coefficients=(0.40, 21.7, 0.5, 0.5, 6.5, -3.0, 0.0),
+    intercept=-15.3,
+    provenance={"calibration": "uncalibrated: fitted to phantoms"},
+)
 """Uncalibrated.  Volume, contrast and ventilation were fitted to 171 candidates in 40 breathing
 phantoms (``python -m Benchmarks._train_defects``: cross-validated AUC 0.94, 95 % 0.87 to 0.99);
 shape, pleura and emphysema were set by hand, as the phantoms' defects are balls in sound lung.
@@ -108,7 +110,7 @@ def find_defects(
     *,
     low_ratio: float = LOW_RATIO,
     smallest_ml: float = SMALLEST_ML,
-    coefficients: Mapping[str, float] = COEFFICIENTS,
+    model: LogisticModel = SHIPPED_MODEL,
 ) -> tuple[tuple[Candidate, ...], NDArray[np.uint16]]:
     """List regions where perfusion is lower than the surrounding lung lets expect.
 
@@ -120,8 +122,8 @@ def find_defects(
         With lobes where known.
     low_ratio, smallest_ml
         What counts as a candidate.
-    coefficients
-        ``intercept`` and one per feature of `FEATURES`.
+    model
+        Gives the score.
 
     Returns
     -------
@@ -154,7 +156,7 @@ def find_defects(
                 relative_v,
                 depth,
                 regions,
-                coefficients,
+                model,
             )
         )
     return tuple(found), labels
@@ -205,7 +207,7 @@ def _describe(
     relative_v: Float,
     depth: Float,
     regions: RegionSet,
-    coefficients: Mapping[str, float],
+    model: LogisticModel,
 ) -> Candidate:
     here = inside[box]
     geometry = pair.geometry.crop(box)
@@ -232,11 +234,7 @@ def _describe(
         matched=bool(ventilation < 0.6 or emphysema > 0.5),
         score=0.0,
     )
-    logit = coefficients["intercept"] + sum(
-        coefficients[name] * value for name, value in candidate.features().items()
-    )
-    fields = {name: getattr(candidate, name) for name in Candidate.__slots__}
-    return Candidate(**{**fields, "score": float(1 / (1 + np.exp(-logit)))})
+    return replace(candidate, score=model.probability(candidate.features()))
 
 
 def _lobe_of(inside: Mask, regions: RegionSet) -> tuple[str, float]:

@@ -61,24 +61,28 @@ class DisplacementField:
         return DisplacementField(out, geometry)
 
     def inverse(self, geometry: Geometry) -> DisplacementField:
-        """Displacement back, on a grid of the other image, by fixed-point iteration.
+        """Displacement back, on a grid of the other image; see `inverse_at`."""
+        back = self.inverse_at(voxel_positions(geometry))
+        return DisplacementField(back.reshape(*geometry.shape, 3), geometry)
 
-        Solves ``v(y) = -u(y + v(y))``; damped where neighbouring nodes diverge, so that also
-        strongly stretched lung converges.
+    def inverse_at(self, points_ras_mm: NDArray[Any]) -> NDArray[np.float32]:
+        """Displacement back at points of the other image, shape (N, 3), by fixed-point iteration.
+
+        Solves ``v(y) = -u(y + v(y))``; damped where the error grows, so that also strongly
+        stretched lung converges.
         """
-        points = voxel_positions(geometry)
-        back = -self.at(points)
-        step = np.full((points.shape[0], 1), 1.0, np.float32)
-        previous = np.full(points.shape[0], np.inf, np.float32)
+        back = -self.at(points_ras_mm)
+        step = np.full((points_ras_mm.shape[0], 1), 1.0, np.float32)
+        previous = np.full(points_ras_mm.shape[0], np.inf, np.float32)
         for _ in range(_MOST_INVERSION_STEPS):
-            error = -self.at(points + back) - back
+            error = -self.at(points_ras_mm + back) - back
             size = np.linalg.norm(error, axis=1)
             step[size > previous] *= 0.5
             previous = size
             back += step * error
             if float(size.max()) < INVERSION_TOLERANCE_MM:
                 break
-        return DisplacementField(back.reshape(*geometry.shape, 3), geometry)
+        return back
 
 
 def voxel_positions(geometry: Geometry, mask: Mask | None = None) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,20 @@ class LogisticModel:
         }
         return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
+    def require_purpose(self, purpose: str) -> None:
+        """Refuse a model that was trained for something else.
+
+        Raises
+        ------
+        InputError
+            If it was.
+
+        """
+        if self.purpose != purpose:
+            raise InputError(
+                f"a model of {purpose} is needed; the given one was trained for {self.purpose}"
+            )
+
     @classmethod
     def from_json(cls, text: str) -> LogisticModel:
         """Read what `to_json` wrote.
@@ -112,6 +126,7 @@ def train(
     outcome: str,
     features: Sequence[str],
     purpose: str,
+    decreasing: Collection[str] = (),
     group: str | None = None,
     folds: int = FOLDS,
     repeats: int = REPEATS,
@@ -130,6 +145,9 @@ def train(
         Columns to predict from, in this order.
     purpose
         ``"collateral ventilation"`` or ``"perfusion defect"``.
+    decreasing
+        Features that can only make the outcome less likely.  One whose coefficient would come out
+        positive gets 0: that is the best fit under the constraint.
     group
         Column that names the patient; rows of one patient then never fall into different folds.
     folds, repeats, penalty, seed
@@ -141,7 +159,8 @@ def train(
         ``validation`` holds, from out-of-fold predictions averaged over the repeats: ``auc``,
         ``sensitivity``, ``specificity``, ``accuracy`` at a probability of 0.5, each with a 95 %
         interval (``auc_interval``: bootstrap of cases; the others: Wilson), ``brier``,
-        ``calibration_slope``, and the in-sample ``auc_in_sample`` for contrast.
+        ``calibration_slope`` and ``calibration_intercept``, and the in-sample ``auc_in_sample``
+        for contrast.
 
     Raises
     ------
@@ -151,7 +170,6 @@ def train(
 
     """
     try:
-        from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     except ImportError as error:
         raise InputError(
@@ -168,22 +186,16 @@ def train(
     folds = min(folds, smallest)
     groups = None if group is None else [str(row[group]) for row in rows]
 
-    def fitted(chosen: NDArray[np.intp]) -> tuple[Any, NDArray[Any], NDArray[Any]]:
-        mean, sd = x[chosen].mean(axis=0), x[chosen].std(axis=0)
-        sd = np.where(sd > 0, sd, 1.0)
-        model = LogisticRegression(C=penalty, max_iter=1000)
-        return model.fit((x[chosen] - mean) / sd, y[chosen]), mean, sd
-
+    falling = np.array([name in decreasing for name in features])
     predicted = np.zeros((repeats, len(y)))
     for repeat in range(repeats):
         maker = StratifiedKFold if groups is None else StratifiedGroupKFold
         splitter = maker(n_splits=folds, shuffle=True, random_state=seed + repeat)
         for learn, test in splitter.split(x, y, groups):
-            model, mean, sd = fitted(learn)
-            predicted[repeat, test] = model.predict_proba((x[test] - mean) / sd)[:, 1]
+            predicted[repeat, test] = _fit(x[learn], y[learn], penalty, falling).predict(x[test])
     average = predicted.mean(axis=0)
-    model, mean, sd = fitted(np.arange(len(y)))
-    inside = model.predict_proba((x - mean) / sd)[:, 1]
+    fit = _fit(x, y, penalty, falling)
+    slope, intercept = _calibration(y, average)
 
     positive = average >= 0.5
     true_positive, true_negative = (
@@ -198,7 +210,7 @@ def train(
         + ("" if group is None else f", grouped by {group}"),
         "auc": area_under_curve(y, average),
         "auc_interval": _bootstrap_auc(y, average, seed),
-        "auc_in_sample": area_under_curve(y, inside),
+        "auc_in_sample": area_under_curve(y, fit.predict(x)),
         "sensitivity": true_positive / positives,
         "sensitivity_interval": wilson_interval(true_positive, positives),
         "specificity": true_negative / negatives,
@@ -206,18 +218,55 @@ def train(
         "accuracy": (true_positive + true_negative) / len(y),
         "accuracy_interval": wilson_interval(true_positive + true_negative, len(y)),
         "brier": float(np.mean((average - y) ** 2)),
-        "calibration_slope": _calibration_slope(y, average),
+        "calibration_slope": slope,
+        "calibration_intercept": intercept,
     }
     return LogisticModel(
         purpose=purpose,
         features=tuple(features),
-        means=tuple(float(v) for v in mean),
-        sds=tuple(float(v) for v in sd),
-        coefficients=tuple(float(v) for v in model.coef_[0]),
-        intercept=float(model.intercept_[0]),
+        means=tuple(float(v) for v in fit.means),
+        sds=tuple(float(v) for v in fit.sds),
+        coefficients=tuple(float(v) for v in fit.coefficients),
+        intercept=fit.intercept,
         validation=validation,
-        provenance={"penalty": penalty, "seed": seed, "outcome": outcome},
+        provenance={
+            "penalty": penalty,
+            "seed": seed,
+            "outcome": outcome,
+            "decreasing": sorted(set(decreasing) & set(features)),
+        },
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    means: NDArray[np.float64]
+    sds: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+    intercept: float
+
+    def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        logit = (x - self.means) / self.sds @ self.coefficients + self.intercept
+        return np.asarray(1 / (1 + np.exp(-logit)))
+
+
+def _fit(
+    x: NDArray[np.float64], y: NDArray[np.int64], penalty: float, falling: NDArray[np.bool_]
+) -> _Fit:
+    from sklearn.linear_model import LogisticRegression
+
+    means, sds = x.mean(axis=0), x.std(axis=0)
+    sds = np.where(sds > 0, sds, 1.0)
+    z = (x - means) / sds
+    used = np.ones(x.shape[1], np.bool_)
+    coefficients = np.zeros(x.shape[1])
+    while True:
+        model = LogisticRegression(C=penalty, max_iter=1000).fit(np.where(used, z, 0), y)
+        coefficients = np.where(used, model.coef_[0], 0)
+        wrong = falling & (coefficients > 0)
+        if not wrong.any():
+            return _Fit(means, sds, coefficients, float(model.intercept_[0]))
+        used &= ~wrong
 
 
 def area_under_curve(outcome: NDArray[np.int64], score: NDArray[np.float64]) -> float:
@@ -277,10 +326,14 @@ def _bootstrap_auc(y: NDArray[np.int64], p: NDArray[np.float64], seed: int) -> l
     return [float(v) for v in np.quantile(values, [0.025, 0.975])]
 
 
-def _calibration_slope(y: NDArray[np.int64], p: NDArray[np.float64]) -> float:
-    """Slope of the outcome's logit on the predicted logit: 1 calibrated, below 1 overfitted."""
+def _calibration(y: NDArray[np.int64], p: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and intercept of the outcome's logit on the predicted one.
+
+    1 and 0 when calibrated; a slope below 1 means overfitted.
+    """
     from sklearn.linear_model import LogisticRegression
 
     clipped = np.clip(p, 1e-6, 1 - 1e-6)
     logit = np.log(clipped / (1 - clipped))[:, None]
-    return float(LogisticRegression(C=1e6, max_iter=1000).fit(logit, y).coef_[0, 0])
+    found = LogisticRegression(C=1e6, max_iter=1000).fit(logit, y)
+    return float(found.coef_[0, 0]), float(found.intercept_[0])

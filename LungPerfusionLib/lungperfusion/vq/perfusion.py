@@ -55,6 +55,7 @@ Errors of segmentation, HU calibration and Jacobian add up to about that.
 _VESSEL_CONTRAST = 0.08  # g/mL above the surrounding parenchyma
 _LARGEST_VESSEL_MM = 5.0
 _EMPHYSEMA_HU = -950.0
+_EMPHYSEMA_SMOOTHING_MM = 2.0  # noise of 40 HU falls to about 10: inflated lung is no emphysema
 _FLOOR = 0.05
 
 
@@ -124,7 +125,8 @@ def map_perfusion(
 
 def blood_density(pair: BreathPair, smoothing_mm: float = SMOOTHING_MM) -> Float:
     """Expiratory density beyond that of dry tissue; none in emphysema."""
-    alive = pair.parenchyma & (pair.inspiration_hu >= _EMPHYSEMA_HU)
+    inflated = pair.smooth(pair.inspiration_hu, pair.parenchyma, _EMPHYSEMA_SMOOTHING_MM)
+    alive = pair.parenchyma & (inflated >= _EMPHYSEMA_HU)
     density = np.where(alive, tissue_density(pair.expiration.array), 0)
     smooth = pair.smooth(density, pair.parenchyma, smoothing_mm)
     dry = TISSUE_SHARE * float(np.mean(smooth[pair.parenchyma], dtype=np.float64))

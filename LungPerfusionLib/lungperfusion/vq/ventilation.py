@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lungperfusion.terms import LUNGS
 from lungperfusion.vq.pair import BreathPair, Float
 
 VentilationMethod = Literal["jacobian", "density", "hybrid"]
@@ -79,8 +80,9 @@ def map_ventilation(
         Both states at the expiratory voxels.
     method
         ``"jacobian"``: J - 1.  ``"density"``: rho_e / rho_i - 1, with mass conserved.
-        ``"hybrid"``: weighted logarithmic mean of both volume ratios, then scaled so that the
-        volume change of both lungs stays the geometric one.
+        ``"hybrid"``: weighted logarithmic mean of both volume ratios.  The last two are corrected
+        for mass: what enters or leaves a lung is spread evenly over it, so that its volume change
+        stays the geometric one.
     smoothing_mm
         Gaussian over the result, each lung for itself.
     geometry_weight
@@ -94,7 +96,17 @@ def map_ventilation(
         if method == "hybrid":
             geometric, by_density = np.log(pair.jacobian), np.log(ratio)
             ratio = np.exp(geometry_weight * geometric + (1 - geometry_weight) * by_density)
-            wanted = np.nansum(pair.jacobian[pair.mask], dtype=np.float64)
-            ratio = ratio * np.float32(wanted / np.nansum(ratio[pair.mask], dtype=np.float64))
+        ratio = _corrected_for_mass(ratio, pair)
     change = np.where(pair.mask, ratio - 1, 0)
     return pair.smooth(change, pair.mask, smoothing_mm)
+
+
+def _corrected_for_mass(ratio: Float, pair: BreathPair) -> Float:
+    """Scale the volume ratio of each lung to its geometric volume change."""
+    corrected = ratio.copy()
+    for lung in LUNGS:
+        inside = pair.lungs.mask(lung) & pair.mask
+        if inside.any():
+            wanted = float(pair.jacobian[inside].sum(dtype=np.float64))
+            corrected[inside] *= np.float32(wanted / float(ratio[inside].sum(dtype=np.float64)))
+    return corrected

@@ -7,13 +7,17 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from lungperfusion.errors import InputError
 from lungperfusion.io import write_labelmap, write_volume
 from lungperfusion.phantoms.breathing import make_breathing_phantom
 from lungperfusion.pipelines.ctvq import (
+    INVERSE,
     TRANSFORM,
+    VqOptions,
     analyse_ctvq,
+    read_healthy_bins,
     read_markups,
     read_ratings,
     read_transform,
@@ -22,6 +26,7 @@ from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import LOBES, ZONES
+from lungperfusion.vq.classes import HealthyBins
 from lungperfusion.vq.displacement import displacement_from_sitk
 
 
@@ -107,17 +112,92 @@ def test_reference_comparison_is_tabled(small, states, analysis):
         *states,
         transform=field,
         reference=small.perfusion,
-        ratings={zone.value: 5.0 - number % 3 for number, zone in enumerate(ZONES)},
+        ratings={
+            "a": {zone.value: 5.0 - number % 3 for number, zone in enumerate(ZONES)},
+            "b": {ZONES[0].value: 4.0},
+        },
         pictures=True,
     )
-    assert len(with_reference.tables["zone_ratings"].rows) == 6
+    assert len(with_reference.tables["zone_ratings"].rows) == 7
+    agreement = {row["over"]: row for row in with_reference.tables["reference_agreement"].rows}
+    assert agreement["lobes"]["pearson"] > 0.9
+    assert agreement["lobes"]["lower_limit"] < agreement["lobes"]["bias"]
     rows = with_reference.tables["reference_comparison"].rows
     assert {row["region"] for row in rows} >= {"lungs", "left_upper_lobe", "right_upper_zone"}
     text = "".join(section.html for section in with_reference.sections)
     assert "volume alone" in text
-    assert "Kendall" in text
+    assert "Reader a: Kendall" in text
+    assert "Reader b rated fewer than two" in text
+    assert "Bland-Altman" in text
+    assert "uncalibrated" in text
+    assert "median Spearman" in text
     assert "not a measurement of flow" in text
-    assert text.count("<img") >= 5
+    assert text.count("<img") >= 9
+
+
+def test_maps_on_the_inspiratory_grid_keep_their_sums(small, states, analysis):
+    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    found = analyse_ctvq(
+        small.expiration,
+        small.inspiration,
+        *states,
+        options=VqOptions(grid="inspiration"),
+        transform=field,
+        pictures=False,
+    )
+    there = small.inspiration.geometry
+    lungs = small.inspiration_lungs.array > 0
+    value = {(m.region, m.measure): m.value for m in found.measurements}
+    assert set(found.maps) == {
+        "ventilation", "perfusion", "vq_ratio", "jacobian", "expiration_on_inspiration"
+    }  # fmt: skip
+    for name, volume in found.maps.items():
+        assert volume.geometry.same_as(there), name
+        assert (volume.valid == lungs).all(), name
+    total = float(found.maps["ventilation"].array[lungs].sum()) * there.voxel_volume_ml
+    assert total == pytest.approx(value["lungs", "volume_change"], rel=0.03)
+    ventilation = found.maps["ventilation"].array
+    perfusion = found.maps["perfusion"].array
+    assert perfusion[lungs].mean() == pytest.approx(1, abs=1e-3)
+    for lobe in LOBES:
+        mask = small.inspiration_lobes.mask(lobe)
+        for name, array in (("ventilation", ventilation), ("perfusion", perfusion)):
+            share = 100 * array[mask].sum() / array[lungs].sum()
+            assert share == pytest.approx(value[lobe, f"{name}_share"], abs=0.7), (lobe, name)
+    moved = found.maps["expiration_on_inspiration"].array
+    deep = ndimage.binary_erosion(lungs, iterations=2)
+    hu = small.inspiration.array[deep]
+    assert moved[deep].mean() > hu.mean() + 30  # expiration is denser
+    assert np.corrcoef(moved[deep], hu)[0, 1] > 0.5
+    back = displacement_from_sitk(found.transforms[INVERSE])
+    points = small.landmarks_inspiration_ras_mm
+    there_and_back = points + back.at(points)
+    there_and_back = there_and_back + field.at(there_and_back)
+    away = np.linalg.norm(there_and_back - points, axis=1)
+    assert np.percentile(away, 95) < 0.5
+
+
+def test_healthy_bins_replace_the_share_of_the_mean(small, states, analysis):
+    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    bins = HealthyBins(ventilation=(0.4, 0.8, 1.2), perfusion=(0.5,))
+    found = analyse_ctvq(
+        small.expiration,
+        small.inspiration,
+        *states,
+        options=VqOptions(healthy=bins, low_ventilation=0.9),
+        transform=field,
+        pictures=False,
+    )
+    assert found.parameters["low_ventilation"] == 0.4
+    assert found.parameters["low_perfusion"] == 0.5
+    rows = found.tables["healthy_bins"].rows
+    of_v = [row for row in rows if row["map"] == "ventilation"]
+    lungs = [row["volume_percent"] for row in of_v if row["region"] == "lungs"]
+    assert len(lungs) == 4
+    assert sum(lungs) == pytest.approx(100)
+    v = found.maps["ventilation"]
+    relative = v.array[v.valid] / v.array[v.valid].mean()
+    assert lungs[0] == pytest.approx(100 * (relative < 0.4).mean(), abs=1e-6)
 
 
 def test_command_line_writes_the_folder(tmp_path, small):
@@ -160,15 +240,35 @@ def test_markups_in_either_coordinate_system(tmp_path):
 def test_ratings_are_read_and_refused(tmp_path):
     path = tmp_path / "ratings.csv"
     path.write_text("region,rating\nleft_upper_zone,4\n", encoding="utf-8")
-    assert read_ratings(path) == {"left_upper_zone": 4.0}
+    assert read_ratings(path) == {"": {"left_upper_zone": 4.0}}
+    lines = "region,rating,reader\nleft_upper_zone,4,a\nleft_upper_zone,2,b\n"
+    path.write_text(lines, encoding="utf-8")
+    assert read_ratings(path) == {"a": {"left_upper_zone": 4.0}, "b": {"left_upper_zone": 2.0}}
     for line, message in (
         ("left_lung,4", "'left_lung' is no zone"),
         ("left_upper_zone,6", "must be between 1 and 5, not '6'"),
         ("left_upper_zone,", "must be between 1 and 5, not ''"),
+        ("left_upper_zone,4\nleft_upper_zone,3", "is rated twice"),
     ):
         path.write_text(f"region,rating\n{line}\n", encoding="utf-8")
         with pytest.raises(InputError, match=message):
             read_ratings(path)
+
+
+def test_healthy_bins_are_read_and_refused(tmp_path):
+    path = tmp_path / "bins.csv"
+    rows = "ventilation,0.4\nventilation,0.7\nperfusion,0.5"
+    path.write_text(f"map,below\n{rows}\n", encoding="utf-8")
+    assert read_healthy_bins(path) == HealthyBins(ventilation=(0.4, 0.7), perfusion=(0.5,))
+    for text, message in (
+        ("density,0.4", "'density' is no map"),
+        ("ventilation,0.4", "must rise from above 0"),
+        ("ventilation,0.4\nventilation,0.4\nperfusion,1", "must rise from above 0"),
+        ("ventilation,x\nperfusion,1", "must rise from above 0"),
+    ):
+        path.write_text(f"map,below\n{text}\n", encoding="utf-8")
+        with pytest.raises(InputError, match=message):
+            read_healthy_bins(path)
 
 
 def test_an_image_is_no_transform(tmp_path):

@@ -79,6 +79,35 @@ def test_landmarks_show_the_same_matter(clean):
     assert np.corrcoef(values[0], shifted)[0, 1] < 0.4
 
 
+def test_a_wedge_widens_from_the_hilum_and_reaches_the_pleura():
+    wedge = Defect(
+        kind="dead_space", centre_ras_mm=(88.0, -5.0, 0.0), radius_mm=20.0, shape="wedge"
+    )  # 60 mm straight out from the hilum: 1 mm of half width for every 3 mm
+    along = np.array([40.5, 60.0, 90.0])
+    for scale in (1.0, 0.5):
+        for reach in along:
+            at = np.array([28.0 + reach, -5.0, 0.0])
+            points = at + np.array([[0.0, 0, 0], [0, reach / 3, 0], [0, 0, reach / 3], [0, 0, 60]])
+            middle, *edges, far = wedge.profile(points * scale, scale)
+            assert middle > 0.5
+            assert edges == pytest.approx([0.5, 0.5], abs=0.06)
+            assert far < 0.01
+    before = np.array([[28.0 + 40.0, -5.0, 0.0], [28.0 + 30.0, -5.0, 0.0], [-116.0, -5.0, 0.0]])
+    assert wedge.profile(before, 1.0) == pytest.approx([0.5, 0.02, 0.0], abs=0.01)
+
+
+def test_emphysema_loses_tissue_and_blood_but_moves():
+    here = np.array([76.0, 10.0, 30.0])
+    hole = Defect(kind="emphysema", centre_ras_mm=tuple(here), radius_mm=25.0)
+    made = make_breathing_phantom(spacing_mm=3.0, scale=0.6, noise_hu=0, blur_mm=0, defects=(hole,))
+    sound = make_breathing_phantom(spacing_mm=3.0, scale=0.6, noise_hu=0, blur_mm=0, defects=())
+    i, j, k = np.rint(made.expiration.geometry.ijk_from_ras(here * 0.6)).astype(int)
+    around = np.s_[k - 2 : k + 3, j - 2 : j + 3, i - 2 : i + 3]
+    assert np.median(made.expiration.array[around]) < -940
+    assert made.perfusion.array[around].mean() < 0.2
+    assert made.jacobian.array[around] == pytest.approx(sound.jacobian.array[around])
+
+
 def test_defects_lower_what_they_should(clean):
     mean = clean.ventilation.array[clean.expiration_lungs.mask(*LUNGS)].mean()
     by_kind = {}

@@ -11,21 +11,40 @@ import pytest
 
 from lungperfusion.errors import InputError
 from lungperfusion.measurement import measured
+from lungperfusion.phantoms.breathing import make_breathing_phantom
+from lungperfusion.pipelines.train import read_table
 from lungperfusion.resampling import to_sitk
 from lungperfusion.terms import LOBES, Region
 from lungperfusion.volume import Geometry, Volume
-from lungperfusion.vq.collateral import assess_boundaries, completeness_rule
+from lungperfusion.vq.collateral import (
+    FEATURES,
+    Fissure,
+    assess_boundaries,
+    completeness_rule,
+    slip_mm,
+)
 from lungperfusion.vq.comparison import (
     agree,
+    agree_by_partition,
     agree_by_region,
     align_reference,
     bring_to_ct,
     compare_with_reference,
     partition_of,
 )
-from lungperfusion.vq.defects import Candidate, find_defects, patient_score
+from lungperfusion.vq.defects import (
+    FEATURES as DEFECT_FEATURES,
+)
+from lungperfusion.vq.defects import (
+    SHIPPED_MODEL,
+    Candidate,
+    find_defects,
+    patient_score,
+)
+from lungperfusion.vq.displacement import DisplacementField
 from lungperfusion.vq.model import LogisticModel, area_under_curve, train, wilson_interval
 from lungperfusion.vq.planning import flag_surgery, rank_targets
+from lungperfusion.vq.registration import registration_from_field
 
 
 def punched(pair, centre, radius, depth):
@@ -101,15 +120,56 @@ def test_published_cut_offs_of_fissure_completeness(boundary, completeness, call
     assert completeness_rule(boundary, completeness) == call
 
 
-def test_boundaries_speak_by_rule_alone_without_a_model(pair, regions):
+def test_boundaries_speak_by_rule_alone_without_a_model(pair, registration, regions):
     even = np.where(pair.mask, 1.0, np.nan).astype(np.float32)
-    found = assess_boundaries(
-        pair, even, even, regions, completeness_percent={"left_oblique": 99.0}
-    )
+    complete = {"left_oblique": Fissure(completeness_percent=99.0)}
+    found = assess_boundaries(pair, registration, even, even, regions, fissures=complete)
     assert [f.boundary for f in found] == ["left_oblique", "right_oblique", "right_horizontal"]
     assert found[0].rule == "unlikely"
     assert all(math.isnan(f.probability) for f in found)
     assert found[0].features["v_ratio"] == pytest.approx(0, abs=1e-6)
+    assert all(tuple(f.features) == FEATURES for f in found)
+
+
+class _Surface:
+    """Interlobar surface on a plane of 2 mm nodes, from 10 to 88 mm beside the middle."""
+
+    def __init__(self, side, missing):
+        u, v = np.mgrid[0:40, 0:30]
+        self.judged = np.ones(u.shape, np.bool_)
+        self.seen = ~missing(u, v)
+        self.completeness = float(self.seen.mean())
+        points = np.stack([side * (10.0 + 2 * u), 2.0 * v, 0.0 * u], axis=-1)
+        self.patch = argparse.Namespace(area_mm2=np.full(u.shape, 4.0), points_mm=points)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_largest_gap_of_a_fissure_has_its_size_and_its_place(side):
+    def two_gaps(u, v):
+        return (u < 4) & (v < 15) | (u > 36) & (v < 5)
+
+    found = Fissure.of(_Surface(side, two_gaps))
+    assert found.gap_percent == pytest.approx(100 * 60 / 1200)
+    assert found.gap_lateral == pytest.approx(1.5 / 39)  # at the hilum
+    whole = Fissure.of(_Surface(side, lambda u, v: u < 0))
+    assert whole.gap_percent == 0
+    assert whole.completeness_percent == 100
+    assert math.isnan(whole.gap_lateral)
+
+
+def test_lobes_that_glide_show_their_slip_and_those_that_do_not_show_none():
+    found = []
+    for slip, motion in ((0.0, 40.0), (8.0, 0.0)):
+        made = make_breathing_phantom(
+            spacing_mm=4.0, scale=0.6, slip_mm=slip, motion_mm=motion, defects=(), noise_hu=0
+        )
+        lobes = made.expiration_lobes
+        field = DisplacementField(made.displacement_ras_mm, made.expiration.geometry)
+        given = registration_from_field(field, made.expiration_lungs, made.inspiration.geometry)
+        sides = lobes.mask(Region.LEFT_UPPER_LOBE), lobes.mask(Region.LEFT_LOWER_LOBE)
+        found.append(slip_mm(given, *sides))
+    assert found[0] < 0.5
+    assert found[1] == pytest.approx(8.0 * 0.6, rel=0.15)
 
 
 def table(n=80, signal=2.0, seed=0):
@@ -135,6 +195,42 @@ def test_training_finds_the_signal_and_none_where_none_is(good):
     noise = fit(table(signal=0.0, n=60))
     assert noise.validation["auc"] < 0.7
     assert noise.validation["auc_in_sample"] >= noise.validation["auc"]
+
+
+def test_a_feature_that_can_only_protect_gets_no_other_sign(good):
+    assert good.coefficients[0] > 0
+    held = fit(table(), decreasing=("a",))
+    alone = train(table(), outcome="answer", features=("b",), purpose="test", repeats=4)
+    assert held.coefficients[0] == 0
+    assert held.coefficients[1] == pytest.approx(alone.coefficients[0], abs=1e-4)
+    assert held.validation["auc"] == pytest.approx(alone.validation["auc"], abs=1e-6)
+    assert fit(table(signal=-2.0), decreasing=("a",)).coefficients[0] < 0
+    assert held.provenance["decreasing"] == ["a"]
+
+
+def test_calibration_of_a_model_without_signal_leaves_its_intercept_at_the_prevalence(good):
+    assert 0.5 < good.validation["calibration_slope"] < 2
+    assert abs(good.validation["calibration_intercept"]) < 0.5
+
+
+def test_a_trained_model_scores_the_candidates(pair, regions):
+    q, _ = punched(pair, np.array([65.0, 0.0, 20.0]), 14, 0.2)
+    even = np.where(pair.mask, 0.4, np.nan).astype(np.float32)
+    shipped = find_defects(pair, even, q, regions)[0][0]
+    assert shipped.score == SHIPPED_MODEL.probability(shipped.features())
+    assert "uncalibrated" in SHIPPED_MODEL.provenance["calibration"]
+    by_volume = LogisticModel(
+        purpose="perfusion defect",
+        features=("log_volume",),
+        means=(math.log(shipped.volume_ml),),
+        sds=(1.0,),
+        coefficients=(1.0,),
+        intercept=math.log(3),
+    )
+    assert find_defects(pair, even, q, regions, model=by_volume)[0][0].score == pytest.approx(0.75)
+    assert tuple(shipped.features()) == DEFECT_FEATURES
+    with pytest.raises(InputError, match="was trained for perfusion defect"):
+        by_volume.require_purpose("collateral ventilation")
 
 
 def test_area_under_curve_counts_pairs():
@@ -264,6 +360,9 @@ def test_agreement_of_a_map_with_itself_and_with_a_shifted_scale(pair, regions, 
     )
     assert result.pearson == pytest.approx(1)
     assert result.mean_absolute < 1e-3
+    assert agree_by_partition(rows)["lobes"] == result
+    assert set(agree_by_partition(rows)) == {"lobes", "zones"}
+    assert agree_by_partition(rows[:3]) == {}
     away = Volume(np.ones((4, 4, 4)), Geometry.axial((4, 4, 4), (2, 2, 2), (900, 0, 0)), "1")
     with pytest.raises(InputError, match="does not overlap the lungs"):
         compare_with_reference(truth, away, regions, pair.mask)
@@ -286,6 +385,51 @@ def test_reference_ct_is_aligned_rigidly(phantom):
     point = transform.TransformPoint((0.0, 0.0, 0.0))  # LPS
     assert point == pytest.approx((-9.0, 7.0, 12.0), abs=1.0)
     assert to_sitk(back.array, ct.geometry).GetSize() == to_sitk(ct.array, ct.geometry).GetSize()
+
+
+def test_agree_command_pools_cases_and_tells_zones_and_readers_apart(tmp_path):
+    from lungperfusion.pipelines import agree as command
+
+    rng = np.random.default_rng(1)
+    mean = dict(zip(LOBES, (20.0, 9.0, 26.0, 22.0, 23.0), strict=True))
+    for number in range(12):
+        folder = tmp_path / "cases" / f"case{number}" / "ctvq"
+        folder.mkdir(parents=True)
+        lines = ["region,ct_percent,reference_percent,volume_percent,voxel_pearson"]
+        for lobe, share in mean.items():
+            true = share + rng.normal(0, 3)
+            lines.append(f"{lobe},{true + rng.normal(0, 1)},{true},{share},0.5")
+        (folder / "reference_comparison.csv").write_text("\n".join(lines), encoding="utf-8")
+        lines = ["reader,region,derived_rating,given_rating"]
+        for zone in ("left_upper_zone", "right_lower_zone"):
+            derived = int(rng.integers(1, 6))
+            lines += [f"a,{zone},{derived},{derived}", f"b,{zone},{derived},{6 - derived}"]
+        (folder / "zone_ratings.csv").write_text("\n".join(lines), encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = [str(tmp_path / "cases"), "-o", str(tmp_path / "out")]
+    assert command.run(parser.parse_args(words), lambda f, m: None) == 0
+    rows = {r["over"]: r for r in read_table(tmp_path / "out" / "agreement_lobes.csv")}
+    assert list(rows) == ["all lobes", *LOBES]
+    assert float(rows["all lobes"]["pearson"]) > 0.95
+    assert int(rows["all lobes"]["count"]) == 60
+    assert float(rows["left_upper_lobe"]["pearson"]) > 0.8
+    tau = {
+        r["over"]: float(r["kendall_tau"])
+        for r in read_table(tmp_path / "out" / "agreement_ratings.csv")
+    }
+    assert tau["reader a"] == pytest.approx(1)
+    assert tau["reader b"] == pytest.approx(-1)
+    assert set(tau) == {"all", "reader a", "reader b", "left_upper_zone", "right_lower_zone"}
+    assert not (tmp_path / "out" / "agreement_zones.csv").exists()
+    with pytest.raises(InputError, match="give --overwrite to replace"):
+        command.run(parser.parse_args(words), lambda f, m: None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"run lungperfusion ctvq with --reference"):
+        command.run(
+            parser.parse_args([str(tmp_path / "empty"), "-o", str(tmp_path / "o")]),
+            lambda f, m: None,
+        )
 
 
 def test_train_command_writes_a_model_that_predicts(tmp_path, capsys):
