@@ -32,6 +32,10 @@ _ORIGIN = {
 }
 
 
+_OF_THE_LEAST = ("boundary_support", "fissure_completeness")
+"""Measures of a lobe that are those of its least boundary."""
+
+
 def measure_lobes(lobes: LobeSegmentation, lungs: Labelmap) -> tuple[Measurement, ...]:
     """Volumes of the lobes, and completeness and support of the fissures.
 
@@ -49,7 +53,7 @@ def measure_lobes(lobes: LobeSegmentation, lungs: Labelmap) -> tuple[Measurement
         if lobe in lobes.absent:
             out += [
                 missing(lobe, measure, lobes.absent[lobe])
-                for measure in ("lobe_volume", "lobe_volume_share", "boundary_support")
+                for measure in ("lobe_volume", "lobe_volume_share", *_OF_THE_LEAST)
             ]
             continue
         borders = [b for b in lobes.boundaries.values() if lobe in (*b.plan.above, *b.plan.below)]
@@ -63,8 +67,11 @@ def measure_lobes(lobes: LobeSegmentation, lungs: Labelmap) -> tuple[Measurement
             out.append(
                 measured(lobe, "boundary_support", 100 * support, f"within {SUPPORT_MM:g} mm")
             )
+            least = min(borders, key=lambda b: (judgeable(b), b.evidence.completeness))
+            out.append(_completeness(lobe, least, lobes))
         else:
-            out.append(missing(lobe, "boundary_support", "the lobe has no neighbour in its lung"))
+            alone = "the lobe has no neighbour in its lung"
+            out += [missing(lobe, measure, alone) for measure in _OF_THE_LEAST]
     for name in PLANS:
         out += _fissure_measures(name, lobes)
     return tuple(out)
@@ -95,18 +102,25 @@ def _fissure_measures(name: str, lobes: LobeSegmentation) -> list[Measurement]:
             else "the lobes do not meet"
         )
         return [missing(name, measure, reason) for measure in measures]
-    completeness = boundary.evidence.completeness
-    method = f"visible within {SEARCH_MM:g} mm of the boundary; {_how(boundary)}"
     doubt = why_unsure(boundary) or _too_thick(lobes, boundary)
-    if not judgeable(boundary):
-        first = missing(name, measures[0], f"the fissure was not found: {doubt}", method)
-    else:
-        first = measured(name, measures[0], 100 * completeness, method, caution=doubt)
     return [
-        first,
+        _completeness(name, boundary, lobes),
         measured(name, measures[1], 100 * boundary.support, f"within {SUPPORT_MM:g} mm"),
         measured(name, measures[2], boundary.evidence.area_mm2, _METHOD, caution=doubt),
     ]
+
+
+def _completeness(region: str, boundary: Boundary, lobes: LobeSegmentation) -> Measurement:
+    """Completeness of a boundary's fissure, as a measure of the fissure or of a lobe beside it."""
+    method = f"visible within {SEARCH_MM:g} mm of the boundary; {_how(boundary)}"
+    if region != boundary.plan.id:
+        method += f"; {title(boundary.plan.id).lower()}"
+    doubt = why_unsure(boundary) or _too_thick(lobes, boundary)
+    if not judgeable(boundary):
+        reason = f"the {title(boundary.plan.id).lower()} was not found: {doubt}"
+        return missing(region, "fissure_completeness", reason, method)
+    share = 100 * boundary.evidence.completeness
+    return measured(region, "fissure_completeness", share, method, caution=doubt)
 
 
 def judgeable(boundary: Boundary) -> bool:

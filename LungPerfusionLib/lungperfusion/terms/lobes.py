@@ -41,7 +41,7 @@ LOBE_MEASURES = (
         title="Fissure completeness",
         unit="%",
         formula="100 x area of the interlobar surface with a fissure within 3 mm / area that could "
-        "be judged",
+        "be judged; of a lobe: the least of its boundaries",
         source="fissure completeness score: Koster 2016, Respiration 92:150",
     ),
 )

@@ -53,6 +53,9 @@ def test_missing_left_lung_is_said(right_lung, right_lobes):
     shares = [rows[lobe, "lobe_volume_share"].value for lobe in RIGHT]
     assert sum(shares) == pytest.approx(100)
     assert rows["right_oblique_fissure", "fissure_completeness"].status == "ok"
+    fissures = [rows[name, "fissure_completeness"].value for name in TRUTH]
+    assert rows["right_middle_lobe", "fissure_completeness"].value == min(fissures)
+    assert rows["left_upper_lobe", "fissure_completeness"].status == "missing"
     assert "open" in screening("right_oblique_fissure", right_lobes)
     assert "poorly" in screening("right_horizontal_fissure", right_lobes)
     assert screening("left_oblique_fissure", right_lobes) == "no fissure to judge"
@@ -91,6 +94,7 @@ def test_no_visible_fissure_is_not_passed_off_as_sure():
     assert rows["right_lower_lobe", "lobe_volume"].status == "caution"
     assert rows["right_oblique_fissure", "fissure_completeness"].status == "missing"
     assert "not found" in rows["right_oblique_fissure", "fissure_completeness"].reason
+    assert rows["right_lower_lobe", "fissure_completeness"].status == "missing"
 
 
 def test_removed_lobes_leave_their_space_to_the_others(right_lung):
