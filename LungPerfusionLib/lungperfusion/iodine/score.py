@@ -13,7 +13,6 @@ from lungperfusion.iodine.defects import (
     Defects,
     gravity_slope_per_mm,
 )
-from lungperfusion.iodine.exclusion import Exclusion
 from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement, measured, missing
@@ -69,7 +68,6 @@ def score_iodine(
     measurable: Mask,
     *,
     density: Volume | None = None,
-    exclusion: Exclusion | None = None,
     trunk: Trunk | str = "no pulmonary trunk was found or given",
 ) -> tuple[Measurement, ...]:
     """Score the iodine of every region.
@@ -84,8 +82,6 @@ def score_iodine(
         Lung voxels whose iodine counts, shape (K, J, I).
     density
         CT in HU on the same grid, for the mean of aerated lung.
-    exclusion
-        What was left out, for the shares by reason.
     trunk
         Pulmonary trunk, for perfused blood volume, or why there is none.
 
@@ -151,13 +147,8 @@ def score_iodine(
             else missing(region, "iodine_relative", "mean iodine of the lungs is not above 0"),
         ]
         rows += _blood_volume(region, mean, count * voxel_ml, trunk, how)
-        rows.append(
-            row(
-                "iodine_excluded_share",
-                100 * (1 - values.size / count),
-                _reasons(exclusion, inside),
-            )
-        )
+        share = 100 * (1 - values.size / count)
+        rows.append(row("iodine_excluded_share", share, "voxels left out for any reason"))
     return tuple(rows)
 
 
@@ -193,13 +184,6 @@ def _blood_volume(
         measured(region, name, value, against, caution=trunk.doubt)
         for name, value in zip(names, (pbv, pbv * volume_ml / 1000), strict=True)
     ]
-
-
-def _reasons(exclusion: Exclusion | None, inside: Mask) -> str:
-    if exclusion is None:
-        return "voxels that could not be measured"
-    shares = exclusion.shares(inside)
-    return ", ".join(f"{name.replace('_', ' ')} {100 * s:.2g} %" for name, s in shares.items())
 
 
 def score_heterogeneity(

@@ -196,9 +196,7 @@ def measure_iodine(
     )
     progress(0.75, "scores")
     measurements = (
-        *score_iodine(
-            smooth, regions, measurable, density=density, exclusion=exclusion, trunk=blood
-        ),
+        *score_iodine(smooth, regions, measurable, density=density, trunk=blood),
         *score_heterogeneity(
             smooth,
             regions,
