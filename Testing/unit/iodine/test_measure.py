@@ -118,7 +118,7 @@ def test_an_artery_across_a_defect_does_not_split_it(blocks):
     defect = tuple(slice(n - 10, n + 10) for n in (k, j, i))
     iodine[defect] = 0.36
     artery = (slice(k, k + 1), slice(None), slice(i, i + 1))  # thinner than what is left out
-    iodine[artery], hu[artery] = 12.0, 100.0
+    iodine[artery], hu[artery] = 20.0, 100.0
     made = IodineMap(concentration=blocks.volume(iodine, "mg/mL"), hu_per_mg_ml=25.0, method="made")
     analysed = measure_iodine(
         made, blocks.volume(hu), found(blocks), options=IodineOptions(heart_rim_mm=0.0)
