@@ -21,13 +21,17 @@ from Benchmarks import Figure
 from lungperfusion.__main__ import main as command
 from lungperfusion.io import read_map, read_segmentation, write_volume
 from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML, spectral_pair
-from lungperfusion.phantoms.dual_energy import DualEnergyPhantom
+from lungperfusion.phantoms.chest import ChestModel
+from lungperfusion.phantoms.dual_energy import Change, DualEnergyPhantom, Wedge
 from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS, DualEnergyKind
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.terms import LOBES, LUNGS
 
 SPACING_MM = (1.5, 1.5, 1.5)
 SMALLEST_WEDGE_ML = 2.0
+DRAWN_CHESTS = (1, 2, 3)
+"""Seeds of chests, each with `DRAWN_WEDGES` wedges at random places, of random size."""
+DRAWN_WEDGES = 10
 UNCALIBRATED_PERCENT = 15.0
 """Scale error to expect of a scanner that the calibration table does not describe."""
 RATIOS = {("80", "140"): 1.935, ("100", "140Sn"): 2.28, ("80", "140Sn"): 2.97, ("90", "150Sn"): 3.2}
@@ -68,6 +72,21 @@ def iodine(name: str, phantom: DualEnergyPhantom, folder: Path, limit: float) ->
         name=f"{name}: defect share", value=found["lungs", "defect_share"], unit="%",
         at_most=1.0 if name == "healthy" else np.inf,
     )  # fmt: skip
+    yield Figure(
+        name=f"{name}: false defects, share of the lungs",
+        value=100 * false_share(phantom, folder),
+        unit="%",
+        at_most=1.0,
+    )
+
+
+def false_share(phantom: DualEnergyPhantom, folder: Path) -> float:
+    """Share of the measured lung that is found to be a defect and is none."""
+    out = read_segmentation(folder / "out" / "defects.seg.nrrd")
+    excluded = read_segmentation(folder / "out" / "exclusions.seg.nrrd").array > 0
+    lungs = read_segmentation(folder / "out" / "lungs.seg.nrrd").mask(*LUNGS)
+    true = resample_labelmap(phantom.defects, out.geometry).array > 0
+    return float(np.count_nonzero((out.array > 0) & ~true) / np.count_nonzero(lungs & ~excluded))
 
 
 def lobes(name: str, phantom: DualEnergyPhantom, folder: Path) -> Iterator[Figure]:
@@ -91,8 +110,8 @@ def lobes(name: str, phantom: DualEnergyPhantom, folder: Path) -> Iterator[Figur
     )
 
 
-def wedges(phantom: DualEnergyPhantom, folder: Path) -> Iterator[Figure]:
-    """Dice of every wedge, against its voxels in perfused lung."""
+def wedges(phantom: DualEnergyPhantom, folder: Path) -> Iterator[tuple[float, float]]:
+    """Volume (mL) and Dice of every wedge, against its voxels in perfused lung."""
     out = read_segmentation(folder / "out" / "defects.seg.nrrd")
     found = resample_labelmap(out, phantom.low.geometry).array > 0
     labels, count = ndimage.label(phantom.defects.mask("wedge"))
@@ -104,8 +123,49 @@ def wedges(phantom: DualEnergyPhantom, folder: Path) -> Iterator[Figure]:
             continue
         touched = np.unique(islands[true])
         own = np.isin(islands, touched[touched > 0])
-        dice = 2 * np.count_nonzero(own & true) / (own.sum() + true.sum())
-        yield Figure(name=f"wedge of {volume_ml:.1f} mL: Dice", value=dice, at_least=0.85)
+        yield volume_ml, 2 * np.count_nonzero(own & true) / (own.sum() + true.sum())
+
+
+def drawn_wedges(model: ChestModel, seed: int) -> tuple[Change, ...]:
+    """Wedges with their base at the pleura, 18 to 45 mm deep, no two within 60 mm."""
+    rng = np.random.default_rng([seed, 77])
+    drawn: list[Change] = []
+    middles: list[np.ndarray] = []
+    while len(drawn) < DRAWN_WEDGES:
+        side = rng.choice([-1.0, 1.0])
+        start = np.array([side * rng.uniform(55, 85), rng.uniform(-60, 20), rng.uniform(-90, 50)])
+        outwards = np.array(
+            [side * rng.uniform(0.3, 1), rng.uniform(-1, 1), rng.uniform(-0.6, 0.6)]
+        )
+        outwards /= np.linalg.norm(outwards)
+        depth_mm, half_angle = rng.uniform(18, 45), rng.uniform(20, 35)
+        ray = start + np.arange(0, 120, 0.5)[:, None] * outwards
+        beyond = model.lung(side, *(ray[:, n].reshape(-1, 1, 1) for n in range(3))).ravel() > 0
+        if beyond[0] or not beyond.any():
+            continue
+        pleura = ray[int(np.argmax(beyond))]
+        middle = pleura - outwards * depth_mm / 2
+        if all(np.linalg.norm(middle - other) >= 60 for other in middles):
+            middles.append(middle)
+            apex = pleura - outwards * depth_mm
+            drawn.append(Wedge(tuple(apex.tolist()), tuple(outwards.tolist()), half_angle))
+    return tuple(drawn)
+
+
+def many_wedges() -> Iterator[Figure]:
+    """Dice of wedges of all sizes in several chests."""
+    found: list[tuple[float, float]] = []
+    for seed in DRAWN_CHESTS:
+        healthy = DUAL_ENERGY_KINDS["dect"]
+        kind = replace(healthy, changes=drawn_wedges(healthy.model(seed), seed))
+        phantom = kind(SPACING_MM, seed=seed)
+        with tempfile.TemporaryDirectory() as place:
+            analysed(phantom, Path(place))
+            found += wedges(phantom, Path(place))
+    name = f"{len(found)} wedges of {min(found)[0]:.1f} to {max(found)[0]:.1f} mL: Dice"
+    dice = [value for _, value in found]
+    yield Figure(name=f"{name}, worst", value=min(dice), at_least=0.85)
+    yield Figure(name=f"{name}, mean", value=float(np.mean(dice)))
 
 
 def with_tube(kind: DualEnergyKind) -> DualEnergyKind:
@@ -136,7 +196,11 @@ def main() -> list[Figure]:
             folder = Path(place)
             figures += iodine(name, phantom, folder, limit)
             if name == "defects":
-                figures += wedges(phantom, folder)
+                figures += [
+                    Figure(name=f"wedge of {volume_ml:.1f} mL: Dice", value=dice, at_least=0.85)
+                    for volume_ml, dice in wedges(phantom, folder)
+                ]
             if name in ("healthy", "defects"):
                 figures += lobes(name, phantom, folder)
+    figures += many_wedges()
     return figures

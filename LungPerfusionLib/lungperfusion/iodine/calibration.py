@@ -150,6 +150,25 @@ class SpectralPair:
         high = replace(self.high, iodine_hu_per_mg_ml=self.low.iodine_hu_per_mg_ml / ratio)
         return replace(self, high=high, name=f"{self.name} ({source})")
 
+    def with_soft_tissue(self, low_hu: float, high_hu: float) -> SpectralPair:
+        """Take other CT numbers of soft tissue, as vendors let users set them."""
+        for value in (low_hu, high_hu):
+            if not SOFT_TISSUE_RANGE_HU[0] <= value <= SOFT_TISSUE_RANGE_HU[1]:
+                raise InputError(
+                    "airless lung without iodine has {:g} to {:g} HU, not {:g}".format(
+                        *SOFT_TISSUE_RANGE_HU, value
+                    )
+                )
+        return replace(
+            self,
+            low=replace(self.low, blood_hu=low_hu, lung_tissue_hu=low_hu),
+            high=replace(self.high, blood_hu=high_hu, lung_tissue_hu=high_hu),
+            name=f"{self.name} (soft tissue {low_hu:g} and {high_hu:g} HU)",
+        )
+
+
+SOFT_TISSUE_RANGE_HU = (0.0, 100.0)
+"""Of water to clotted blood, at any voltage."""
 
 MINIMAL_RATIO = 1.1
 """Below this the noise of the iodine map exceeds ten times that of the images."""

@@ -273,8 +273,8 @@ def gravity_slope_per_mm(front_mm: FloatArray, values: FloatArray) -> float | No
     low, high = float(front_mm.min()), float(front_mm.max())
     if high - low < GRADIENT_MINIMAL_DEPTH_MM:
         return None
-    slabs = ((front_mm - low) * (GRADIENT_SLABS / (high - low))).astype(np.intp)
-    np.minimum(slabs, GRADIENT_SLABS - 1, out=slabs)
+    slabs = ((front_mm - low) * (GRADIENT_SLABS / (high - low))).astype(np.uint8)  # sorts fast
+    np.minimum(slabs, np.uint8(GRADIENT_SLABS - 1), out=slabs)
     order = np.argsort(slabs, kind="stable")
     bounds = np.searchsorted(slabs[order], np.arange(GRADIENT_SLABS + 1))
     ranked = values[order]

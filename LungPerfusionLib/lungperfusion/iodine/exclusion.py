@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungperfusion.morphology import depth_mm, dilated, opened
+from lungperfusion.regions import RegionSet
 from lungperfusion.terms import AIRWAYS, LUNGS
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
 
@@ -80,6 +82,22 @@ class Exclusion:
         counts = np.bincount(self.labels.array[inside], minlength=len(REASONS) + 1)
         total = max(1, int(counts.sum()))
         return {reason: counts[n] / total for n, reason in enumerate(REASONS, start=1)}
+
+
+EXCLUSION_COLUMNS = ("region", *(f"{reason}_percent" for reason in REASONS))
+"""Columns of `exclusion_rows`."""
+
+
+def exclusion_rows(exclusion: Exclusion, regions: RegionSet) -> tuple[Mapping[str, object], ...]:
+    """Share of every region by reason, in % of its voxels; regions without a voxel are left out."""
+    rows = []
+    for region in regions.names:
+        inside = regions.mask(region)
+        if inside.any():
+            shares = exclusion.shares(inside).values()
+            percent = (100 * float(share) for share in shares)
+            rows.append(dict(zip(EXCLUSION_COLUMNS, (region.value, *percent), strict=True)))
+    return tuple(rows)
 
 
 def find_exclusions(

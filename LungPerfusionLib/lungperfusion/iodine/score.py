@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,6 @@ from lungperfusion.iodine.defects import (
     Defects,
     gravity_slope_per_mm,
 )
-from lungperfusion.iodine.exclusion import Exclusion
 from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement, measured, missing
@@ -69,7 +69,6 @@ def score_iodine(
     measurable: Mask,
     *,
     density: Volume | None = None,
-    exclusion: Exclusion | None = None,
     trunk: Trunk | str = "no pulmonary trunk was found or given",
 ) -> tuple[Measurement, ...]:
     """Score the iodine of every region.
@@ -84,8 +83,6 @@ def score_iodine(
         Lung voxels whose iodine counts, shape (K, J, I).
     density
         CT in HU on the same grid, for the mean of aerated lung.
-    exclusion
-        What was left out, for the shares by reason.
     trunk
         Pulmonary trunk, for perfused blood volume, or why there is none.
 
@@ -105,7 +102,10 @@ def score_iodine(
         else (measurable & iodine.concentration.valid)
     )
     lungs = regions.mask(Region.LUNGS)
-    lung_values = iodine.concentration.array[lungs & usable]
+    usable = lungs & usable
+    lung_values = iodine.concentration.array[usable]
+    hu = None if density is None else density.array[usable]
+    members = _members(regions, usable)
     if not lung_values.size:
         reason = "no measurable lung: all of it is excluded or outside the iodine map"
         return tuple(missing(name, score, reason) for name in regions.names for score in SCORES)
@@ -114,9 +114,9 @@ def score_iodine(
 
     rows: list[Measurement] = []
     for region in regions.names:
-        inside = regions.mask(region)
-        count = int(np.count_nonzero(inside))
-        values = iodine.concentration.array[inside & usable].astype(np.float64)
+        count = int(np.count_nonzero(regions.mask(region)))
+        inside = members[region]
+        values = lung_values[inside].astype(np.float64)
         if not values.size:
             reason = (
                 regions.why_missing(region) if not count else "no measurable voxel in the region"
@@ -134,7 +134,7 @@ def score_iodine(
 
         rows += [
             row("iodine_mean", mean * k_ref, how),
-            _aerated(iodine, inside & usable, density, region),
+            _aerated(iodine, lung_values[inside], None if hu is None else hu[inside], region),
             row("iodine_median", median, how),
             row("iodine_sd", float(values.std()) * k_ref, how),
             row("iodine_p10", p10, how),
@@ -151,27 +151,39 @@ def score_iodine(
             else missing(region, "iodine_relative", "mean iodine of the lungs is not above 0"),
         ]
         rows += _blood_volume(region, mean, count * voxel_ml, trunk, how)
-        rows.append(
-            row(
-                "iodine_excluded_share",
-                100 * (1 - values.size / count),
-                _reasons(exclusion, inside),
-            )
-        )
+        share = 100 * (1 - values.size / count)
+        rows.append(row("iodine_excluded_share", share, "voxels left out for any reason"))
     return tuple(rows)
 
 
+def _members(regions: RegionSet, lung: Mask) -> dict[Region, Mask]:
+    """Which of some lung voxels, in array order, belong to each region: shape (voxels,).
+
+    Lung is a quarter of a chest, so that sums over lists of voxels cost less than over the grid.
+    """
+    none = np.zeros(np.count_nonzero(lung), np.bool_)
+    found = dict.fromkeys(regions.names, none)
+    found[Region.LUNGS] = ~none
+    for partition in reversed(regions.partitions):
+        labels = partition.array[lung]
+        for region in found.keys() & set(partition.names.values()):
+            values = [value for value, name in partition.names.items() if name == region]
+            found[region] = np.isin(labels, values)
+    return found
+
+
 def _aerated(
-    iodine: IodineMap, inside: Mask, density: Volume | None, region: Region
+    iodine: IodineMap,
+    mg_ml: NDArray[np.floating[Any]],
+    density_hu: NDArray[Any] | None,
+    region: Region,
 ) -> Measurement:
     """Mean of the voxels whose density lies in the window of aerated lung, ends included."""
     name = "iodine_aerated_mean"
-    if density is None:
+    if density_hu is None:
         return missing(region, name, "no CT that shows the density")
     low, high = AERATED_HU
-    values = iodine.concentration.array[inside]
-    hu = density.array[inside]
-    values = values[(hu >= low) & (hu <= high)]
+    values = mg_ml[(density_hu >= low) & (density_hu <= high)]
     if not values.size:
         return missing(region, name, "no aerated lung in the region")
     mean = float(values.mean(dtype=np.float64)) * iodine.hu_per_mg_ml
@@ -195,13 +207,6 @@ def _blood_volume(
     ]
 
 
-def _reasons(exclusion: Exclusion | None, inside: Mask) -> str:
-    if exclusion is None:
-        return "voxels that could not be measured"
-    shares = exclusion.shares(inside)
-    return ", ".join(f"{name.replace('_', ' ')} {100 * s:.2g} %" for name, s in shares.items())
-
-
 def score_heterogeneity(
     iodine: IodineMap, regions: RegionSet, measurable: Mask, *, density: Volume | None = None
 ) -> tuple[Measurement, ...]:
@@ -221,8 +226,12 @@ def score_heterogeneity(
     """
     rows: list[Measurement] = []
     enhancement = iodine.enhancement
-    band = _mottle_band(enhancement, regions.mask(Region.LUNGS) & measurable)
-    front = enhancement.geometry.coordinate_mm("A")
+    lung = regions.mask(Region.LUNGS) & measurable
+    members = _members(regions, lung)
+    in_lung = enhancement.array[lung]
+    band = _mottle_band(enhancement, lung)[lung]
+    front = enhancement.geometry.coordinate_mm("A")[lung]
+    hu = None if density is None else density.array[lung]
     how = iodine.method
     names = (
         "iodine_cv",
@@ -232,8 +241,8 @@ def score_heterogeneity(
         "iodine_cv_volume_corrected",
     )
     for region in regions.names:
-        inside = regions.mask(region) & measurable
-        values = enhancement.array[inside].astype(np.float64)
+        inside = members[region]
+        values = in_lung[inside].astype(np.float64)
         mean = float(values.mean()) if values.size else 0.0
         if mean <= 0:
             reason = "mean iodine is not above 0" if values.size else regions.why_missing(region)
@@ -252,14 +261,14 @@ def score_heterogeneity(
             else measured(region, names[2], -1000 * slope / mean, f"towards the back; {how}")
         )
         rows.append(measured(region, names[3], float(band[inside].std()) / mean, how))
-        if density is None:
+        if hu is None:
             rows.append(missing(region, names[4], "no CT that shows the density"))
         else:
-            tissue = np.maximum(density.array[inside] / 1000.0 + 1.0, TISSUE_FLOOR_G_ML)
+            tissue = np.maximum(hu[inside] / 1000.0 + 1.0, TISSUE_FLOOR_G_ML)
             per_tissue = values / tissue
             spread = float(per_tissue.std() / per_tissue.mean())
             rows.append(measured(region, names[4], spread, f"iodine / lung density; {how}"))
-    rows.append(_rim_to_core(enhancement, regions, measurable, how))
+    rows.append(_rim_to_core(in_lung, members, how))
     return tuple(rows)
 
 
@@ -268,11 +277,14 @@ def score_defects(
 ) -> tuple[Measurement, ...]:
     """Sum defects in every region, by shape and by what the CT shows beneath."""
     voxel_ml = regions.geometry.voxel_volume_ml
-    below_40 = iodine.enhancement.array < ABSOLUTE_BELOW_HU
+    lung = regions.mask(Region.LUNGS) & measurable
+    members = _members(regions, lung)
+    below_40 = iodine.enhancement.array[lung] < ABSOLUTE_BELOW_HU
+    labels = defects.labels[lung]
     lookup = _kinds(defects)
     rows: list[Measurement] = []
     for region in regions.names:
-        inside = regions.mask(region) & measurable
+        inside = members[region]
         count = int(np.count_nonzero(inside))
         if not count:
             rows += [
@@ -280,7 +292,7 @@ def score_defects(
                 for name in ("defect_share", "defect_volume", "defect_share_40hu", *lookup)
             ]
             continue
-        sizes = np.bincount(defects.labels[inside], minlength=len(defects.found) + 1)[1:]
+        sizes = np.bincount(labels[inside], minlength=len(defects.found) + 1)[1:]
         total = int(sizes.sum())
         rows += [
             measured(region, "defect_share", 100 * total / count, defects.method),
@@ -332,11 +344,10 @@ def _mottle_band(enhancement: Volume, inside: Mask) -> NDArray[np.float32]:
 
 
 def _rim_to_core(
-    enhancement: Volume, regions: RegionSet, measurable: Mask, method: str
+    enhancement: NDArray[np.floating[Any]], members: dict[Region, Mask], method: str
 ) -> Measurement:
-    rim, core = (
-        enhancement.array[regions.mask(region) & measurable] for region in (Region.RIM, Region.CORE)
-    )
+    none = np.zeros(enhancement.shape, np.bool_)
+    rim, core = (enhancement[members.get(region, none)] for region in (Region.RIM, Region.CORE))
     name = "iodine_core_rim_ratio"
     if not rim.size or not core.size:
         return missing(Region.LUNGS, name, "core and rim were not divided")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lungperfusion.errors import InputError
@@ -89,7 +91,8 @@ def separate_pair(
         notes = (*notes, f"Iodine ratio {ratio:.2f} measured in this patient's own blood.")
         made = separate(pair.with_ratio(ratio, "ratio from own blood"))
     progress(1.0, "separated")
-    return made, gate, notes
+    air = f"air offsets {offsets[0]:+.1f} and {offsets[1]:+.1f} HU subtracted"
+    return replace(made, method=f"{made.method}, {air}"), gate, notes
 
 
 def _air_offsets(
@@ -104,10 +107,7 @@ def _air_offsets(
             "Too little tracheal air without streaks for a calibration of the two images: their "
             "offsets are taken as 0 HU; 2 HU between them falsify lung iodine by some 5 %.",
         )
-    return (measured[0], measured[1]), (
-        f"Air offsets of {measured[0]:+.1f} HU (low) and {measured[1]:+.1f} HU (high) were "
-        "subtracted.",
-    )
+    return (measured[0], measured[1]), ()
 
 
 def _aligned(low: Volume, high: Volume, lungs: Labelmap) -> tuple[tuple[Volume, Volume], Gate]:

@@ -199,15 +199,7 @@ def measure_iodine(
     )
     progress(0.75, "scores")
     measurements = (
-        *remembered(
-            score_iodine,
-            smooth,
-            regions,
-            measurable,
-            density=density,
-            exclusion=exclusion,
-            trunk=blood,
-        ),
+        *remembered(score_iodine, smooth, regions, measurable, density=density, trunk=blood),
         *remembered(
             score_heterogeneity,
             smooth,

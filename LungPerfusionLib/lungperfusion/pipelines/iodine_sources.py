@@ -80,6 +80,13 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         "--iodine-ratio", type=float, metavar="R", help="own ratio K_LOW / K_HIGH of a pair"
     )
     detail.add_argument(
+        "--soft-tissue-hu",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="own CT numbers of airless lung without iodine in both images of a pair",
+    )
+    detail.add_argument(
         "--self-calibrate",
         action="store_true",
         help="take the ratio from enhanced blood around the pulmonary trunk of this pair",
@@ -183,12 +190,13 @@ def iodine_reader(
         raise InputError(f"{used[0]}: both are needed; give the missing one")
     only_pair = {
         "--iodine-ratio": arguments.iodine_ratio is not None,
+        "--soft-tissue-hu": arguments.soft_tissue_hu is not None,
         "--self-calibrate": arguments.self_calibrate,
     }
     wrong = [name for name, there in only_pair.items() if there and arguments.low is None]
     if wrong:
         raise InputError(f"{wrong[0]} belongs to a pair of --low and --high; leave it out")
-    if all(only_pair.values()):
+    if arguments.iodine_ratio is not None and arguments.self_calibrate:
         raise InputError("give --iodine-ratio or --self-calibrate, not both")
     return readers[list(given).index(used[0])]
 
@@ -349,6 +357,8 @@ def _pair(
             high=replace(pair.high, iodine_hu_per_mg_ml=high),
             name=f"{voltages[0]}/{voltages[1]} kV, own calibration",
         )
+    if arguments.soft_tissue_hu is not None:
+        pair = pair.with_soft_tissue(*arguments.soft_tissue_hu)
     if arguments.iodine_ratio is not None:
         pair = pair.with_ratio(arguments.iodine_ratio, "own ratio")
     return pair

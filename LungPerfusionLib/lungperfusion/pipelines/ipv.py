@@ -14,6 +14,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, labelmap_of, read_labelmap
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import DEFECT_COLUMNS, defect_table_rows
+from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, exclusion_rows
 from lungperfusion.iodine.phenotype import LungFunction, Pattern
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.pipelines.ct_signs import (
@@ -138,7 +139,10 @@ def analyse_ipv(
         )
     if function is not None:
         sections = (*sections, pattern_section(function, checked))
-    tables = {"defects": Table(DEFECT_COLUMNS, defect_table_rows(analysed.defects))}
+    tables = {
+        "defects": Table(DEFECT_COLUMNS, defect_table_rows(analysed.defects)),
+        "left_out": Table(EXCLUSION_COLUMNS, exclusion_rows(analysed.exclusion, found.regions)),
+    }
     if checked:
         tables["patterns"] = _pattern_table(checked)
     return Analysis(

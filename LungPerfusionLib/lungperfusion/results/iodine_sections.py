@@ -22,10 +22,14 @@ from lungperfusion.results.figures import (
 )
 from lungperfusion.results.report import table_html
 from lungperfusion.results.section import Section
+from lungperfusion.terms import LUNGS, Region
 from lungperfusion.volume import Labelmap, Mask, Volume
 
 DEFECT_ID = "perfusion_defect"
 """Segment ID of the defects."""
+
+LUNGS_LABEL = 2
+"""Label of the lungs beside the defects in the picture."""
 
 
 def iodine_sections(
@@ -78,12 +82,15 @@ def iodine_sections(
         caption="Coronal slices from front to back; outlined: perfusion defects.",
     )
     progress(0.8, "drawing defects")
-    front = figure_html(
-        label_projection(Labels(labelmap=marked), width_in=3.6),
-        alt="Perfusion defects seen from the front",
-        caption=f"{len(defects.found)} defects seen from the front.",
-        width_percent=38,
-    )
+    if defects.found:
+        front = figure_html(
+            label_projection(Labels(labelmap=_in_lungs(marked, lungs)), width_in=3.6),
+            alt="Perfusion defects in the lungs seen from the front",
+            caption=f"{len(defects.found)} defects in the lungs seen from the front.",
+            width_percent=38,
+        )
+    else:
+        front = "<p>No perfusion defect was found.</p>"
     bright = figure_html(
         projection(
             shown.with_array(np.where(measurable, -shown.array, np.float32(-1e3))),
@@ -105,6 +112,14 @@ def iodine_sections(
 def defect_labelmap(defects: Defects, like: Volume) -> Labelmap:
     """All defects as one segment."""
     return Labelmap(defects.mask.astype(np.uint8), like.geometry, {1: DEFECT_ID})
+
+
+def _in_lungs(defects: Labelmap, lungs: Labelmap) -> Labelmap:
+    """Lungs wherever no defect lies in front of or behind them, so that they hide none."""
+    axis, _ = lungs.geometry.array_axis_toward("A")
+    beside = lungs.mask(*LUNGS) & ~(defects.array > 0).any(axis=axis, keepdims=True)
+    array = np.where(beside, np.uint8(LUNGS_LABEL), defects.array)
+    return Labelmap(array, defects.geometry, {**defects.names, LUNGS_LABEL: Region.LUNGS})
 
 
 _ANSWERS = {"met": "met", "not met": "not met", "unknown": "not known"}

@@ -62,7 +62,9 @@ IODINE_MEASURES = (
         "1000 x lung iodine / iodine in the pulmonary trunk",
         "blood-pool normalisation as in vendors' lung PBV applications",
     ),
-    _measure("pbv_volume", "Perfused blood volume", "mL", "PBV x volume of the region"),
+    _measure(
+        "pbv_volume", "Perfused blood volume of the region", "mL", "PBV x volume of the region"
+    ),
     _measure(
         "iodine_excluded_share",
         "Lung left out",
@@ -97,13 +99,18 @@ IODINE_MEASURES = (
         "1",
         "SD of the band between Gaussian sigma 4 and 12 mm / mean: spots of about 1 to 3 cm",
     ),
-    _measure("defect_share", "Perfusion defects", "%", "100 x defect volume / measurable lung"),
+    _measure(
+        "defect_share",
+        "Perfusion defects",
+        "%",
+        "100 x defect volume / measurable lung; defects by the iodine between vessels",
+    ),
     _measure("defect_volume", "Perfusion defect volume", "mL", "sum of defect voxels"),
     _measure(
         "defect_share_40hu",
         "Iodine below 40 HU",
         "%",
-        "100 x voxels below 40 HU of iodine / measurable lung",
+        "100 x voxels below 40 HU of iodine between vessels / measurable lung",
         f"{_LETTER}, Fig. 1 (blue and black)",
     ),
     _measure("defect_subpleural_share", "Subpleural defects", "%", "share of defect volume"),

@@ -106,6 +106,15 @@ def test_iodine_is_brighter_in_smaller_patients_and_at_lower_voltage():
     assert by_voltage == sorted(by_voltage, reverse=True)
 
 
+def test_own_soft_tissue_moves_the_line_from_air_to_tissue():
+    pair = spectral_pair("80", "140Sn").with_soft_tissue(60.0, 50.0)
+    tissue = np.full(GEOMETRY.shape, 0.2)
+    low, high = (Volume(-1000 + (1000 + hu) * tissue, GEOMETRY, "HU") for hu in (60.0, 50.0))
+    np.testing.assert_allclose(decompose(low, high, pair).concentration.array, 0, atol=1e-4)
+    assert abs(decompose(low, high, spectral_pair("80", "140Sn")).concentration.array.mean()) > 0.01
+    assert "soft tissue 60 and 50 HU" in pair.method
+
+
 def test_own_ratio_replaces_that_of_the_table():
     pair = spectral_pair("80", "140Sn").with_ratio(3.1, "own ratio")
     assert pair.ratio == pytest.approx(3.1)

@@ -118,7 +118,7 @@ def test_an_artery_across_a_defect_does_not_split_it(blocks):
     defect = tuple(slice(n - 10, n + 10) for n in (k, j, i))
     iodine[defect] = 0.36
     artery = (slice(k, k + 1), slice(None), slice(i, i + 1))  # thinner than what is left out
-    iodine[artery], hu[artery] = 12.0, 100.0
+    iodine[artery], hu[artery] = 20.0, 100.0
     made = IodineMap(concentration=blocks.volume(iodine, "mg/mL"), hu_per_mg_ml=25.0, method="made")
     analysed = measure_iodine(
         made, blocks.volume(hu), found(blocks), options=IodineOptions(heart_rim_mm=0.0)
@@ -134,3 +134,14 @@ def test_an_artery_across_a_defect_does_not_split_it(blocks):
     kept = blocks.inside & analysed.measurable
     expected = 25 * iodine[kept].mean()
     assert value(analysed, "iodine_mean") == pytest.approx(expected, rel=0.01)
+
+
+def test_a_lung_without_defects_gets_its_report(blocks):
+    _, ct = with_vessel(blocks)
+    options = IodineOptions(heart_rim_mm=0.0)
+    even = IodineMap(concentration=blocks.volume(1.8, "mg/mL"), hu_per_mg_ml=25.0, method="made")
+    analysis = analyse_ipv(even, ct, found(blocks), options=options)
+    defects = next(section for section in analysis.sections if section.title == "Defects")
+    assert "No perfusion defect was found" in defects.html
+    assert analysis.tables["defects"].rows == ()
+    assert len(analysis.tables["left_out"].rows) == len(blocks.regions.names)

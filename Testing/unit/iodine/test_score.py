@@ -5,7 +5,12 @@ import pytest
 
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import find_defects
-from lungperfusion.iodine.exclusion import REASONS, Exclusion
+from lungperfusion.iodine.exclusion import (
+    EXCLUSION_COLUMNS,
+    REASONS,
+    Exclusion,
+    exclusion_rows,
+)
 from lungperfusion.iodine.score import (
     AERATED_HU,
     SCORES,
@@ -119,7 +124,7 @@ def test_what_cannot_be_had_is_missing_and_says_why(blocks):
     assert no_trunk["lungs", "iodine_aerated_mean"].status == "missing"
 
 
-def test_excluded_share_names_its_reasons(blocks):
+def test_the_excluded_share_is_listed_by_region_and_reason(blocks):
     labels = np.zeros(blocks.geometry.shape, np.uint8)
     quarter = blocks.lobes.mask("right_upper_lobe")
     labels[quarter] = REASONS.index("streaks") + 1
@@ -130,11 +135,14 @@ def test_excluded_share_names_its_reasons(blocks):
         iodine_map(blocks, 1.8),
         blocks.regions,
         exclusion.measurable(blocks.inside),
-        exclusion=exclusion,
     )
-    entry = lookup(rows)["lungs", "iodine_excluded_share"]
-    assert entry.value == pytest.approx(25.0)
-    assert "streaks 25 %" in entry.method
+    assert lookup(rows)["lungs", "iodine_excluded_share"].value == pytest.approx(25.0)
+    listed = {row["region"]: row for row in exclusion_rows(exclusion, blocks.regions)}
+    assert all(set(row) == set(EXCLUSION_COLUMNS) for row in listed.values())
+    assert listed["lungs"]["streaks_percent"] == pytest.approx(25.0)
+    assert listed["right_upper_lobe"]["streaks_percent"] == pytest.approx(100.0)
+    assert listed["left_lung"]["streaks_percent"] == 0
+    assert listed["lungs"]["large_vessels_percent"] == 0
 
 
 def test_heterogeneity_of_known_maps(blocks):

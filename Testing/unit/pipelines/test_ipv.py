@@ -162,6 +162,22 @@ def test_vendor_map_with_slope_and_same_bytes_twice(pair, tmp_path):
         (["--low", "LOW", "--high", "HIGH", "--kv", "80", "139"], "no calibration for '139'"),
         (["--iodine", "LOW", "--ct", "LOW"], "does not state the unit"),
         (["--iodine", "LOW", "--ct", "LOW", "--iodine-ratio", "3"], "belongs to a pair"),
+        (["--iodine", "LOW", "--ct", "LOW", "--soft-tissue-hu", "60", "50"], "belongs to a pair"),
+        (
+            [
+                "--low",
+                "LOW",
+                "--high",
+                "HIGH",
+                "--kv",
+                "80",
+                "140Sn",
+                "--soft-tissue-hu",
+                "6",
+                "500",
+            ],
+            "0 to 100 HU, not 500",
+        ),
         (
             ["--low", "LOW", "--high", "HIGH", "--defect-relative-below", "60"],
             "between 0 and 1, not 60",
