@@ -16,7 +16,7 @@ from lungperfusion.results.lobe_sections import lobe_sections
 from lungperfusion.results.section import Section
 from lungperfusion.segmentation.correction import fissure_map
 from lungperfusion.segmentation.lobe_quality import judgeable, measure_lobes, screening
-from lungperfusion.segmentation.lobes import PLANS, LobeSegmentation
+from lungperfusion.segmentation.lobes import PLANS, LobeSegmentation, vessel_labels
 from lungperfusion.volume import Volume
 
 HELP = "lobes and fissures: found, given or corrected; fissure completeness"
@@ -73,7 +73,12 @@ def analyse_lobes(
         gates=found.gates,
         warnings=found.warnings,
         parameters=regions.parameters,
-        labelmaps={"lungs": found.lungs, "lobes": lobes.labelmap, "fissures": fissures},
+        labelmaps={
+            "lungs": found.lungs,
+            "lobes": lobes.labelmap,
+            "fissures": fissures,
+            "vessels": vessel_labels(lobes, found.lungs),
+        },
         tables={"fissures": Table(FISSURE_COLUMNS, fissure_rows(lobes))},
         sections=sections,
     )

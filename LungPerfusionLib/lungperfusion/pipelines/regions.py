@@ -23,12 +23,13 @@ from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.segmentation.correction import adopt_lobes, correct_lobes
 from lungperfusion.segmentation.imports import CONVENTIONS, ImportedRegions, import_regions
-from lungperfusion.segmentation.lobe_quality import lobe_gates
+from lungperfusion.segmentation.lobe_quality import lobe_gates, tree_gates
 from lungperfusion.segmentation.lobes import LobeSegmentation, segment_lobes
 from lungperfusion.segmentation.lungs import LungSegmentation, lungs_from_mask, segment_lungs
 from lungperfusion.segmentation.zones import (
     DEFAULT_ZONE_RULE,
     RIM_MM,
+    SUBPLEURAL_MM,
     ZoneRule,
     label_halves,
     label_shells,
@@ -58,6 +59,9 @@ class RegionOptions:
     """Lobes that an operation has taken."""
     zones: ZoneRule = DEFAULT_ZONE_RULE
     rim_mm: float = RIM_MM
+    rim_fraction: float | None = None
+    """Outer share of each lung's volume that is rim, instead of a thickness."""
+    subpleural_mm: float = SUBPLEURAL_MM
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> RegionOptions:
@@ -73,6 +77,8 @@ class RegionOptions:
             removed_lobes=tuple(Region(name) for name in arguments.removed_lobe or ()),
             zones=arguments.zones,
             rim_mm=arguments.rim_mm,
+            rim_fraction=arguments.rim_fraction,
+            subpleural_mm=arguments.subpleural_mm,
         )
 
     @property
@@ -87,8 +93,12 @@ class RegionOptions:
         out: dict[str, Any] = {
             "lungs": "segmented" if self.lung_mask is None else "external label map",
             "zones": f"thirds of equal {self.zones}",
-            "rim_mm": self.rim_mm,
+            "subpleural_mm": self.subpleural_mm,
         }
+        if self.rim_fraction is None:
+            out["rim_mm"] = self.rim_mm
+        else:
+            out["rim_fraction"] = self.rim_fraction
         if self.lobes != "none":
             out["lobes"] = "external label map" if isinstance(self.lobes, LabelImage) else "auto"
         if self.lobe_convention:
@@ -177,12 +187,26 @@ def add_region_arguments(
         default=DEFAULT_ZONE_RULE,
         help="thirds of equal height or of equal volume (default: %(default)s)",
     )
-    group.add_argument(
+    rim = group.add_mutually_exclusive_group()
+    rim.add_argument(
         "--rim-mm",
         type=float,
         default=RIM_MM,
         metavar="MM",
         help="thickness of the rim under the lung surface (default: %(default)s)",
+    )
+    rim.add_argument(
+        "--rim-fraction",
+        type=float,
+        metavar="SHARE",
+        help="rim as the outer share of each lung's volume instead, such as 0.5",
+    )
+    group.add_argument(
+        "--subpleural-mm",
+        type=float,
+        default=SUBPLEURAL_MM,
+        metavar="MM",
+        help="thickness of the subpleural shell (default: %(default)s)",
     )
 
 
@@ -229,14 +253,26 @@ def find_regions(
         lungs.labelmap,
         remembered(label_zones, lungs.labelmap, rule=options.zones),
         remembered(label_halves, lungs.labelmap),
-        remembered(label_shells, lungs.labelmap, rim_mm=options.rim_mm),
+        *remembered(
+            label_shells,
+            lungs.labelmap,
+            rim_mm=options.rim_mm,
+            rim_fraction=options.rim_fraction,
+            subpleural_mm=options.subpleural_mm,
+        ),
     ]
     if lobes is not None:
         partitions.insert(1, lobes.labelmap)
     return FoundRegions(
         lungs=lungs.labelmap,
         regions=RegionSet(tuple(partitions), {} if lobes is None else lobes.absent),
-        gates=lungs.gates if lobes is None else (*lungs.gates, *lobe_gates(lobes)),
+        gates=lungs.gates
+        if lobes is None
+        else (
+            *lungs.gates,
+            *lobe_gates(lobes),
+            *tree_gates(lobes),
+        ),
         warnings=tuple(warnings),
         lobes=lobes,
     )

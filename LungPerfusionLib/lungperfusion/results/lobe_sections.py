@@ -158,8 +158,9 @@ def fissure_maps(lobes: LobeSegmentation) -> bytes:
             patch, evidence = boundary.evidence.patch, boundary.evidence
             picture = np.ones((*patch.inside.shape, 3))
             picture[patch.inside] = (0.75, 0.75, 0.75)
-            picture[evidence.judged] = STRUCTURES[f"{name}_absent"].colour
-            picture[evidence.seen] = STRUCTURES[name].colour
+            if judgeable(boundary):
+                picture[evidence.judged] = STRUCTURES[f"{name}_absent"].colour
+                picture[evidence.seen] = STRUCTURES[name].colour
             extent = (
                 float(patch.u_mm[0, 0]),
                 float(patch.u_mm[-1, 0]),

@@ -33,7 +33,7 @@ _REGIONS = (
     ("Fissures between lobes", FISSURES),
     ("Zones: thirds of each lung from top to bottom", ZONES),
     ("Front and back half", HALVES),
-    ("Core, and rim under the lung surface", SHELLS),
+    ("Core, rim and subpleural shell", SHELLS),
 )
 
 _INTRODUCTION = """\

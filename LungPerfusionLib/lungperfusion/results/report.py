@@ -39,8 +39,9 @@ MOST_ROWS = 25
 _FAMILIES: tuple[tuple[str, tuple[Region, ...]], ...] = (
     ("Lobes", LOBES),
     ("Zones", ZONES),
-    ("Front and back, core and rim", HALVES + SHELLS),
+    ("Front and back, core and rim", HALVES + SHELLS[:2]),
 )
+"""The main part fits one page; the subpleural shell is in measurements.csv."""
 _SUMMARY_REGIONS = (Region.LUNGS, *LUNGS)
 _SHORT_UNITS = {"HU.L": "HU·L", "mm2": "mm²", "1": ""}
 _DECIMALS = {"L": 2, "HU": 1, "g": 0, "mg": 0, "mL": 1, "%": 1, "HU.L": 1, "mm": 1, "mm2": 1}

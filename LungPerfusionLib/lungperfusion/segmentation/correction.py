@@ -12,6 +12,7 @@ from scipy import ndimage
 from lungperfusion.errors import InputError
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.resampling import resample_array
+from lungperfusion.segmentation.lobe_quality import judgeable
 from lungperfusion.segmentation.lobes import (
     LOBE_NAMES,
     PLANS,
@@ -302,8 +303,8 @@ def fissure_map(lobes: LobeSegmentation, lungs: Labelmap) -> Labelmap:
     """Draw the fissures on the grid of the lungs: where each is seen, and where it is absent.
 
     A voxel of the lung that a boundary passes through carries the fissure, or its ``_absent``
-    label where the nearest node of the boundary shows none; places that could not be judged carry
-    neither.
+    label where the nearest node of the boundary shows none; places that could not be judged, and
+    fissures that were not found, carry neither.
     """
     geometry = lungs.geometry
     out = np.zeros(geometry.shape, np.uint8)
@@ -313,7 +314,7 @@ def fissure_map(lobes: LobeSegmentation, lungs: Labelmap) -> Labelmap:
         seen, absent = STRUCTURES[name].label, STRUCTURES[f"{name}_absent"].label
         names |= {seen: name, absent: f"{name}_absent"}
         patch, evidence = boundary.evidence.patch, boundary.evidence
-        if not patch.inside.any():
+        if not patch.inside.any() or not judgeable(boundary):
             continue
         fine = max(
             1,

@@ -7,6 +7,7 @@ import numpy as np
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.completeness import SEARCH_MM
+from lungperfusion.segmentation.fissures import GRID_MM
 from lungperfusion.segmentation.lobes import PLANS, SUPPORT_MM, Boundary, LobeSegmentation
 from lungperfusion.terms import LOBES, LUNGS, Region, title
 from lungperfusion.volume import Labelmap
@@ -24,6 +25,9 @@ collateral ventilation in all (Klooster 2020, PMC7294564)."""
 
 RIGHT_INCOMPLETE = 0.90
 """Right major fissure: at most this, collateral ventilation in all (Klooster 2020, PMC7294564)."""
+
+LEAST_BRONCHI_ML = 0.5
+"""Less airway inside a lung than a lobar bronchus holds (8 mm wide, 10 mm long)."""
 
 _METHOD = "surface fitted to visible fissure"
 _ORIGIN = {
@@ -212,15 +216,50 @@ def lobe_gates(lobes: LobeSegmentation) -> tuple[Gate, ...]:
     return tuple(gates)
 
 
+def tree_gates(lobes: LobeSegmentation) -> tuple[Gate, ...]:
+    """Whether vessels and bronchi were seen well enough to tell lobes apart by them."""
+    if not lobes.prepared:
+        return ()
+    thick_mm = max(lung.image.thick_mm for lung in lobes.prepared.values())
+    thin = thick_mm <= THIN_SLICE_MM
+    bronchi_ml = {
+        side: np.count_nonzero(lung.image.airways) * GRID_MM**3 / 1000
+        for side, lung in lobes.prepared.items()
+    }
+    least = min(bronchi_ml.values())
+    reached = least >= LEAST_BRONCHI_ML
+    return (
+        Gate(
+            id="vessel_map",
+            verdict="pass" if thin else "warn",
+            message=f"Vessels were sought in voxels of up to {thick_mm:.1f} mm"
+            + ("." if thin else ": the smallest ones are blurred away or run together."),
+            value=thick_mm,
+            unit="mm",
+            limit=f"up to {THIN_SLICE_MM:g} mm",
+        ),
+        Gate(
+            id="airway_map",
+            verdict="pass" if reached else "warn",
+            message=f"Airways were followed into the lungs over {least:.1f} mL or more on each side"
+            + ("." if reached else ": lobes were told apart without bronchi."),
+            value=least,
+            unit="mL",
+            limit=f"at least {LEAST_BRONCHI_ML:g} mL",
+        ),
+    )
+
+
 def screening(name: str, lobes: LobeSegmentation) -> str:
     """Say what the completeness of a fissure suggests on collateral ventilation; a screening."""
     boundary = lobes.boundaries.get(name)
     if boundary is None:
         return "no fissure to judge"
-    doubt = why_unsure(boundary) or _too_thick(lobes, boundary)
     share = boundary.evidence.completeness
-    if doubt or not judgeable(boundary):
-        return f"not judged: {doubt or 'nothing of the boundary could be judged'}"
+    if not judgeable(boundary) or why_unsure(boundary):
+        return "not judged: too little of the boundary shows a fissure"
+    if _too_thick(lobes, boundary):
+        return f"not judged: voxels over {THIN_SLICE_MM:g} mm blur fissures"
     if name == Region.LEFT_OBLIQUE_FISSURE:
         if share > LEFT_COMPLETE:
             return "screening: collateral ventilation unlikely (above 95 %)"

@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from lungperfusion.morphology import distance_mm
 from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.resampling import resample_array
 from lungperfusion.segmentation.completeness import (
     NODE_MM,
     Evidence,
@@ -29,6 +30,7 @@ from lungperfusion.segmentation.completeness import (
 )
 from lungperfusion.segmentation.fissures import (
     GRID_MM,
+    LOAD_HU,
     SKIN_MM,
     Float32,
     LungImage,
@@ -40,7 +42,7 @@ from lungperfusion.segmentation.fissures import (
     vessel_load,
 )
 from lungperfusion.segmentation.surfaces import Patch, Points, Surface, fitted
-from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, title
+from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, VESSELS, Region, title
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 
 Normal = tuple[float, float]
@@ -86,7 +88,7 @@ PLANS: dict[str, FissurePlan] = {
             lung=Region.LEFT_LUNG,
             above=(Region.LEFT_UPPER_LOBE,),
             below=(Region.LEFT_LOWER_LOBE,),
-            share_below=(0.48, 0.10),
+            share_below=(0.50, 0.10),
             forward_degrees=(50.0, 12.0),
             outward_degrees=(0.0, 15.0),
         ),
@@ -95,7 +97,7 @@ PLANS: dict[str, FissurePlan] = {
             lung=Region.RIGHT_LUNG,
             above=(Region.RIGHT_UPPER_LOBE, Region.RIGHT_MIDDLE_LOBE),
             below=(Region.RIGHT_LOWER_LOBE,),
-            share_below=(0.46, 0.10),
+            share_below=(0.49, 0.10),
             forward_degrees=(50.0, 12.0),
             outward_degrees=(0.0, 15.0),
         ),
@@ -104,7 +106,7 @@ PLANS: dict[str, FissurePlan] = {
             lung=Region.RIGHT_LUNG,
             above=(Region.RIGHT_UPPER_LOBE,),
             below=(Region.RIGHT_MIDDLE_LOBE,),
-            share_below=(0.31, 0.10),
+            share_below=(0.34, 0.10),
             forward_degrees=(5.0, 12.0),
             outward_degrees=(5.0, 12.0),
             within="right_oblique_fissure",
@@ -112,7 +114,8 @@ PLANS: dict[str, FissurePlan] = {
     )
 }
 """Obliques run from the back at the fifth vertebra to the front at the diaphragm, the horizontal
-one from the hilum level outward and forward (Gray's Anatomy); spreads are wide on purpose."""
+one from the hilum level outward and forward (Gray's Anatomy).  Shares are those of healthy supine
+adults (Yamada 2020, Respiration 99:598, PMC7490509); spreads are twice theirs, for disease."""
 
 WITHIN_SPREADS = 2.5
 """Planes farther from the mean than this many standard deviations are not tried."""
@@ -130,6 +133,9 @@ PRIOR_WEIGHT = 0.03
 
 TRUST_MM = (20.0, 15.0, 11.0, 8.0, 6.0, 4.0, 3.0, 2.0)
 """Distances within which points are trusted, from the first to the last fit."""
+
+VESSEL_SHARE = 0.5
+"""Share of the full answer from which a voxel is labelled as vessel."""
 
 DEPTH_STEP_MM, LAST_LAYER = 2.0, 15
 """Layers under the surface in which vessels are counted; all deeper ones are one."""
@@ -599,6 +605,27 @@ def segment_lobes(
         absent=absent,
         prepared=prepared,
     )
+
+
+def vessel_labels(lobes: LobeSegmentation, lungs: Labelmap) -> Labelmap:
+    """Vessels that the lobes were found by, on the grid of the lungs.
+
+    Lungs without an interlobar boundary were not searched and have none.
+    """
+    out = np.zeros(lungs.geometry.shape, np.uint8)
+    for side, lung in lobes.prepared.items():
+        mask = lungs.mask(side)
+        box = bounding_box(mask)
+        vessels = (lung.load >= VESSEL_SHARE * LOAD_HU) & ~lung.image.airways
+        here = resample_array(
+            vessels,
+            lung.image.geometry,
+            lungs.geometry.crop(box),
+            interpolation="nearest",
+            fill=0,
+        )
+        out[box][here & mask[box]] = STRUCTURES[VESSELS].label
+    return Labelmap(out, lungs.geometry, {STRUCTURES[VESSELS].label: VESSELS})
 
 
 def absent_lobes(lungs: Labelmap, removed: tuple[Region, ...] = ()) -> dict[Region, str]:

@@ -1,4 +1,4 @@
-"""Zones, halves, core and rim: regions that follow from the lungs alone."""
+"""Zones, halves, core, rim and shell: regions that follow from the lungs alone."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ DEFAULT_ZONE_RULE: ZoneRule = "height"
 
 RIM_MM = 15.0
 """Thickness of the rim: the outer 15 mm shell in which peripheral defects are counted."""
+
+SUBPLEURAL_MM = 5.0
+"""Thickness of the subpleural shell: about the outermost secondary lobules."""
 
 
 def label_zones(lungs: Labelmap, *, rule: ZoneRule = DEFAULT_ZONE_RULE) -> Labelmap:
@@ -60,8 +63,14 @@ def label_halves(lungs: Labelmap) -> Labelmap:
     return Labelmap(labels, lungs.geometry, _names(HALVES))
 
 
-def label_shells(lungs: Labelmap, *, rim_mm: float = RIM_MM) -> Labelmap:
-    """Divide the lungs into a rim of given thickness under their surface, and the core.
+def label_shells(
+    lungs: Labelmap,
+    *,
+    rim_mm: float = RIM_MM,
+    rim_fraction: float | None = None,
+    subpleural_mm: float = SUBPLEURAL_MM,
+) -> tuple[Labelmap, Labelmap]:
+    """Divide the lungs by depth under their surface.
 
     The surface is the outline of each lung; airways count as inside, so that no rim lines the
     bronchi, and the border of the image is no surface.
@@ -72,21 +81,42 @@ def label_shells(lungs: Labelmap, *, rim_mm: float = RIM_MM) -> Labelmap:
         Label map with the lungs and, where known, ``airways``.
     rim_mm
         Greatest distance of a rim voxel's centre from the nearest voxel outside the lung.
+    rim_fraction
+        Instead of a thickness, the outer share of each lung's volume that is rim, 0 to 1.
+    subpleural_mm
+        Thickness of the subpleural shell, measured as that of the rim.
+
+    Returns
+    -------
+    tuple of Labelmap
+        Core and rim; the subpleural shell, which overlaps them.
 
     """
-    if not rim_mm > 0:
-        raise InputError(f"the rim must be thicker than 0 mm, not {rim_mm:g} mm")
-    labels = np.zeros(lungs.geometry.shape, np.uint8)
-    core, rim = (STRUCTURES[region].label for region in (Region.CORE, Region.RIM))
+    for what, mm in (("rim", rim_mm), ("subpleural shell", subpleural_mm)):
+        if not mm > 0:
+            raise InputError(f"the {what} must be thicker than 0 mm, not {mm:g} mm")
+    if rim_fraction is not None and not 0 < rim_fraction < 1:
+        raise InputError(
+            f"the rim's share of the lung must lie between 0 and 1, not {rim_fraction:g}"
+        )
+    parted, shell = (np.zeros(lungs.geometry.shape, np.uint8) for _ in range(2))
+    core, rim, subpleural = (STRUCTURES[region].label for region in SHELLS)
     airways = lungs.mask(AIRWAYS)
     for side in LUNGS:
         mask = lungs.mask(side)
         if not mask.any():
             continue
         box = bounding_box(mask, (1, 1, 1))
-        depth = depth_mm(mask[box] | airways[box], lungs.geometry.spacing_kji_mm)
-        labels[box][mask[box]] = np.where(depth[mask[box]] > rim_mm, core, rim)
-    return Labelmap(labels, lungs.geometry, _names(SHELLS))
+        depth = depth_mm(mask[box] | airways[box], lungs.geometry.spacing_kji_mm)[mask[box]]
+        border_mm = rim_mm
+        if rim_fraction is not None:
+            border_mm = float(np.quantile(depth, rim_fraction, method="inverted_cdf"))
+        parted[box][mask[box]] = np.where(depth > border_mm, core, rim)
+        shell[box][mask[box]] = np.where(depth > subpleural_mm, 0, subpleural)
+    return (
+        Labelmap(parted, lungs.geometry, _names(SHELLS[:2])),
+        Labelmap(shell, lungs.geometry, _names(SHELLS[2:])),
+    )
 
 
 def _label_slabs(

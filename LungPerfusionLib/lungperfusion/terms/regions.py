@@ -32,6 +32,7 @@ class Region(StrEnum):
     POSTERIOR_HALF = "posterior_half"
     CORE = "core"
     RIM = "rim"
+    SUBPLEURAL_SHELL = "subpleural_shell"
     LEFT_OBLIQUE_FISSURE = "left_oblique_fissure"
     RIGHT_OBLIQUE_FISSURE = "right_oblique_fissure"
     RIGHT_HORIZONTAL_FISSURE = "right_horizontal_fissure"
@@ -54,7 +55,8 @@ ZONES = (
     Region.RIGHT_LOWER_ZONE,
 )
 HALVES = (Region.ANTERIOR_HALF, Region.POSTERIOR_HALF)
-SHELLS = (Region.CORE, Region.RIM)
+SHELLS = (Region.CORE, Region.RIM, Region.SUBPLEURAL_SHELL)
+"""Core and rim part the lungs; the subpleural shell is a part of them on its own."""
 FISSURES = (
     Region.LEFT_OBLIQUE_FISSURE,
     Region.RIGHT_OBLIQUE_FISSURE,
@@ -153,6 +155,7 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id=Region.POSTERIOR_HALF, label=32, colour=(0.40, 0.55, 0.75), type=_LUNG),
         Structure(id=Region.CORE, label=41, colour=(0.75, 0.60, 0.80), type=_LUNG),
         Structure(id=Region.RIM, label=42, colour=(0.55, 0.75, 0.50), type=_LUNG),
+        Structure(id=Region.SUBPLEURAL_SHELL, label=43, colour=(0.95, 0.75, 0.45), type=_LUNG),
         *(
             Structure(id=f"{fissure}{part}", label=71 + 2 * n + m, colour=colour, type=_LUNG)
             for n, fissure in enumerate(FISSURES)

@@ -46,6 +46,7 @@ def test_folder_holds_what_is_promised(given):
         "measurements.csv",
         "report.html",
         "results.json",
+        "vessels.seg.nrrd",
     ]
     record = json.loads((given / "results.json").read_text(encoding="utf-8"))
     roles = [source["role"] for source in record["provenance"]["inputs"]]

@@ -2,15 +2,26 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.io import labelmap_of, read_ct, read_labelmap
+from lungperfusion.morphology import depth_mm
+from lungperfusion.segmentation.correction import fissure_map
+from lungperfusion.segmentation.fissures import LOAD_HU, LungImage, structures, vessel_load
 from lungperfusion.segmentation.lobe_quality import (
     lobe_gates,
     measure_lobes,
     screening,
+    tree_gates,
 )
-from lungperfusion.segmentation.lobes import PLANS, above_surface, absent_lobes, segment_lobes
+from lungperfusion.segmentation.lobes import (
+    PLANS,
+    above_surface,
+    absent_lobes,
+    segment_lobes,
+    vessel_labels,
+)
 from lungperfusion.segmentation.lungs import lungs_from_mask
 from lungperfusion.segmentation.surfaces import Surface
 from lungperfusion.terms import LOBES, Region
@@ -90,11 +101,52 @@ def test_no_visible_fissure_is_not_passed_off_as_sure():
         assert gates[name].verdict == "fail"
         assert "low confidence; voxels of up to 2.0 mm" in gates[name].message
         assert screening(name, lobes).startswith("not judged")
+    assert not fissure_map(lobes, lung.lungs).array.any()
     rows = {(m.region, m.measure): m for m in measure_lobes(lobes, lung.lungs)}
     assert rows["right_lower_lobe", "lobe_volume"].status == "caution"
     assert rows["right_oblique_fissure", "fissure_completeness"].status == "missing"
     assert "not found" in rows["right_oblique_fissure", "fissure_completeness"].reason
     assert rows["right_lower_lobe", "fissure_completeness"].status == "missing"
+
+
+def test_lobes_without_any_visible_fissure_part_where_vessels_are_few():
+    """Pieces of vessels on both sides of the fissures, none within 8 mm of them; no sheet."""
+    lung = make_lung(spacing=(2.0, 2.0, 2.5), sheet_hu=0.0)
+    r, a, s = (lung.ct.geometry.coordinate_mm(axis) for axis in ("R", "A", "S"))
+    oblique, horizontal = (fissure.distance(r, a, s) for fissure in TRUTH.values())
+    seeds = np.random.default_rng(2).random(oblique.shape) < 0.004
+    pieces = ndimage.binary_dilation(seeds) & lung.lungs.mask("right_lung")
+    pieces &= (np.abs(oblique) > 8.0) & ((np.abs(horizontal) > 8.0) | (oblique < 0))
+    hu = np.where(pieces, 0, lung.ct.array).astype(np.int16)
+    lobes = segment_lobes(lung.ct.with_array(hu), lung.lungs)
+
+    for lobe in RIGHT:
+        assert dice(lobes.labelmap.mask(lobe), lung.lobes.mask(lobe)) > 0.93
+    for name in TRUTH:
+        assert lobes.boundaries[name].vessel_ratio < 0.5
+        assert lobes.boundaries[name].support < 0.35
+    vessels = vessel_labels(lobes, lung.lungs).mask("vessels")
+    deep = depth_mm(lung.lungs.mask("right_lung"), lung.ct.geometry.spacing_kji_mm) > 6.0
+    assert np.count_nonzero(vessels & pieces & deep) > 0.9 * np.count_nonzero(pieces & deep)
+    rows = {(m.region, m.measure): m for m in measure_lobes(lobes, lung.lungs)}
+    assert "of the vessels beside it" in rows["right_lower_lobe", "lobe_volume"].reason
+    gates = {gate.id: gate for gate in tree_gates(lobes)}
+    assert gates["vessel_map"].verdict == "warn"
+    assert "without bronchi" in gates["airway_map"].message
+
+
+def test_vessel_load_answers_to_tubes_and_not_to_sheets():
+    hu = np.full((40, 40, 40), -880.0, np.float32)
+    hu[10] += 300  # sheet
+    hu[27:29, 27:29] += 300  # tube
+    grid = Geometry.axial(hu.shape, (1.0, 1.0, 1.0))
+    nowhere = np.zeros(hu.shape, bool)
+    image = LungImage(hu, ~nowhere, nowhere, grid, -880.0, 1.0)
+    load = vessel_load(image, structures(image, hu), np.full(hu.shape, 20.0, np.float32))
+
+    middle = slice(5, 35)
+    assert load[27:29, 27:29, middle].min() > 0.5 * LOAD_HU
+    assert load[8:13, middle, middle].max() < 0.01 * LOAD_HU
 
 
 def test_removed_lobes_leave_their_space_to_the_others(right_lung):

@@ -34,6 +34,14 @@ def permuted(labelmap, order, flips):
     return Labelmap(np.ascontiguousarray(array), Geometry(array.shape, matrix), labelmap.names)
 
 
+def core_and_rim(lungs):
+    return label_shells(lungs)[0]
+
+
+def subpleural(lungs):
+    return label_shells(lungs)[1]
+
+
 def test_thirds_have_equal_height_in_each_lung():
     zones = label_zones(two_boxes())
     heights = {}
@@ -74,7 +82,7 @@ def test_volume_thirds_of_a_tapering_lung():
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 @pytest.mark.parametrize("flips", [(), (0,), (0, 1), (2,)])
-@pytest.mark.parametrize("divide", [label_zones, label_halves, label_shells])
+@pytest.mark.parametrize("divide", [label_zones, label_halves, core_and_rim, subpleural])
 def test_regions_do_not_depend_on_array_order(divide, order, flips):
     lungs = two_boxes()
     expected = permuted(divide(lungs), order, flips)
@@ -106,19 +114,47 @@ def test_rim_thickness_in_mm_on_anisotropic_voxels():
     array = np.zeros((32, 60, 60), np.uint8)
     array[1:31, 5:55, 5:55] = 1
     geometry = Geometry.axial(array.shape, (1.0, 1.0, 2.5))
-    shells = label_shells(Labelmap(array, geometry, {1: "left_lung"}), rim_mm=10.0)
+    shells, _ = label_shells(Labelmap(array, geometry, {1: "left_lung"}), rim_mm=10.0)
     core = shells.mask("core")
     # distances are between voxel centres: voxels at 10.0 mm belong to the rim
     assert core.any(axis=(1, 2)).sum() == 30 - 2 * 4
     assert core.any(axis=(0, 1)).sum() == 50 - 2 * 10
 
 
+def test_rim_as_a_share_of_each_lung_and_the_shell_beside_it():
+    array = np.zeros((50, 50, 90), np.uint8)
+    array[5:45, 5:45, 5:45] = 2
+    array[15:35, 15:35, 60:80] = 1  # half as wide
+    lungs = Labelmap(array, Geometry.axial(array.shape, (1.0, 1.0, 1.0)), NAMES)
+    shells, subpleural = label_shells(lungs, rim_fraction=0.5, subpleural_mm=3.0)
+
+    for label, width in ((2, 40), (1, 20)):
+        lung = array == label
+        share = np.count_nonzero(shells.mask("rim") & lung) / lung.sum()
+        layer = 6 / width  # one more layer of voxels is about this share of a cube
+        assert 0.5 <= share < 0.5 + layer
+        shell = np.count_nonzero(subpleural.mask("subpleural_shell") & lung)
+        assert shell == width**3 - (width - 6) ** 3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"rim_fraction": 1.0}, "between 0 and 1, not 1"),
+        ({"subpleural_mm": 0.0}, "subpleural shell must be thicker than 0 mm"),
+    ],
+)
+def test_refuses_shells_of_no_size(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        label_shells(two_boxes(), **sizes)
+
+
 def test_airways_make_no_rim():
     lungs = two_boxes()
     array = lungs.array.copy()
     array[20:50, 11:13, 14:16] = 3
-    with_airway = label_shells(lungs.with_array(array), rim_mm=8.0)
-    without = label_shells(lungs, rim_mm=8.0)
+    with_airway, _ = label_shells(lungs.with_array(array), rim_mm=8.0)
+    without, _ = label_shells(lungs, rim_mm=8.0)
     tissue = array > 0
     tissue &= array != 3
     np.testing.assert_array_equal(with_airway.array[tissue], without.array[tissue])
@@ -128,7 +164,7 @@ def test_image_border_is_no_pleura():
     array = np.ones((30, 30, 30), np.uint8)
     array[:, :, 20:] = 0
     lungs = Labelmap(array, Geometry.axial(array.shape, (2, 2, 2)), {1: "left_lung"})
-    shells = label_shells(lungs, rim_mm=10.0)
+    shells, _ = label_shells(lungs, rim_mm=10.0)
     assert shells.array[0, 0, 0] == STRUCTURES["core"].label
     assert shells.array[15, 15, 19] == STRUCTURES["rim"].label
 
