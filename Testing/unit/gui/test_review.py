@@ -233,3 +233,55 @@ def test_chart_of_the_chosen_measure(panel):
     chart = panel.logic.node(panel.parameters, "chart")
     assert chart.GetTitle() == "Iodine perfusion"
     assert chart.GetNumberOfPlotSeriesNodes() >= 3
+
+
+def test_class_map_is_drawn_in_its_colour(panel):
+    """A voxel of the chosen class map shows its fill over the CT; outside nothing changes."""
+    import slicer
+
+    reason = rendering.why_not()
+    if reason:
+        pytest.skip(reason)
+    from scipy import ndimage
+
+    from lungperfusion_gui import overlay
+
+    node = panel.logic.node(panel.parameters, "labels.exclusions")
+    segment = node.GetSegmentation().GetSegmentIDs()[0]
+    reference = panel.logic.reference(panel.parameters)
+    geometry = mrml.geometry_from_node(reference)
+    mask = mrml.segment_mask(node, segment, geometry)
+    depth = ndimage.distance_transform_edt(mask)
+    k, j, i = np.unravel_index(np.argmax(depth), depth.shape)
+    place = geometry.ras_from_ijk((i, j, k))
+    panel.ui.mapOpacity.value = 0.0
+    panel.ui.legendCheckBox.checked = False
+    select = panel.ui.findingsSelector
+    select.currentIndex = select.findData("labels.exclusions")
+    overlay.jump_to(place)
+    slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCrosshairMode(0)
+    picture = rendering.SlicePicture(slicer.app.layoutManager().sliceWidget("Red").sliceLogic())
+    with_classes = np.array(picture.colour(*place), float)
+    panel.ui.segmentsCheckBox.checked = False
+    plain = np.array(picture.colour(*place), float)
+    colour = 255 * np.array(node.GetSegmentation().GetSegment(segment).GetColor())
+    expected = plain + 0.35 * (colour - plain)
+    assert np.abs(with_classes - expected).max() < 12
+    assert np.abs(with_classes - plain).max() > 12
+
+
+def test_given_segmentations_do_not_cover_the_results(panel, patient):
+    import slicer
+
+    lungs = patient.truth.labelmaps()["lungs"]
+    node = mrml.show_labelmap(slicer.mrmlScene, lungs, "TotalSegmentator")
+    panel.ui.lungMask.setCurrentNode(node)
+    panel.display.style()
+    assert not node.GetDisplayNode().GetVisibility()
+
+
+def test_value_and_unit_stand_in_sight(panel):
+    table = panel.logic.node(panel.parameters, "table.measurements")
+    view = panel.ui.resultsTableView
+    wide = sum(view.columnWidth(n) for n in range(table.GetColumnIndex("unit") + 1))
+    assert wide <= 430
