@@ -180,7 +180,7 @@ def test_cancel_stops_at_once_and_shows_nothing(panel, desktop):
     before = panel.logic.record(panel.parameters)
     panel.ui.applyButton.click()
     assert panel.ui.cancelButton.enabled
-    folder = panel._folder
+    folder = panel.runs.folder
     panel.ui.cancelButton.click()
     desktop.wait(lambda: panel.job is None, 20.0)
     assert panel.logic.record(panel.parameters) == before
@@ -285,3 +285,46 @@ def test_value_and_unit_stand_in_sight(panel):
     view = panel.ui.resultsTableView
     wide = sum(view.columnWidth(n) for n in range(table.GetColumnIndex("unit") + 1))
     assert wide <= 430
+
+
+def test_results_wait_for_the_panel_that_was_left(panel, desktop, modules):
+    """A run goes on while the reader is in another module; its results are shown on return."""
+    modules("VesselBV")
+    panel.ui.rimMm.value = 12.0
+    panel.ui.applyButton.click()
+    desktop.select("VesselBV")
+    assert panel.parameters is None
+    desktop.wait(lambda: panel.job is None, 240.0)
+    desktop.select("PerfusionIPv")
+    assert panel.ui.stateLabel.text == ""
+    assert panel.logic.record(panel.parameters)["analyses"][0]["parameters"]["rim_mm"] == 12.0
+    assert panel.runs.folder is None
+
+
+def test_cancelled_apply_keeps_the_corrections(panel, desktop, patient, monkeypatch):
+    import slicer
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *words: True)
+    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    erase_front(lungs, "left_lung", patient.ct.geometry)
+    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    panel.ui.applyButton.click()
+    assert panel.job is not None
+    panel.ui.cancelButton.click()
+    desktop.wait(lambda: panel.job is None, 20.0)
+    assert panel.parameters.corrected == "lungs"
+    assert panel.parameters.outdated
+    assert panel.logic.node(panel.parameters, "original.lungs") is not None
+
+
+def test_an_edit_during_a_run_stays_to_be_computed(panel, desktop, patient, ipv_results):
+    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    erase_front(lungs, "left_lung", patient.ct.geometry)
+    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    panel.ui.recomputeButton.click()
+    erase_front(lungs, "right_lung", patient.ct.geometry)
+    panel._showFolder(ipv_results)  # as if the run had ended now
+    assert panel.parameters.outdated
+    assert "outdated" in (panel.updateButtons() or panel.ui.stateLabel.text)
+    panel.ui.cancelButton.click()
+    desktop.wait(lambda: panel.job is None, 20.0)
