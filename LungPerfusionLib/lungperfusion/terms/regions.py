@@ -181,6 +181,7 @@ STRUCTURES: dict[str, Structure] = {
 
 ABBREVIATIONS = {
     "bv5_10": "BV5-10",
+    "1_25": "1.25 mm²",
     "bv5": "BV5",
     "bv10": "BV10",
     "vq": "V/Q",
