@@ -1,7 +1,7 @@
 """CTVQ from two breaths to numbers after corrected lungs."""
 
 import pytest
-from gui_support import apply, erase_front, value
+from gui_support import apply, erase_front, finish, value
 
 from lungperfusion import mrml
 
@@ -29,7 +29,7 @@ def test_deep_and_shallow_breath_are_told_apart(desktop, modules, two_breaths):
     assert "swapped" in panel.ui.inputsLabel.text
 
 
-def test_flow(desktop, modules, two_breaths, breaths):
+def test_flow(desktop, modules, two_breaths, breaths, tmp_path):
     modules("CTVQ")
     panel = desktop.select("CTVQ")
     import slicer
@@ -53,6 +53,7 @@ def test_flow(desktop, modules, two_breaths, breaths):
     assert value(panel, "expiratory_volume") < before
     record = panel.logic.record(panel.parameters)["analyses"][0]
     assert record["parameters"]["registration"] == "given transform"
+    finish(desktop, panel, tmp_path, "expiratory_volume")
 
 
 def test_landmarks_reference_and_ratings_reach_the_command(
