@@ -9,6 +9,12 @@ from lungperfusion_gui.selectors import refill, select
 ANATOMY = ("lobes", "lungs")
 """Label maps that are drawn as outlines around the findings; of several the first."""
 
+MAP_ROWS = (
+    *("mapSelector", "mapSelectorLabel", "mapOpacity", "mapOpacityLabel", "mapRange"),
+    *("mapRangeLabel", "mapThreshold", "mapThresholdLabel", "legendCheckBox"),
+)
+"""Widgets that play no part where an analysis makes no map."""
+
 
 class DisplayPanel:
     """Widgets of the section and the views they act on.
@@ -64,7 +70,11 @@ class DisplayPanel:
     def refill(self):
         """Offer the maps and classes that there are."""
         names, parameters = self.logic.names, self.parameters
-        refill(self.ui.mapSelector, {name: f"map.{name}" for name in names(parameters, "map")})
+        maps = names(parameters, "map")
+        refill(self.ui.mapSelector, {name: f"map.{name}" for name in maps})
+        without = bool(names(parameters, "labels")) and not maps
+        for row in MAP_ROWS:
+            getattr(self.ui, row).visible = not without
         classes = [name for name in names(parameters, "labels") if name not in ANATOMY]
         had_choice = self.ui.findingsSelector.currentData is not None
         refill(self.ui.findingsSelector, {name: f"labels.{name}" for name in classes})

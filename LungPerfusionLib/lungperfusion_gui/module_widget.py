@@ -1,10 +1,9 @@
-"""Panel that the three modules share: life cycle, computation and export.
+"""Panel that the three modules share: its life cycle and its buttons.
 
-The sections Results, Display and Review are `results_panel`, `display` and `review`.
+The sections Results, Display and Review are `results_panel`, `display`, `review`; `runs` computes.
 """
 
 import logging
-import shutil
 import sys
 from pathlib import Path
 
@@ -16,11 +15,12 @@ from slicer.util import VTKObservationMixin
 
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
+from lungperfusion_gui.corrections import TRAIL
 from lungperfusion_gui.display import DisplayPanel
 from lungperfusion_gui.fissures import FissurePanel
-from lungperfusion_gui.job import Job
 from lungperfusion_gui.results_panel import ResultsPanel
 from lungperfusion_gui.review import ReviewPanel
+from lungperfusion_gui.runs import CommandRuns
 from lungperfusion_gui.segmenters import offer_segmenters
 
 PACKAGES = ("lungperfusion", "lungperfusion_gui")
@@ -41,12 +41,11 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     LOGIC = None
 
     def __init__(self, parent=None):
-        self.logic = self.ui = self.parameters = self.job = None
+        self.logic = self.ui = self.parameters = self.runs = None
         self.results = self.display = self.review = self.fissures = None
         self._guiTag = None
         self._active = self._rebind = False
-        self._folder = self._stages = None
-        self._startedWith = ""
+        self._startedWith = self._trailAtStart = ""
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     # ---------------------------------------------------------------------------- life cycle
@@ -63,6 +62,9 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for part in (root, review):
             part.setMRMLScene(slicer.mrmlScene)
         self.logic = self.LOGIC()
+        self.runs = CommandRuns(
+            self.ui.progressBar, lambda: self.parameters is not None, self._onRunChanged
+        )
         self.results = ResultsPanel(self.ui, self.logic)
         self.display = DisplayPanel(self.ui, self.logic)
         self.review = ReviewPanel(
@@ -97,6 +99,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._bind()
         self.review.editing.enter()
         self.onEnter()
+        self.runs.deliver()
 
     def exit(self):
         self._active = False
@@ -107,12 +110,11 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._unbind()
 
     def cleanup(self):
-        self._abandonJob()
         if self.review is not None:
+            self.runs.abandon()
             self.review.editing.exit()
             self.review.editing.forget()
         self._unbind()
-        self._forgetStages()
         self.removeObservers()
 
     def onReload(self):
@@ -128,10 +130,9 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSceneStartClose(self, caller, event):
         self._rebind = self._rebind or self.parameters is not None
-        self._abandonJob()
+        self.runs.abandon()
         self.review.editing.release()
         self._unbind()
-        self._forgetStages()
 
     def _onSceneStartImport(self, caller, event):
         self._rebind = self._rebind or self.parameters is not None
@@ -221,6 +222,15 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # ----------------------------------------------------------------------------- computation
 
+    @property
+    def job(self):
+        """The run in progress, or None."""
+        return self.runs.job
+
+    def _onRunChanged(self):
+        if self.parameters is not None:
+            self.updateButtons()
+
     def updateButtons(self):
         ui, parameters = self.ui, self.parameters
         busy = self.job is not None
@@ -274,90 +284,45 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ):
             return
         with slicer.util.tryWithErrorDisplay(_("Failed to start the computation.")):
-            self.logic.forget_corrections(self.parameters)
-            self._start(self._showFolder)
+            self._start(self._showAnew, corrected=False)
 
     def onRecompute(self, checked=False):
         """Compute with the corrected segments; what was found before is not sought again."""
         with slicer.util.tryWithErrorDisplay(_("Failed to start the computation.")):
-            self.review.editing.look_now()
             self._start(self._showFolder)
 
     def onCancel(self, checked=False):
-        if self.job is not None:
-            self.job.cancel()
+        self.runs.cancel()
 
-    def _start(self, onSuccess, *, report=False, out=None):
-        """Write the inputs, start the command, and call `onSuccess` with its results folder."""
-        folder = Path(slicer.util.tempDirectory())
-        target = folder / "results" if out is None else Path(out)
-        inputs = folder / "inputs"
-        inputs.mkdir()
-        try:
-            with slicer.util.WaitCursor():
-                words = self.logic.request(self.parameters, inputs, report=report)
-                self._startedWith = self.logic.signature(self.parameters)
-            self._folder = folder
-            if self._stages is None:
-                self._stages = Path(slicer.util.tempDirectory())
-            words += ["--keep-stages", str(self._stages), "--out", str(target)]
-            self.job = Job(
-                words,
-                self._onProgress,
-                lambda error: self._onDone(error, target, onSuccess),
-            )
-        except Exception:
-            self._endJob()
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        self.ui.progressBar.visible = True
-        self.ui.progressBar.setRange(0, 100)
-        self._onProgress(0.0, _("starting"))
-        self.updateButtons()
+    def _start(self, onSuccess, *, corrected=True, report=False, out=None):
+        """Start the command with the inputs, settings and corrections of this moment."""
+        self.review.editing.look_now()
+        parameters = self.parameters
+        self._trailAtStart = self._trail()
 
-    def _onProgress(self, fraction, message):
-        self.ui.progressBar.value = round(100 * fraction)
-        self.ui.progressBar.format = f"%p % {message}"
-        slicer.util.showStatusMessage(message, 2000)
+        def words(folder):
+            self._startedWith = self.logic.signature(parameters)
+            return self.logic.request(parameters, folder, report=report, corrected=corrected)
 
-    def _onDone(self, error, target, onSuccess):
-        folder = self._folder
-        self._endJob()
-        try:
-            if self.parameters is None:
-                return  # the panel was left for another scene
-            if error:
-                slicer.util.errorDisplay(error)
-            elif error == "":
-                with slicer.util.tryWithErrorDisplay(_("Failed to show the results.")):
-                    onSuccess(target)
-        finally:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-            if self.parameters is not None:
-                self.updateButtons()
+        self.runs.start(words, onSuccess, out=out)
 
-    def _endJob(self):
-        self.job = self._folder = None
-        self.ui.progressBar.visible = False
+    def _trail(self):
+        node = self.logic.node(self.parameters, TRAIL)
+        return "" if node is None else node.GetText()
 
-    def _abandonJob(self):
-        if self.job is None:
-            return
-        self.job.abandon()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._endJob()
-
-    def _forgetStages(self):
-        """Remove what was kept for recomputing: it belongs to the scene that goes."""
-        if self._stages is not None:
-            shutil.rmtree(self._stages, ignore_errors=True)
-            self._stages = None
+    def _showAnew(self, folder):
+        """Show a run that found everything itself, and only now give up the corrections."""
+        self.logic.forget_corrections(self.parameters)
+        self._trailAtStart = self._trail()
+        self._showFolder(folder)
 
     def _showFolder(self, folder):
+        self.review.editing.look_now()
+        edited_meanwhile = self._trail() != self._trailAtStart
         self.review.editing.forget()  # what the program writes is no correction
         with slicer.util.WaitCursor():
             self.logic.show(self.parameters, folder)
+            self.parameters.outdated = edited_meanwhile
             self.parameters.parameterNode.SetAttribute(SIGNATURE, self._startedWith)
             self.display.style()
             self.refreshResults()

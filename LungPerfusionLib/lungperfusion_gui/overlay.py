@@ -21,7 +21,7 @@ WINDOWS = {"Lung": (-1350.0, 150.0), "Mediastinum": (-160.0, 240.0), "Vessels": 
 
 
 GLASSY = 0.2
-"""Opacity of lungs, lobes and normal tissue in 3-D, so that findings inside are seen."""
+"""Opacity of lungs, airways and normal tissue in 3-D, so that findings inside are seen."""
 
 
 def _layout_xml():
@@ -106,7 +106,8 @@ class Overlay:
         ct, shown
             Volume nodes, or None.
         findings
-            Segmentation node that only the last view of the layout and 3-D show, or None.
+            Segmentation node that only the last view of the layout and 3-D show (and the view of
+            the map when there is none), or None.
         opacity
             Of the map over the CT.
 
@@ -130,20 +131,21 @@ class Overlay:
                 layers.SetLinkedControl(1)
                 layers.SetHotLinkedControl(1)
             seen.append((widget, kind))
-        self._place_findings(findings, seen)
+        kinds = ("findings",) if shown is not None else ("findings", "map")
+        self._place_findings(findings, [w for w, kind in seen if kind in kinds])
         refresh_legends([widget for widget, _kind in seen])
 
     @staticmethod
-    def _place_findings(findings, seen):
+    def _place_findings(findings, widgets):
+        """Restrict findings to some slice views and 3-D; without any they are shown everywhere."""
         if findings is None:
             return
         display = findings.GetDisplayNode()
         if display is None:
             return
         display.RemoveAllViewNodeIDs()
-        if any(kind == "findings" for _widget, kind in seen):
-            chosen = [widget for widget, kind in seen if kind == "findings"]
-            for widget in chosen:
+        if widgets:
+            for widget in widgets:
                 display.AddViewNodeID(widget.mrmlSliceNode().GetID())
             for view in slicer.util.getNodesByClass("vtkMRMLViewNode"):
                 display.AddViewNodeID(view.GetID())
@@ -236,7 +238,7 @@ def style_segments(node, *, slices=True, surfaces=False, fill=0.25):
     if not node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE):
         node.CreateClosedSurfaceRepresentation()
     for identifier in node.GetSegmentation().GetSegmentIDs():
-        glassy = identifier.endswith(("_lung", "_lobe", "_normal"))
+        glassy = identifier.endswith(("_lung", "_lobe", "_normal", "airways"))
         display.SetSegmentOpacity3D(identifier, GLASSY if glassy else 1.0)
 
 

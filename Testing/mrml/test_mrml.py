@@ -349,3 +349,19 @@ def test_transform_brings_the_moving_point_onto_the_fixed_one(scene, tmp_path):
     again = sitk.ReadImage(str(tmp_path / "again.nrrd"))
     assert np.allclose(sitk.GetArrayFromImage(again), field, atol=1e-5)
     assert again.GetOrigin() == pytest.approx(image.GetOrigin())
+
+
+def test_newest_entry_of_a_trail_can_be_replaced(scene):
+    node = scene.AddNewNodeByClass("vtkMRMLTextNode", "Trail")
+    for what in ("first", "second"):
+        mrml.add_to_trail(node, {"marked": what})
+    mrml.drop_last_of_trail(node)
+    assert [entry["marked"] for entry in mrml.read_trail(node)] == ["first"]
+
+
+def test_cells_of_a_table_and_names_of_regions(scene):
+    rows = [{"region": "left_lung", "volume_ml": 1.5}, {"region": "elsewhere", "volume_ml": None}]
+    node = mrml.show_findings(scene, ("region", "volume_ml"), rows, "Findings")
+    names, cells = mrml.table_rows(node)
+    assert names == ["region", "volume_ml"]
+    assert cells == [["Left lung", "1.50"], ["elsewhere", mrml.NO_VALUE]]

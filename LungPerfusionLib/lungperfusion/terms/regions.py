@@ -192,6 +192,7 @@ TITLES = {
 
 ABBREVIATIONS = {
     "bv5_10": "BV5-10",
+    "1_25": "1.25 mm²",
     "bv5": "BV5",
     "bv10": "BV10",
     "vq": "V/Q",

@@ -176,9 +176,13 @@ class SlicePicture(_Picture):
         mapper.SetInputConnection(self.logic.GetImageDataConnection())
         self._slice = vtk.vtkActor2D()
         self._slice.SetMapper(mapper)
-        self._slice.GetProperty().SetDisplayLocationToBackground()
         self._mapper = mapper
-        self.renderer.AddViewProp(self._slice)
+        # a layer of its own beneath: in one layer half-transparent fills do not let it through
+        beneath = vtk.vtkRenderer()
+        beneath.AddViewProp(self._slice)
+        self.renderer.SetLayer(1)
+        self.window.SetNumberOfLayers(2)
+        self.window.AddRenderer(beneath)
         self.logic.ResizeSliceNode(*size)
 
     def resize(self, width: int, height: int) -> None:

@@ -1,5 +1,7 @@
 """What the tests of all modules do with a panel."""
 
+import csv
+
 import numpy as np
 
 from lungperfusion import mrml
@@ -35,3 +37,27 @@ def erase_front(node, identifier, geometry, share=1 / 3):
     slicer.util.updateSegmentBinaryLabelmapFromArray(
         array.astype(np.uint8), node, identifier, node.GetNodeReference("referenceImageGeometryRef")
     )
+
+
+def finish(desktop, panel, tmp_path, measure):
+    """Write the report, save and load the scene, close it and reload the module."""
+    shown = value(panel, measure)
+    panel.ui.reportFolder.currentPath = str(tmp_path)
+    panel.parameters.caseName = "P1"
+    apply(desktop, panel, "reportButton")
+    html = (tmp_path / "P1" / "report.html").read_text(encoding="utf-8")
+    assert "Corrections by the reader" in html
+    with (tmp_path / "P1" / "measurements.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [
+            row
+            for row in csv.DictReader(stream)
+            if (row["region"], row["measure"]) == (Region.LUNGS, measure)
+        ]
+    assert float(rows[0]["value"]) == shown  # the file, the panel and the report are one run
+    desktop.save_and_load_scene(tmp_path / "scene.mrb")
+    assert value(panel, measure) == shown
+    assert panel.parameters.corrected
+    desktop.close_scene()
+    assert panel.logic.record(panel.parameters) is None
+    panel = desktop.reload(panel.moduleName)
+    assert not panel.ui.applyButton.enabled

@@ -1,7 +1,7 @@
 """CTVQ from two breaths to numbers after corrected lungs."""
 
 import pytest
-from gui_support import apply, erase_front, value
+from gui_support import apply, erase_front, finish, value
 
 from lungperfusion import mrml
 
@@ -29,7 +29,7 @@ def test_deep_and_shallow_breath_are_told_apart(desktop, modules, two_breaths):
     assert "swapped" in panel.ui.inputsLabel.text
 
 
-def test_flow(desktop, modules, two_breaths, breaths):
+def test_flow(desktop, modules, two_breaths, breaths, tmp_path):
     modules("CTVQ")
     panel = desktop.select("CTVQ")
     import slicer
@@ -53,3 +53,50 @@ def test_flow(desktop, modules, two_breaths, breaths):
     assert value(panel, "expiratory_volume") < before
     record = panel.logic.record(panel.parameters)["analyses"][0]
     assert record["parameters"]["registration"] == "given transform"
+    finish(desktop, panel, tmp_path, "expiratory_volume")
+
+
+def test_landmarks_reference_and_ratings_reach_the_command(
+    desktop, modules, two_breaths, breaths, tmp_path
+):
+    import slicer
+    import vtk
+
+    from lungperfusion.pipelines.ctvq import read_markups, read_ratings
+
+    modules("CTVQ")
+    panel = desktop.select("CTVQ")
+    assert "--landmarks" not in panel.logic.extra_words(panel.parameters, tmp_path)
+    lists = []
+    for name, z in (("Out", 0.0), ("In", 7.0)):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+        node.AddControlPoint(10.0, -20.0, z)
+        lists.append(node)
+    panel.ui.expirationLandmarks.setCurrentNode(lists[0])
+    panel.ui.inspirationLandmarks.setCurrentNode(lists[1])
+    lists[0].AddControlPoint(1.0, 2.0, 3.0)
+    panel.updateButtons()
+    assert "as many landmarks" in panel.ui.applyButton.toolTip
+    lists[1].AddControlPoint(1.0, 2.0, 9.0)
+    panel.updateButtons()
+    assert panel.ui.applyButton.enabled
+
+    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "Ratings")
+    for name, cells in {"region": ("left_upper_zone",), "rating": ("4",)}.items():
+        column = vtk.vtkStringArray()
+        column.SetName(name)
+        for cell in cells:
+            column.InsertNextValue(cell)
+        table.AddColumn(column)
+    panel.ui.ratings.setCurrentNode(table)
+    words = panel.logic.extra_words(panel.parameters, tmp_path)
+    first, second = (words[words.index("--landmarks") + n] for n in (1, 2))
+    assert read_markups(first).tolist() == [[10, -20, 0], [1, 2, 3]]
+    assert read_markups(second).tolist() == [[10, -20, 7], [1, 2, 9]]
+    assert read_ratings(tmp_path / "ratings.csv") == {"left_upper_zone": 4.0}
+
+    assert not panel.ui.referenceKind.isVisibleTo(panel.parent)
+    panel.ui.reference.setCurrentNode(two_breaths[0])
+    assert panel.ui.referenceKind.isVisibleTo(panel.parent)
+    assert panel.logic.image_options(panel.parameters)["--reference"] == (two_breaths[0], "1")
+    assert "--reference-kind" in panel.logic.options(panel.parameters)

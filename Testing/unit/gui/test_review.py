@@ -180,7 +180,7 @@ def test_cancel_stops_at_once_and_shows_nothing(panel, desktop):
     before = panel.logic.record(panel.parameters)
     panel.ui.applyButton.click()
     assert panel.ui.cancelButton.enabled
-    folder = panel._folder
+    folder = panel.runs.folder
     panel.ui.cancelButton.click()
     desktop.wait(lambda: panel.job is None, 20.0)
     assert panel.logic.record(panel.parameters) == before
@@ -233,3 +233,98 @@ def test_chart_of_the_chosen_measure(panel):
     chart = panel.logic.node(panel.parameters, "chart")
     assert chart.GetTitle() == "Iodine perfusion"
     assert chart.GetNumberOfPlotSeriesNodes() >= 3
+
+
+def test_class_map_is_drawn_in_its_colour(panel):
+    """A voxel of the chosen class map shows its fill over the CT; outside nothing changes."""
+    import slicer
+
+    reason = rendering.why_not()
+    if reason:
+        pytest.skip(reason)
+    from scipy import ndimage
+
+    from lungperfusion_gui import overlay
+
+    node = panel.logic.node(panel.parameters, "labels.exclusions")
+    segment = node.GetSegmentation().GetSegmentIDs()[0]
+    reference = panel.logic.reference(panel.parameters)
+    geometry = mrml.geometry_from_node(reference)
+    mask = mrml.segment_mask(node, segment, geometry)
+    depth = ndimage.distance_transform_edt(mask)
+    k, j, i = np.unravel_index(np.argmax(depth), depth.shape)
+    place = geometry.ras_from_ijk((i, j, k))
+    panel.ui.mapOpacity.value = 0.0
+    panel.ui.legendCheckBox.checked = False
+    select = panel.ui.findingsSelector
+    select.currentIndex = select.findData("labels.exclusions")
+    overlay.jump_to(place)
+    slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCrosshairMode(0)
+    picture = rendering.SlicePicture(slicer.app.layoutManager().sliceWidget("Red").sliceLogic())
+    with_classes = np.array(picture.colour(*place), float)
+    panel.ui.segmentsCheckBox.checked = False
+    plain = np.array(picture.colour(*place), float)
+    colour = 255 * np.array(node.GetSegmentation().GetSegment(segment).GetColor())
+    expected = plain + 0.35 * (colour - plain)
+    assert np.abs(with_classes - expected).max() < 12
+    assert np.abs(with_classes - plain).max() > 12
+
+
+def test_given_segmentations_do_not_cover_the_results(panel, patient):
+    import slicer
+
+    lungs = patient.truth.labelmaps()["lungs"]
+    node = mrml.show_labelmap(slicer.mrmlScene, lungs, "TotalSegmentator")
+    panel.ui.lungMask.setCurrentNode(node)
+    panel.display.style()
+    assert not node.GetDisplayNode().GetVisibility()
+
+
+def test_value_and_unit_stand_in_sight(panel):
+    table = panel.logic.node(panel.parameters, "table.measurements")
+    view = panel.ui.resultsTableView
+    wide = sum(view.columnWidth(n) for n in range(table.GetColumnIndex("unit") + 1))
+    assert wide <= 430
+
+
+def test_results_wait_for_the_panel_that_was_left(panel, desktop, modules):
+    """A run goes on while the reader is in another module; its results are shown on return."""
+    modules("VesselBV")
+    panel.ui.rimMm.value = 12.0
+    panel.ui.applyButton.click()
+    desktop.select("VesselBV")
+    assert panel.parameters is None
+    desktop.wait(lambda: panel.job is None, 240.0)
+    desktop.select("PerfusionIPv")
+    assert panel.ui.stateLabel.text == ""
+    assert panel.logic.record(panel.parameters)["analyses"][0]["parameters"]["rim_mm"] == 12.0
+    assert panel.runs.folder is None
+
+
+def test_cancelled_apply_keeps_the_corrections(panel, desktop, patient, monkeypatch):
+    import slicer
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *words: True)
+    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    erase_front(lungs, "left_lung", patient.ct.geometry)
+    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    panel.ui.applyButton.click()
+    assert panel.job is not None
+    panel.ui.cancelButton.click()
+    desktop.wait(lambda: panel.job is None, 20.0)
+    assert panel.parameters.corrected == "lungs"
+    assert panel.parameters.outdated
+    assert panel.logic.node(panel.parameters, "original.lungs") is not None
+
+
+def test_an_edit_during_a_run_stays_to_be_computed(panel, desktop, patient, ipv_results):
+    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    erase_front(lungs, "left_lung", patient.ct.geometry)
+    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    panel.ui.recomputeButton.click()
+    erase_front(lungs, "right_lung", patient.ct.geometry)
+    panel._showFolder(ipv_results)  # as if the run had ended now
+    assert panel.parameters.outdated
+    assert "outdated" in (panel.updateButtons() or panel.ui.stateLabel.text)
+    panel.ui.cancelButton.click()
+    desktop.wait(lambda: panel.job is None, 20.0)

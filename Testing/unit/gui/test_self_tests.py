@@ -64,3 +64,16 @@ def test_module_says_what_it_is(desktop, modules, name):
     assert module.dependencies == ("LungPerfusionLib",)
     assert not module.hidden
     assert slicer.modules.lungperfusionlib.hidden
+
+
+def test_library_says_what_it_is(desktop, modules):
+    """Slicer fills in texts of its own where a module sets none."""
+    import slicer
+
+    modules()
+    library = slicer.modules.lungperfusionlib
+    assert library.title == "Lung Perfusion Library"
+    assert library.contributors == ("SlicerLungPerfusion contributors",)
+    assert "Research software" in library.helpText
+    assert "Apache License" in library.acknowledgementText
+    assert library.categories

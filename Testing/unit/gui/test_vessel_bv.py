@@ -1,11 +1,11 @@
 """VesselBV from the scan to numbers after corrected vessels."""
 
-from gui_support import apply, erase_front, value
+from gui_support import apply, erase_front, finish, value
 
 from lungperfusion import mrml
 
 
-def test_flow(desktop, modules, breaths):
+def test_flow(desktop, modules, breaths, tmp_path):
     import slicer
 
     modules("VesselBV")
@@ -28,3 +28,4 @@ def test_flow(desktop, modules, breaths):
     trail = mrml.read_trail(panel.logic.node(panel.parameters, "trail"))
     assert {row["measure"] for row in trail[-1]["changes"]} >= {"tbv"}
     assert panel.logic.node(panel.parameters, "original.vessels") is not None
+    finish(desktop, panel, tmp_path, "tbv")

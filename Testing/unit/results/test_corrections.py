@@ -27,6 +27,7 @@ ENTRIES = [
     },
     {"time": "2026-03-01T12:32:00+01:00", "segmentation": "lungs", "restored": True},
     {"time": "2026-03-01T12:33:00+01:00", "discarded": ["lungs", "defects"]},
+    {"time": "2026-03-01T12:34:00+01:00", "marked": "Point in the pulmonary trunk"},
 ]
 
 
@@ -45,6 +46,7 @@ def test_every_entry_is_printed_with_time_amount_and_effect(tmp_path):
     assert "– → −850" in html
     assert "Original lungs restored" in html
     assert "Corrections of lungs, defects discarded" in html
+    assert "Point in the pulmonary trunk" in html
 
 
 def test_text_from_the_file_is_escaped(tmp_path):

@@ -1,0 +1,119 @@
+"""Runs of a panel's command: one at a time, with progress, in temporary folders."""
+
+import shutil
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from lungperfusion_gui.job import Job
+
+
+class CommandRuns:
+    """Starts the command in a process of its own and hands over its results folder.
+
+    Parameters
+    ----------
+    progress_bar
+        Shows how far the run is.
+    can_show
+        Whether results can be taken now.  A panel that is left while it computes takes them when
+        it is entered again.
+    on_change
+        Called when a run has begun or ended.
+    """
+
+    def __init__(self, progress_bar, can_show, on_change):
+        self._bar, self._can_show, self._on_change = progress_bar, can_show, on_change
+        self.job = None
+        self.folder = None
+        self._stages = None
+        self._finished = None
+
+    def start(self, make_words, on_success, *, out=None):
+        """Start a run.
+
+        Parameters
+        ----------
+        make_words
+            Gets an empty folder for inputs and returns the words of the command.
+        on_success
+            Called with the results folder.
+        out
+            Results folder that stays; a temporary one when None.
+        """
+        self._drop_finished()
+        self.folder = Path(slicer.util.tempDirectory())
+        target = self.folder / "results" if out is None else Path(out)
+        inputs = self.folder / "inputs"
+        inputs.mkdir()
+        try:
+            with slicer.util.WaitCursor():
+                words = make_words(inputs)
+            if self._stages is None:
+                self._stages = Path(slicer.util.tempDirectory())
+            words = [*words, "--keep-stages", str(self._stages), "--out", str(target)]
+            self.job = Job(
+                words, self._show_progress, lambda error: self._end(error, target, on_success)
+            )
+        except Exception:
+            self._remove_folder()
+            raise
+        self._bar.visible = True
+        self._bar.setRange(0, 100)
+        self._show_progress(0.0, _("starting"))
+        self._on_change()
+
+    def cancel(self):
+        """Stop the run; nothing is shown of it."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def abandon(self):
+        """Stop without a word and remove everything: the scene or the panel goes."""
+        if self.job is not None:
+            self.job.abandon()
+            self.job = None
+            self._bar.visible = False
+        self._drop_finished()
+        self._remove_folder()
+        if self._stages is not None:
+            shutil.rmtree(self._stages, ignore_errors=True)
+            self._stages = None
+
+    def deliver(self):
+        """Hand over what a run has left that ended while its results could not be taken."""
+        if self._finished is None or not self._can_show():
+            return
+        error, target, on_success = self._finished
+        self._finished = None
+        try:
+            if error:
+                slicer.util.errorDisplay(error)
+            elif error == "":
+                with slicer.util.tryWithErrorDisplay(_("Failed to show the results.")):
+                    on_success(target)
+        finally:
+            self._remove_folder()
+            self._on_change()
+
+    def _show_progress(self, fraction, message):
+        self._bar.value = round(100 * fraction)
+        self._bar.format = f"%p % {message}"
+        slicer.util.showStatusMessage(message, 2000)
+
+    def _end(self, error, target, on_success):
+        self.job = None
+        self._bar.visible = False
+        self._finished = (error, target, on_success)
+        self.deliver()
+
+    def _drop_finished(self):
+        if self._finished is not None:
+            self._finished = None
+            self._remove_folder()
+
+    def _remove_folder(self):
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None

@@ -1,0 +1,1 @@
+message(STATUS "configured ${PROJECT_NAME}")
