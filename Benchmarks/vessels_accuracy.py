@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from Benchmarks import Figure
 from lungperfusion.phantoms.vessel_tree import (
@@ -12,13 +15,16 @@ from lungperfusion.phantoms.vessel_tree import (
     Traps,
     Tubes,
     VesselPhantom,
+    correlated_noise,
     murray_tree,
     render_vessels,
     straight_tube,
 )
 from lungperfusion.vessels.blood_volume import BIN_IDS, blood_sample, volume_by_area
 from lungperfusion.vessels.detection import VesselMap, find_vessels
-from lungperfusion.volume import Geometry
+from lungperfusion.vessels.harmonisation import harmonised
+from lungperfusion.vessels.quality import point_spread_mm
+from lungperfusion.volume import Geometry, Volume
 
 SIZE_MM = 90.0
 ROOM = Room((0.0, 0.0, 0.0), (41.0, 41.0, 41.0))
@@ -35,6 +41,24 @@ DIRECTIONS = (
     (1, 2, 3),
     (3, -1, 2),
 )
+
+PAIRS = (1, 2, 3, 4)
+"""Seeds of the pairs of trees."""
+SETTINGS: dict[str, dict[str, float]] = {
+    "standard": {},
+    "slices 1.25 mm": {"thickness": 1.25},
+    "slices 2 mm": {"thickness": 2.0},
+    "slices 3 mm": {"thickness": 3.0},
+    "soft kernel": {"psf_fwhm_mm": 1.6, "noise_hu": 15.0, "noise_fwhm_mm": 1.6},
+    "very soft kernel": {"psf_fwhm_mm": 2.0, "noise_hu": 12.0, "noise_fwhm_mm": 2.0},
+    "noise 10 HU": {"noise_hu": 10.0},
+    "noise 60 HU": {"noise_hu": 60.0},
+    "noise 90 HU": {"noise_hu": 90.0},
+    "blood 300 HU": {"blood_hu": 300.0},
+    "lung -780 HU": {"parenchyma_hu": -780.0},
+    "lung -880 HU": {"parenchyma_hu": -880.0},
+}
+"""Scans that differ from the standard one (0.7 mm, point spread 1 mm, noise 30 HU) in one thing."""
 
 
 def grid(spacing: tuple[float, float, float], size_mm: float = SIZE_MM) -> Geometry:
@@ -91,7 +115,7 @@ def errors(name: str, here: np.ndarray, true: np.ndarray, limit: float) -> list[
 
 
 def bins() -> list[Figure]:
-    """Three pairs of trees at three point spreads, together and at their worst."""
+    """Show three pairs of trees at three point spreads, together and at their worst."""
     figures: list[Figure] = []
     for thickness, spreads, limit in ((0.7, (0.8, 1.0, 1.2), 5.0), (1.25, (1.0,), 10.0)):
         sums = np.zeros((2, 4))
@@ -113,38 +137,60 @@ def bins() -> list[Figure]:
 
 
 def repeatability() -> list[Figure]:
-    """Ten noise seeds, rotations, and shifts by parts of a voxel."""
-    vessels = trees(1)
-    seeds = np.array([measured(scan(vessels, seed=seed)) for seed in range(10)])
-    variation = 100 * seeds.std(axis=0, ddof=1) / seeds.mean(axis=0)
-    figures = [
-        Figure(name=f"ten noise seeds: variation of {id_}", value=value, unit="%", at_most=2.0)
-        for id_, value in zip(BIN_IDS[1:], variation[1:].tolist(), strict=True)
-    ]
+    """Ten noise seeds; turned by any angle and shifted by parts of a voxel.
+
+    One pair of trees holds so few vessels that one of nearly 10 mm2 is a tenth of its BV5-10 and
+    changes bins as a whole; four pairs together (25 mL, a quarter of the vessels of two lungs)
+    are judged, single pairs reported.
+    """
+    pairs = [trees(seed) for seed in PAIRS]
+    seeds = np.array([repeated(vessels) for vessels in pairs])
+    figures = spread("ten noise seeds", seeds)
+    turns = [np.eye(3), *Rotation.random(5, random_state=0).as_matrix()]
+    shifts = np.random.default_rng(0).uniform(-0.35, 0.35, (len(turns), 3))
     moved = []
-    for degrees, shift in ((0, 0.0), (17, 0.2), (45, 0.35), (71, 0.5)):
-        angle = np.radians(degrees)
-        turn = np.array(
-            [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
-        )
-        tilt = turn @ turn[[2, 0, 1]][:, [2, 0, 1]]
-        image = scan(vessels.moved(rotation=tilt, shift_mm=(shift, -shift, shift / 2)))
-        moved.append(measured(image) / truth(image).sum())
-    values = np.array(moved)
-    change = 100 * (np.abs(values - values[0]).max(axis=0) / values[0])
-    totals = values.sum(axis=1)
-    figures.append(
-        Figure(
-            name="rotation and shift: change of tbv",
-            value=float(100 * np.abs(totals / totals[0] - 1).max()),
-            unit="%",
-            at_most=2.0,
-        )
-    )
-    figures += [
-        Figure(name=f"rotation and shift: change of {id_}", value=value, unit="%", at_most=2.0)
-        for id_, value in zip(BIN_IDS[1:], change[1:].tolist(), strict=True)
-    ]
+    for vessels in pairs:
+        shares = []
+        for number, (turn, shift) in enumerate(zip(turns, shifts, strict=True)):
+            image = scan(vessels.moved(rotation=turn, shift_mm=tuple(shift)), seed=number)
+            shares.append(measured(image))
+        moved.append(shares)
+    return figures + spread("six directions and shifts", np.array(moved))
+
+
+def repeated(vessels: Tubes, count: int = 10) -> list[np.ndarray]:
+    """Bins of one pair of trees with several noise seeds."""
+    image = scan(vessels, noise_hu=0.0)
+    out = []
+    for seed in range(count):
+        noise = correlated_noise(image.ct.geometry, 30.0, 1.0, seed)
+        noisy = Volume(np.rint(image.ct.array + noise).astype(np.int16), image.ct.geometry, "HU")
+        out.append(measured(replace(image, ct=noisy)))
+    return out
+
+
+def spread(name: str, bins_ml: np.ndarray) -> list[Figure]:
+    """Coefficients of variation of all pairs together, and of one pair at worst.
+
+    Parameters
+    ----------
+    name
+        What was repeated.
+    bins_ml
+        Shape (pairs, repeats, bins).
+
+    """
+    with_total = np.concatenate([bins_ml, bins_ml.sum(axis=2, keepdims=True)], axis=2)
+    together = with_total.sum(axis=0)
+    pooled = 100 * together.std(axis=0, ddof=1) / together.mean(axis=0)
+    single = (100 * with_total.std(axis=1, ddof=1) / with_total.mean(axis=1)).max(axis=0)
+    figures = []
+    for id_, value, worst in zip((*BIN_IDS, "tbv"), pooled, single, strict=True):
+        limit = np.inf if id_ == BIN_IDS[0] else 2.0
+        figures += [
+            Figure(name=f"{name}: variation of {id_}", value=value, unit="%", at_most=limit),
+            Figure(name=f"{name}, one pair at worst: {id_}", value=worst, unit="%"),
+        ]
     return figures
 
 
@@ -184,44 +230,108 @@ def traps() -> list[Figure]:
     nothing = straight_tube((0, 0, 300.0), (0, 0, 1), 4.0, 4.0)
     added = float(measured(scan(nothing, traps=dense)).sum())
     total = float(truth(scan(trees(1))).sum())
+    sheet = Traps(fissures=(((0, 5, 5), (0, 1, 0.3)),), fissure_thickness_mm=0.5)
+    crossed = scan(trees(2), traps=sheet)
+    more = float(measured(crossed).sum() / truth(crossed).sum() - 1)
     return [
         Figure(
             name="traps alone: taken for vessels, of a tree's tbv",
             value=100 * added / total,
             unit="%",
             at_most=2.0,
-        )
+        ),
+        Figure(
+            name="trees crossed by a fissure of 0.5 mm: error of tbv",
+            value=100 * more,
+            unit="%",
+            at_least=-2.0,
+            at_most=2.0,
+        ),
     ]
 
 
 def settings() -> list[Figure]:
-    """How scan settings move the numbers; reported, not judged."""
-    vessels = trees(2)
-    plain: dict[str, object] = {"psf_fwhm_mm": 1.0, "noise_hu": 30.0}
-    changes: tuple[tuple[str, dict[str, object]], ...] = (
-        ("standard", {}),
-        ("slices 2 mm", {"thickness": 2.0}),
-        ("slices 3 mm", {"thickness": 3.0}),
-        ("point spread 1.6 mm", {"psf_fwhm_mm": 1.6}),
-        ("point spread 2 mm", {"psf_fwhm_mm": 2.0}),
-        ("noise 10 HU", {"noise_hu": 10.0}),
-        ("noise 60 HU", {"noise_hu": 60.0}),
-        ("blood 300 HU", {"blood_hu": 300.0}),
-        ("lung -780 HU", {"parenchyma_hu": -780.0}),
-        ("lung -880 HU", {"parenchyma_hu": -880.0}),
-    )
+    """How scan settings move the numbers of two pairs of trees; reported, not judged."""
+    pairs = [trees(seed) for seed in PAIRS[1:3]]
     figures = []
-    for name, change in changes:
-        image = scan(vessels, **(plain | change))  # type: ignore[arg-type]
-        here, true = measured(image, float(change.get("blood_hu", 40.0))), truth(image)  # type: ignore[arg-type]
-        for id_, a, b in zip(
-            ("tbv", *BIN_IDS), (here.sum(), *here), (true.sum(), *true), strict=True
-        ):
-            figures.append(
-                Figure(name=f"{name}: error of {id_}", value=float(100 * (a / b - 1)), unit="%")
-            )
+    for name, change in SETTINGS.items():
+        here, true = np.zeros(4), np.zeros(4)
+        for vessels in pairs:
+            image = scan(vessels, **({"psf_fwhm_mm": 1.0, "noise_hu": 30.0} | change))
+            here += measured(image, float(change.get("blood_hu", 40.0)))
+            true += truth(image)
+        figures += errors_only(name, here, true)
+    sharp, breath = np.zeros((2, 4)), np.zeros((2, 4))
+    before = np.zeros(4)
+    for vessels in pairs:
+        image = sharpened(scan(vessels, psf_fwhm_mm=0.8, noise_hu=0.0), noise_hu=60.0)
+        sharp += measured(image), truth(image)
+        image = breathed_out(vessels)
+        breath += measured(image), truth(image)
+        before += truth(scan(vessels, noise_hu=0.0))
+    figures += errors_only("sharp kernel", *sharp)
+    figures += errors_only("lung volume 30 % less", *breath)
+    figures += errors_only("lung volume 30 % less, truth against full breath", breath[1], before)
     return figures
 
 
+def harmonising() -> list[Figure]:
+    """How much a sharp kernel's numbers differ from a soft one's, before and after harmonising."""
+    target_mm = 1.8
+    plain, alike = np.zeros((2, 4)), np.zeros((2, 4))
+    for seed in PAIRS[1:3]:
+        vessels = trees(seed)
+        images = (
+            sharpened(scan(vessels, psf_fwhm_mm=0.8, noise_hu=0.0), noise_hu=60.0),
+            scan(vessels, psf_fwhm_mm=1.6, noise_hu=15.0, noise_fwhm_mm=1.6),
+        )
+        for number, image in enumerate(images):
+            found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+            plain[number] += volume_by_area(blood_sample(found))
+            ct = harmonised(image.ct, point_spread_mm(found) or np.nan, target_mm)
+            alike[number] += measured(replace(image, ct=ct))
+    return [
+        *errors_only("sharp against soft kernel", *plain),
+        *errors_only(f"sharp against soft kernel, harmonised to {target_mm:g} mm", *alike),
+    ]
+
+
+def errors_only(name: str, here: np.ndarray, true: np.ndarray) -> list[Figure]:
+    rows = zip(("tbv", *BIN_IDS), (here.sum(), *here), (true.sum(), *true), strict=True)
+    return [
+        Figure(name=f"{name}: error of {id_}", value=float(100 * (a / b - 1)), unit="%")
+        for id_, a, b in rows
+    ]
+
+
+def sharpened(image: VesselPhantom, noise_hu: float) -> VesselPhantom:
+    """Apply an edge-enhancing kernel: half of what a Gaussian of 0.8 mm takes off is added."""
+    geometry = image.ct.geometry
+    array = image.ct.array.astype(np.float32)
+    sigma = [0.8 / mm for mm in geometry.spacing_kji_mm]
+    array += 0.5 * (array - ndimage.gaussian_filter(array, sigma))
+    array += correlated_noise(geometry, noise_hu, 0.8, seed=0)
+    return replace(image, ct=Volume(np.rint(array).astype(np.int16), geometry, "HU"))
+
+
+def breathed_out(vessels: Tubes, share: float = 0.7) -> VesselPhantom:
+    """Lung of less volume: shorter, wider vessels of the same volume in denser parenchyma."""
+    scale = share ** (1 / 3)
+    shrunk = replace(
+        vessels,
+        start_mm=vessels.start_mm * scale,
+        end_mm=vessels.end_mm * scale,
+        start_radius_mm=vessels.start_radius_mm * scale**-0.5,
+        end_radius_mm=vessels.end_radius_mm * scale**-0.5,
+    )
+    half = ROOM.half_axes_mm[0] * scale
+    return render_vessels(
+        shrunk,
+        grid((0.7, 0.7, 0.7)),
+        rooms=(Room((0.0, 0.0, 0.0), (half, half, half)),),
+        parenchyma_hu=-1000.0 + 150.0 / share,
+    )
+
+
 def main() -> list[Figure]:
-    return [*bins(), *repeatability(), *tubes(), *traps(), *settings()]
+    return [*bins(), *repeatability(), *tubes(), *traps(), *settings(), *harmonising()]

@@ -407,6 +407,7 @@ def _scan_rows(vessel_map: VesselMap, density: BloodDensity) -> tuple[Measuremen
     for id_, reason in (
         ("excluded_thick_tissue", "thick_tissue"),
         ("excluded_airway_wall", "airway_wall"),
+        ("excluded_no_tube", "no_tube"),
         ("excluded_nodule", "nodule"),
     ):
         rows.append(measured(region, id_, vessel_map.excluded_ml[reason], "told by shape"))

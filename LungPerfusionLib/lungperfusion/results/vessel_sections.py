@@ -76,20 +76,20 @@ def vessel_sections(
         label_projection(Labels(labelmap=labels), width_in=3.6),
         alt="Vessels of both lungs seen from the front, coloured by cross-section",
         caption="Vessels by cross-section, seen from the front; darker is deeper.",
-        width_percent=49,
+        width_percent=32.5,
     )
     widest = figure_html(
         label_projection(Labels(labelmap=labels), highest=True, width_in=3.6),
         alt="Widest vessel along each line from front to back, coloured by cross-section",
-        caption="Maximum projection: the widest vessel along each line from front to back.",
-        width_percent=49,
+        caption="Maximum projection: the widest vessel along each line of sight.",
+        width_percent=32.5,
     )
     progress(0.3, "drawing vessels")
     brightest = figure_html(
         projection(ct, mask=lungs.mask(*LUNGS), value_range=(-900.0, 200.0), width_in=3.6),
         alt="Maximum intensity projection of the lungs from the front",
         caption="Maximum intensity projection of the lungs, for comparison.",
-        width_percent=49,
+        width_percent=32.5,
     )
     progress(0.5, "drawing vessels")
     planes = figure_html(

@@ -185,6 +185,13 @@ VESSEL_MEASURES: tuple[Measure, ...] = (
         source=_THIS,
     ),
     Measure(
+        id="excluded_no_tube",
+        title="Dense tissue left out: no tube",
+        unit="mL",
+        formula="other dense voxels beyond the reach of every vessel: fissures, bands, scars",
+        source=_THIS,
+    ),
+    Measure(
         id="excluded_nodule",
         title="Dense tissue left out: nodules",
         unit="mL",

@@ -35,6 +35,7 @@ from lungperfusion.vessels.enhancement import (
     smooth_mm,
 )
 from lungperfusion.vessels.exclusion import (
+    DENSE_HU,
     LUMEN_ABOVE_LUNG_HU,
     airway_axes,
     airway_depth_mm,
@@ -252,7 +253,9 @@ def find_vessels(
         # The scale tells the radius roughly; who owns the blood near a branch point rests on it.
         vessels = vessels.with_radius_of(measured.area_mm2).keep(~rejected.any)
     progress(1.0, "measuring cross-sections")
-    dense = lung & (image > -300.0)
+    dense = lung & (image > DENSE_HU) & ~thick
+    no_tube = dense & ~walls
+    no_tube.ravel()[territory.index] = False
     voxel_ml = geometry.voxel_volume_ml
     return VesselMap(
         geometry=geometry,
@@ -272,7 +275,8 @@ def find_vessels(
         blood_hu_common=blood_hu,
         excluded_ml={
             "thick_tissue": float(np.count_nonzero(thick)) * voxel_ml,
-            "airway_wall": float(np.count_nonzero(dense & walls & ~thick & ~usable)) * voxel_ml,
+            "airway_wall": float(np.count_nonzero(dense & walls & ~usable)) * voxel_ml,
+            "no_tube": float(np.count_nonzero(no_tube)) * voxel_ml,
             **reject_ml,
         },
         noise_hu=background.noise_hu,

@@ -135,6 +135,18 @@ def test_traps_are_no_vessels(trap_phantom):
     assert found.excluded_ml["thick_tissue"] > 1.5
 
 
+def test_plates_are_left_out_and_reported(make_phantom):
+    """Plates of 3 mm, as of atelectasis."""
+    far = straight_tube((0, 0, 200.0), (0, 0, 1), 4.0, 4.0)
+    plates = (((0, -10, 0), (10, 9, 1.5)), ((5, 10, 5), (10, 1.5, 9)))
+    image = make_phantom(far, traps=Traps(consolidations=plates))
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    assert abs(bins_ml(found).sum()) < 0.02
+    volume_ml = sum(4 / 3 * np.pi * a * b * c / 1000 for _, (a, b, c) in plates)
+    # Their thin rims are no denser than half tissue.
+    assert 0.7 * volume_ml < found.excluded_ml["no_tube"] < volume_ml
+
+
 def test_noise_alone_holds_next_to_no_vessel(make_phantom):
     far = straight_tube((0, 0, 200.0), (0, 0, 1), 4.0, 4.0)
     image = make_phantom(far, noise_hu=40.0)

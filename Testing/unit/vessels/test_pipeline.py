@@ -104,8 +104,12 @@ def test_scans_of_other_sharpness_are_harmonised(make_phantom):
         }
         assert rows["point_spread"].value == pytest.approx(1.6, abs=0.15)
         assert "smoothed to 1.6 mm" in rows["bv5"].method
-    with pytest.raises(InputError, match=r"cannot be harmonised to 1\.6 mm"):
-        analyse(make_phantom(psf_fwhm_mm=2.0), options=options)
+
+
+def test_a_scan_less_sharp_than_wanted_is_refused(tree_phantom):
+    options = VesselOptions(blood_hu=40.0, harmonise_to_mm=0.6)
+    with pytest.raises(InputError, match=r"cannot be harmonised to 0\.6 mm"):
+        analyse(tree_phantom, options=options)
 
 
 def parsed(*words):
