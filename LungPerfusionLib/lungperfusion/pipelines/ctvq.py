@@ -90,7 +90,12 @@ from lungperfusion.vq.registration import (
     register_lungs,
     registration_from_field,
 )
-from lungperfusion.vq.ventilation import DEFAULT_METHOD, VentilationMethod, map_ventilation
+from lungperfusion.vq.ventilation import (
+    DEFAULT_METHOD,
+    VentilationMethod,
+    map_specific_ventilation,
+    map_ventilation,
+)
 
 HELP = "ventilation, perfusion and V/Q from an expiratory and an inspiratory CT"
 
@@ -343,6 +348,9 @@ def analyse_ctvq(
     ratio = relative["ventilation"] / np.maximum(relative["perfusion"], 0.05)
     maps = {
         "ventilation": _map(ventilation, inside, pair.geometry, "mL/mL"),
+        "specific_ventilation": _map(
+            map_specific_ventilation(pair), inside, pair.geometry, "mL/mL"
+        ),
         "perfusion": _map(perfusion.combined, inside, pair.geometry, "1"),
         "vq_ratio": _map(ratio, inside, pair.geometry, "1"),
         "jacobian": _map(pair.jacobian, inside, pair.geometry, "mL/mL"),
@@ -488,6 +496,7 @@ def _at_inspiration(
     carried = {
         "ventilation": view.carry_density(maps["ventilation"], maps["jacobian"]),
         "perfusion": view.carry_density(maps["perfusion"], maps["jacobian"]),
+        "specific_ventilation": view.carry(maps["specific_ventilation"]),
         "vq_ratio": view.carry(maps["vq_ratio"]),
         "jacobian": view.carry(maps["jacobian"]),
         "expiration_on_inspiration": view.carry(scan),

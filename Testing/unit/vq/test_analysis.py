@@ -56,6 +56,7 @@ def analysis(small, states):
 def test_maps_lie_on_the_whole_expiratory_grid_and_are_valid_in_the_lungs(analysis, small):
     assert set(analysis.maps) == {
         "ventilation",
+        "specific_ventilation",
         "perfusion",
         "vq_ratio",
         "jacobian",
@@ -149,7 +150,8 @@ def test_maps_on_the_inspiratory_grid_keep_their_sums(small, states, analysis):
     lungs = small.inspiration_lungs.array > 0
     value = {(m.region, m.measure): m.value for m in found.measurements}
     assert set(found.maps) == {
-        "ventilation", "perfusion", "vq_ratio", "jacobian", "expiration_on_inspiration"
+        "ventilation", "specific_ventilation", "perfusion", "vq_ratio", "jacobian",
+        "expiration_on_inspiration",
     }  # fmt: skip
     for name, volume in found.maps.items():
         assert volume.geometry.same_as(there), name
