@@ -238,9 +238,7 @@ def analyse_ctvq(
         )
         found = replace(found, regions=regions)
         lobes = _lobes_of_both(found, other_found)
-    progress(0.55, "checking the registration")
-    gates = registration_gates(registration, scan, other, found.lungs, other_found.lungs)
-    progress(0.6, "mapping ventilation and perfusion")
+    progress(0.55, "bringing both breaths together")
     pair = pair_breaths(
         scan,
         other,
@@ -250,6 +248,9 @@ def analyse_ctvq(
         lobes=lobes,
         vessels=None if vessels is None else vessels[box],
     )
+    progress(0.58, "checking the registration")
+    gates = registration_gates(registration, pair, other_found.lungs)
+    progress(0.6, "mapping ventilation and perfusion")
     ventilation = map_ventilation(pair, method=options.ventilation)
     perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
     limits = options.thresholds

@@ -46,7 +46,7 @@ class BreathPair:
     parenchyma: Mask
     """Lung voxels without vessels, airways and solid tissue, in both states."""
     volume_factors: dict[str, float]
-    """What the Jacobian of each lung or lobe was multiplied by."""
+    """What the Jacobian of each lung, then of each lobe, was multiplied by."""
 
     @property
     def geometry(self) -> Geometry:
