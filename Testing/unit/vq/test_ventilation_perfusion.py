@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lungperfusion.phantoms.breathing import BLOOD_DENSITY, TISSUE_DENSITY
 from lungperfusion.terms import LOBES, STRUCTURES, ZONES, Region
@@ -296,3 +297,28 @@ def test_kendall_tau():
     assert math.isnan(kendall_tau([3, 3, 3], [1, 2, 3])[0])
     with pytest.raises(ValueError, match="equally long"):
         kendall_tau([1, 2], [1, 2, 3])
+
+
+def test_smoothing_is_the_normalised_gaussian_on_fine_and_coarse_grids():
+    # A ramp and a step, known in part: the mean of the known, whatever the grid.
+    grid = Geometry.axial((48, 60, 56), (1.0, 1.0, 1.5))
+    z, y, x = np.mgrid[:48, :60, :56]
+    inside = ((z - 24) / 20) ** 2 + ((y - 30) / 25) ** 2 + ((x - 28) / 23) ** 2 < 1
+    known = inside & ((x + y + z) % 5 > 0)
+    values = np.where(known, 0.3 + 0.01 * y + 0.2 * (x > 28), 7.0).astype(np.float32)
+    labels = Labelmap(inside.astype(np.uint8), grid, {1: "left_lung"})
+    made = BreathPair(
+        expiration=Volume(values, grid, "HU"),
+        inspiration_hu=np.where(inside, 1, np.nan).astype(np.float32),
+        jacobian=np.where(inside, 1, np.nan).astype(np.float32),
+        lungs=labels,
+        parenchyma=known,
+        volume_factors={},
+    )
+    for sigma in (2.0, 6.0, 12.0):
+        voxels = (sigma / 1.5, sigma, sigma)
+        weight = ndimage.gaussian_filter(known.astype(float), voxels, mode="constant")
+        total = ndimage.gaussian_filter(np.where(known, values, 0.0), voxels, mode="constant")
+        found = made.smooth(values, known, sigma)
+        assert found[inside] == pytest.approx(total[inside] / weight[inside], abs=0.005)
+        assert np.isnan(found[~inside]).all()
