@@ -105,6 +105,9 @@ TRANSFORM = "inspiration_to_expiration_transform"
 INVERSE = "expiration_to_inspiration_transform"
 """Name of its inverse: moves the expiratory volume onto the inspiratory one."""
 
+VOLUME_TRANSFORM = "inspiration_to_expiration_volume_transform"
+"""Name of the stiffer field whose Jacobian gives the volume change."""
+
 _CROP_MM = 30.0
 _FIELD_MM = 2.0
 
@@ -163,6 +166,7 @@ def analyse_ctvq(
     *,
     options: VqOptions = DEFAULT_OPTIONS,
     transform: DisplacementField | None = None,
+    volume_transform: DisplacementField | None = None,
     landmarks: tuple[Points, Points] | None = None,
     reference: Volume | None = None,
     reference_kind: str = "perfusion",
@@ -183,8 +187,9 @@ def analyse_ctvq(
         Lungs and regions of each; results are given for the regions of the expiratory scan.
     options
         Methods and thresholds.
-    transform
-        Earlier result to use instead of registering: displacement from expiratory points.
+    transform, volume_transform
+        Earlier result to use instead of registering: displacements from expiratory points, and
+        the stiffer ones for the Jacobian, by default the same.
     landmarks
         Corresponding points, RAS mm, expiratory and inspiratory, that steer the registration.
     reference, reference_kind
@@ -220,7 +225,9 @@ def analyse_ctvq(
     lobes = _lobes_of_both(found, other_found)
 
     if transform is not None:
-        registration = registration_from_field(transform, found.lungs, other.geometry)
+        registration = registration_from_field(
+            transform, found.lungs, other.geometry, volume=volume_transform
+        )
     else:
         registration = register_lungs(
             scan,
@@ -366,7 +373,10 @@ def analyse_ctvq(
             pair.geometry,
             {c.number: f"perfusion_defect_{c.number}" for c in candidates},
         )
-    transforms = {TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM))}
+    transforms = {
+        TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM)),
+        VOLUME_TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM, kind="volume")),
+    }
     if options.grid == "expiration":
         maps = {name: _padded_map(volume, box, whole) for name, volume in maps.items()}
         labelmaps = {name: _padded(labels, box, whole) for name, labels in labelmaps.items()}
@@ -563,7 +573,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     steer = parser.add_argument_group("registration")
     steer.add_argument(
-        "--transform", type=Path, metavar="FILE", help=f"earlier {TRANSFORM}.nrrd to reuse"
+        "--transform",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=f"earlier {TRANSFORM}.nrrd to reuse and, for the same volume change, "
+        f"{VOLUME_TRANSFORM}.nrrd after it",
     )
     steer.add_argument(
         "--landmarks",
@@ -756,7 +771,9 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read both scans, analyse them, write the results folder."""
     marks = arguments.landmarks
     landmarks = None if marks is None else (read_markups(marks[0]), read_markups(marks[1]))
-    transform = None if arguments.transform is None else read_transform(arguments.transform)
+    fields = [read_transform(path) for path in arguments.transform or ()]
+    if len(fields) > 2:
+        raise InputError(f"--transform takes one file or two, not {len(fields)}")
     bins = arguments.healthy_bins
     ratings = None if arguments.ratings is None else read_ratings(arguments.ratings)
     options = VqOptions(
@@ -804,7 +821,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             _find(expiration, regions, part(progress, 0.1, 0.2)),
             _find(inspiration, other, part(progress, 0.2, 0.3)),
             options=options,
-            transform=transform,
+            transform=fields[0] if fields else None,
+            volume_transform=fields[1] if len(fields) > 1 else None,
             landmarks=landmarks,
             reference=reference,
             reference_kind=arguments.reference_kind,

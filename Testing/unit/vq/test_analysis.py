@@ -15,6 +15,7 @@ from lungperfusion.phantoms.breathing import make_breathing_phantom
 from lungperfusion.pipelines.ctvq import (
     INVERSE,
     TRANSFORM,
+    VOLUME_TRANSFORM,
     VqOptions,
     analyse_ctvq,
     read_healthy_bins,
@@ -85,6 +86,21 @@ def test_reused_transform_gives_nearly_the_same_shares(analysis, small, states):
     for m in again.measurements:
         if m.measure == "ventilation_share":
             assert m.value == pytest.approx(first[m.region, m.measure], abs=1.0)
+    with_both = analyse_ctvq(
+        small.expiration,
+        small.inspiration,
+        *states,
+        transform=field,
+        volume_transform=displacement_from_sitk(analysis.transforms[VOLUME_TRANSFORM]),
+        pictures=False,
+    )
+    jacobian = analysis.maps["jacobian"]
+    off = [
+        float(np.abs(made.maps["jacobian"].array - jacobian.array)[jacobian.valid].mean())
+        for made in (again, with_both)
+    ]
+    assert off[1] < 0.01
+    assert off[1] < 0.5 * off[0]
 
 
 def test_lobes_of_inspiration_are_carried_over(small, states, analysis):
@@ -220,6 +236,7 @@ def test_command_line_writes_the_folder(tmp_path, small):
     assert np.isfinite(field.ras_mm).all()
     listed = json.loads((out / "results.json").read_text(encoding="utf-8"))["files"]
     assert f"{TRANSFORM}.nrrd" in listed
+    assert f"{VOLUME_TRANSFORM}.nrrd" in listed
 
 
 def test_markups_in_either_coordinate_system(tmp_path):
