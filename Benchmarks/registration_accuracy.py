@@ -66,13 +66,16 @@ def phantom_figures(phantom: BreathingPhantom) -> Iterator[Figure]:
     inside = np.isfinite(jacobian)
     r = float(np.corrcoef(jacobian[inside], truth[inside])[0, 1])
     yield Figure(name=f"{name}: r of the Jacobian", value=r, at_least=0.9)
-    worst = max(
-        abs(jacobian[mask].sum() / truth[mask].sum() - 1)
-        for mask in (lobes[0].mask(lobe) for lobe in LOBES)
+    raw, scaled = (
+        100
+        * max(
+            abs(values[mask].sum() / truth[mask].sum() - 1)
+            for mask in (lobes[0].mask(lobe) & inside for lobe in LOBES)
+        )
+        for values in (unscaled, jacobian)
     )
-    yield Figure(
-        name=f"{name}: worst lobe, Jacobian volume", value=100 * worst, unit="%", at_most=1.0
-    )
+    yield Figure(name=f"{name}: worst lobe, Jacobian volume before scaling", value=raw, unit="%")
+    yield Figure(name=f"{name}: worst lobe, Jacobian volume", value=scaled, unit="%", at_most=1.0)
     yield from _function_figures(phantom, registration, lungs, lobes, name)
     yield Figure(name=f"{name}: registration, processor time", value=seconds, unit="s")
 
@@ -123,6 +126,8 @@ def real_pair_figures() -> Iterator[Figure]:
     yield Figure(name=f"{name}: largest", value=float(error.max()), unit="mm")
     rest = np.sort(error)[:-1]
     yield Figure(name=f"{name}: mean without the largest", value=float(rest.mean()), unit="mm")
+    by_rounding = rounding_mean_mm(fixed.ct.geometry.spacing_ijk_mm)
+    yield Figure(name=f"{name}: mean that rounding alone gives", value=by_rounding, unit="mm")
     limit = {}
     for peer in ("elastix-16", "elastix-8", "ants"):
         result = _peer(peer)
@@ -136,6 +141,18 @@ def real_pair_figures() -> Iterator[Figure]:
         yield Figure(name=f"{name}: {peer} processor time", value=limit[peer], unit="s")
     fastest = min((t for key, t in limit.items() if key.startswith("elastix")), default=np.inf)
     yield Figure(name=f"{name}: processor time", value=seconds, unit="s", at_most=float(fastest))
+
+
+def rounding_mean_mm(spacing_mm: tuple[float, float, float]) -> float:
+    """Mean distance of a perfect registration from landmarks that were rounded.
+
+    Those of the fixed image lie on voxel centres, those of the moving one on half voxels within
+    the slice.
+    """
+    fixed = np.array(spacing_mm)
+    moving = fixed * (0.5, 0.5, 1.0)
+    error = np.random.default_rng(0).random((2, 100_000, 3)) - 0.5
+    return float(np.linalg.norm(error[0] * fixed + error[1] * moving, axis=1).mean())
 
 
 def load(name: str) -> tuple[Part, np.ndarray]:

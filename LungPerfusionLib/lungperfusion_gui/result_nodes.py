@@ -136,7 +136,7 @@ class ResultNodes:
         paths = [
             path
             for path in folder.glob("*.nrrd")
-            if not path.name.endswith(".seg.nrrd") and path.stem != self.transform
+            if not path.name.endswith((".seg.nrrd", "_transform.nrrd"))
         ]
         for path in sorted(paths, key=lambda path: self._map_order(path.stem)):
             unit = _header_unit(path)

@@ -91,7 +91,12 @@ from lungperfusion.vq.registration import (
     register_lungs,
     registration_from_field,
 )
-from lungperfusion.vq.ventilation import DEFAULT_METHOD, VentilationMethod, map_ventilation
+from lungperfusion.vq.ventilation import (
+    DEFAULT_METHOD,
+    VentilationMethod,
+    map_specific_ventilation,
+    map_ventilation,
+)
 
 HELP = "ventilation, perfusion and V/Q from an expiratory and an inspiratory CT"
 
@@ -100,6 +105,9 @@ TRANSFORM = "inspiration_to_expiration_transform"
 
 INVERSE = "expiration_to_inspiration_transform"
 """Name of its inverse: moves the expiratory volume onto the inspiratory one."""
+
+VOLUME_TRANSFORM = "inspiration_to_expiration_volume_transform"
+"""Name of the stiffer field whose Jacobian gives the volume change."""
 
 _CROP_MM = 30.0
 _FIELD_MM = 2.0
@@ -159,6 +167,7 @@ def analyse_ctvq(
     *,
     options: VqOptions = DEFAULT_OPTIONS,
     transform: DisplacementField | None = None,
+    volume_transform: DisplacementField | None = None,
     landmarks: tuple[Points, Points] | None = None,
     reference: Volume | None = None,
     reference_kind: str = "perfusion",
@@ -179,8 +188,9 @@ def analyse_ctvq(
         Lungs and regions of each; results are given for the regions of the expiratory scan.
     options
         Methods and thresholds.
-    transform
-        Earlier result to use instead of registering: displacement from expiratory points.
+    transform, volume_transform
+        Earlier result to use instead of registering: displacements from expiratory points, and
+        the stiffer ones for the Jacobian, by default the same.
     landmarks
         Corresponding points, RAS mm, expiratory and inspiratory, that steer the registration.
     reference, reference_kind
@@ -216,7 +226,9 @@ def analyse_ctvq(
     lobes = _lobes_of_both(found, other_found)
 
     if transform is not None:
-        registration = registration_from_field(transform, found.lungs, other.geometry)
+        registration = registration_from_field(
+            transform, found.lungs, other.geometry, volume=volume_transform
+        )
     else:
         registration = remembered(
             register_lungs,
@@ -235,9 +247,7 @@ def analyse_ctvq(
         )
         found = replace(found, regions=regions)
         lobes = _lobes_of_both(found, other_found)
-    progress(0.55, "checking the registration")
-    gates = registration_gates(registration, scan, other, found.lungs, other_found.lungs)
-    progress(0.6, "mapping ventilation and perfusion")
+    progress(0.55, "bringing both breaths together")
     pair = pair_breaths(
         scan,
         other,
@@ -247,6 +257,9 @@ def analyse_ctvq(
         lobes=lobes,
         vessels=None if vessels is None else vessels[box],
     )
+    progress(0.58, "checking the registration")
+    gates = registration_gates(registration, pair, other_found.lungs)
+    progress(0.6, "mapping ventilation and perfusion")
     ventilation = map_ventilation(pair, method=options.ventilation)
     perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
     limits = options.thresholds
@@ -345,6 +358,9 @@ def analyse_ctvq(
     ratio = relative["ventilation"] / np.maximum(relative["perfusion"], 0.05)
     maps = {
         "ventilation": _map(ventilation, inside, pair.geometry, "mL/mL"),
+        "specific_ventilation": _map(
+            map_specific_ventilation(pair), inside, pair.geometry, "mL/mL"
+        ),
         "perfusion": _map(perfusion.combined, inside, pair.geometry, "1"),
         "vq_ratio": _map(ratio, inside, pair.geometry, "1"),
         "jacobian": _map(pair.jacobian, inside, pair.geometry, "mL/mL"),
@@ -359,7 +375,10 @@ def analyse_ctvq(
             pair.geometry,
             {c.number: f"perfusion_defect_{c.number}" for c in candidates},
         )
-    transforms = {TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM))}
+    transforms = {
+        TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM)),
+        VOLUME_TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM, kind="volume")),
+    }
     if options.grid == "expiration":
         maps = {name: _padded_map(volume, box, whole) for name, volume in maps.items()}
         labelmaps = {name: _padded(labels, box, whole) for name, labels in labelmaps.items()}
@@ -490,6 +509,7 @@ def _at_inspiration(
     carried = {
         "ventilation": view.carry_density(maps["ventilation"], maps["jacobian"]),
         "perfusion": view.carry_density(maps["perfusion"], maps["jacobian"]),
+        "specific_ventilation": view.carry(maps["specific_ventilation"]),
         "vq_ratio": view.carry(maps["vq_ratio"]),
         "jacobian": view.carry(maps["jacobian"]),
         "expiration_on_inspiration": view.carry(scan),
@@ -555,7 +575,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     steer = parser.add_argument_group("registration")
     steer.add_argument(
-        "--transform", type=Path, metavar="FILE", help=f"earlier {TRANSFORM}.nrrd to reuse"
+        "--transform",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=f"earlier {TRANSFORM}.nrrd to reuse and, for the same volume change, "
+        f"{VOLUME_TRANSFORM}.nrrd after it",
     )
     steer.add_argument(
         "--landmarks",
@@ -748,7 +773,9 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read both scans, analyse them, write the results folder."""
     marks = arguments.landmarks
     landmarks = None if marks is None else (read_markups(marks[0]), read_markups(marks[1]))
-    transform = None if arguments.transform is None else read_transform(arguments.transform)
+    fields = [read_transform(path) for path in arguments.transform or ()]
+    if len(fields) > 2:
+        raise InputError(f"--transform takes one file or two, not {len(fields)}")
     bins = arguments.healthy_bins
     ratings = None if arguments.ratings is None else read_ratings(arguments.ratings)
     options = VqOptions(
@@ -796,7 +823,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             _find(expiration, regions, part(progress, 0.1, 0.2)),
             _find(inspiration, other, part(progress, 0.2, 0.3)),
             options=options,
-            transform=transform,
+            transform=fields[0] if fields else None,
+            volume_transform=fields[1] if len(fields) > 1 else None,
             landmarks=landmarks,
             reference=reference,
             reference_kind=arguments.reference_kind,

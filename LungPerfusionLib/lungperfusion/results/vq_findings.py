@@ -15,7 +15,7 @@ from lungperfusion.results.colours import ColourScale
 from lungperfusion.results.figures import Labels, figure_html, projection, scatter
 from lungperfusion.results.section import Section
 from lungperfusion.results.vq_tables import Ratings, rating_pairs
-from lungperfusion.terms import title
+from lungperfusion.terms import LUNGS, title
 from lungperfusion.volume import Labelmap, Volume
 from lungperfusion.vq.collateral import BoundaryFinding
 from lungperfusion.vq.comparison import RegionComparison, agree_by_partition, partition_of
@@ -116,7 +116,7 @@ def candidate_section(
                 colours=SCORE,
                 value_range=(0.0, 1.0),
                 title="Score",
-                labels=Labels(labelmap=lungs),
+                labels=Labels(labelmap=lungs, names=LUNGS),
                 width_in=3.6,
             ),
             alt=f"Candidates projected through the lungs, {plane}",

@@ -134,13 +134,18 @@ def vq_sections(
     curve = _histogram(v, q, limits)
     progress(1.0, "drawing shares")
     return (
-        Section(title="Ventilation and perfusion", html="".join(pictures), place="top"),
+        Section(title="Ventilation and perfusion", html=_rows(*pictures), place="top"),
         Section(
             title="Shares of ventilation and perfusion", html=chart + curve, place="first_page"
         ),
-        Section(title="Classes of ventilation and perfusion", html=class_planes + slices),
+        Section(title="Classes of ventilation and perfusion", html=_rows(class_planes, slices)),
         Section(title="Sensitivity to the threshold", html=_sensitivity_table(sensitivity)),
     )
+
+
+def _rows(*figures: str) -> str:
+    """One full-width figure below the other, so that their planes stand in line."""
+    return "".join(f"<div>{figure}</div>" for figure in figures)
 
 
 def _share_chart(measurements: Sequence[Measurement]) -> str:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from lungperfusion.quality import Gate, Verdict
 from lungperfusion.terms import LUNGS, title
-from lungperfusion.volume import Geometry, Labelmap, Volume
+from lungperfusion.volume import Geometry, Labelmap
 from lungperfusion.vq.displacement import voxel_positions
-from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
+from lungperfusion.vq.pair import BreathPair
 from lungperfusion.vq.registration import Registration
 from lungperfusion.vq.ventilation import tissue_density
 
@@ -38,11 +38,7 @@ _ERODED_MM = 5.0
 
 
 def registration_gates(
-    registration: Registration,
-    expiration: Volume,
-    inspiration: Volume,
-    expiration_lungs: Labelmap,
-    inspiration_lungs: Labelmap,
+    registration: Registration, pair: BreathPair, inspiration_lungs: Labelmap
 ) -> tuple[Gate, ...]:
     """Check folding, inverse, vessels, density, volume and depth of breath.
 
@@ -50,17 +46,17 @@ def registration_gates(
     ----------
     registration
         Of this pair.
-    expiration, inspiration
-        CT in HU.
-    expiration_lungs, inspiration_lungs
-        Lungs of both.
+    pair
+        Both states at the expiratory voxels, made with it.
+    inspiration_lungs
+        Lungs of the inspiratory scan.
 
     """
     return (
         _folding(registration),
         _round_trip(registration),
-        *_alignment(registration, expiration, inspiration),
-        *_volumes(registration, expiration_lungs, inspiration_lungs),
+        *_alignment(pair),
+        *_volumes(pair, inspiration_lungs),
     )
 
 
@@ -115,20 +111,16 @@ def _even_grid(low: NDArray[Any], high: NDArray[Any], spacing: float) -> Geometr
     return Geometry((int(counts[2]), int(counts[1]), int(counts[0])), matrix)
 
 
-def _alignment(
-    registration: Registration, expiration: Volume, inspiration: Volume
-) -> tuple[Gate, Gate]:
-    moved = registration.warp(inspiration)
-    jacobian = map_jacobian(registration)
-    inside = np.isfinite(moved)
-    core = inside & (expiration.array > -1000)
-    still = np.asarray(expiration.array, np.float32)
+def _alignment(pair: BreathPair) -> tuple[Gate, Gate]:
+    moved = pair.inspiration_hu
+    core = pair.mask & (pair.expiration.array > -1000)
+    still = np.asarray(pair.expiration.array, np.float32)
     vessels = (still > VESSEL_HU) & core, (moved > VESSEL_HU) & core
     both = int(np.count_nonzero(vessels[0] & vessels[1]))
     total = int(np.count_nonzero(vessels[0]) + np.count_nonzero(vessels[1]))
     dice = 2 * both / total if total else float("nan")
     before = tissue_density(still[core])
-    after = jacobian[core] * tissue_density(moved[core])
+    after = pair.jacobian[core] * tissue_density(moved[core])
     correlation = float(np.corrcoef(before, after)[0, 1])
     unknown = not np.isfinite(dice)
     return (
@@ -155,12 +147,11 @@ def _alignment(
     )
 
 
-def _volumes(registration: Registration, before: Labelmap, after: Labelmap) -> tuple[Gate, ...]:
-    lungs = [lung for lung in LUNGS if lung not in registration.missing]
-    _, factors = scale_to_volumes(map_jacobian(registration), before, after, lungs)
-    worst = max(factors, key=lambda region: abs(np.log(factors[region])))
+def _volumes(pair: BreathPair, after: Labelmap) -> tuple[Gate, ...]:
+    factors = {lung: pair.volume_factors[lung] for lung in LUNGS if lung in pair.volume_factors}
+    worst = max(factors, key=lambda lung: abs(np.log(factors[lung])))
     off = 100 * (1 / factors[worst] - 1)
-    volumes = before.volume_ml(*lungs), after.volume_ml(*lungs)
+    volumes = pair.lungs.volume_ml(*factors), after.volume_ml(*factors)
     breath = volumes[1] / volumes[0]
     return (
         Gate(

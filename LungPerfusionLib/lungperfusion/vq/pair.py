@@ -26,6 +26,8 @@ SOLID_HU = -250.0
 Methods C.2: specific volume change is undefined there.
 """
 
+_VOXELS_PER_SIGMA = 3  # of a Gaussian; finer grids change its result by less than 1 %
+
 BLUR_MM = 1.5
 """Neighbours of solid voxels within this distance are left out as well: partial volume."""
 
@@ -46,7 +48,7 @@ class BreathPair:
     parenchyma: Mask
     """Lung voxels without vessels, airways and solid tissue, in both states."""
     volume_factors: dict[str, float]
-    """What the Jacobian of each lung or lobe was multiplied by."""
+    """What the Jacobian of each lung, then of each lobe, was multiplied by."""
 
     @property
     def geometry(self) -> Geometry:
@@ -71,17 +73,35 @@ class BreathPair:
             margin = [int(np.ceil(3 * sigma_mm / s)) for s in self.geometry.spacing_kji_mm]
             box = bounding_box(inside, (margin[0], margin[1], margin[2]))
             here = inside[box] & known[box]
-            local = self.geometry.crop(box)
-            weight = _gaussian(here.astype(np.float32), local, sigma_mm)
-            signal = _gaussian(np.where(here, values[box], 0).astype(np.float32), local, sigma_mm)
-            out[box][inside[box]] = (signal / np.maximum(weight, 1e-4))[inside[box]]
+            signal = np.where(here, values[box], 0).astype(np.float32)
+            mean = _gaussian_mean(signal, here, self.geometry.crop(box), sigma_mm)
+            out[box][inside[box]] = mean[inside[box]]
         return out
 
 
-def _gaussian(array: Float, geometry: Geometry, sigma_mm: float) -> Float:
+def _gaussian_mean(signal: Float, known: Mask, geometry: Geometry, sigma_mm: float) -> Float:
+    """Gaussian mean of the known voxels, on a grid just fine enough for the Gaussian."""
     if sigma_mm <= 0:
-        return array
-    return from_sitk(sitk.SmoothingRecursiveGaussian(to_sitk(array, geometry), sigma_mm))
+        return signal
+    images = [to_sitk(array, geometry) for array in (signal, known.astype(np.float32))]
+    shrink = [
+        max(1, min(int(sigma_mm / (_VOXELS_PER_SIGMA * spacing)), size // 4))  # ITK needs 4 voxels
+        for spacing, size in zip(geometry.spacing_ijk_mm, images[0].GetSize(), strict=True)
+    ]
+    past_end = [-n % factor for n, factor in zip(images[0].GetSize(), shrink, strict=True)]
+    total, weight = (
+        sitk.SmoothingRecursiveGaussian(
+            sitk.BinShrink(sitk.ConstantPad(image, [0, 0, 0], past_end, 0.0), shrink), sigma_mm
+        )
+        for image in images
+    )
+    mean = sitk.Divide(total, sitk.Maximum(weight, 1e-4))
+    if max(shrink) == 1:
+        return from_sitk(mean)
+    identity = sitk.Transform()
+    return from_sitk(
+        sitk.Resample(mean, images[0], identity, sitk.sitkLinear, 0.0, sitk.sitkFloat32, True)
+    )
 
 
 def pair_breaths(

@@ -233,9 +233,13 @@ def register_lungs(
 
 
 def registration_from_field(
-    displacement: DisplacementField, lungs: Labelmap, inspiration_geometry: Geometry
+    displacement: DisplacementField,
+    lungs: Labelmap,
+    inspiration_geometry: Geometry,
+    *,
+    volume: DisplacementField | None = None,
 ) -> Registration:
-    """Use a given displacement field instead of registering.
+    """Use given displacement fields instead of registering.
 
     Parameters
     ----------
@@ -245,6 +249,8 @@ def registration_from_field(
         Lungs on the expiratory grid.
     inspiration_geometry
         Grid of the inspiratory image.
+    volume
+        Stiffer field of the same motion for the volume change; by default the same one.
 
     Raises
     ------
@@ -270,7 +276,7 @@ def registration_from_field(
         values = ndimage.map_coordinates(jacobian, index.T[::-1], order=0, mode="nearest")
         parts[lung] = PartFields(
             alignment=displacement,
-            volume=displacement,
+            volume=displacement if volume is None else volume,
             folded_share=float((values <= 0).mean()),
             repairs=0,
         )

@@ -15,6 +15,7 @@ from lungperfusion.phantoms.breathing import make_breathing_phantom
 from lungperfusion.pipelines.ctvq import (
     INVERSE,
     TRANSFORM,
+    VOLUME_TRANSFORM,
     VqOptions,
     analyse_ctvq,
     read_healthy_bins,
@@ -56,6 +57,7 @@ def analysis(small, states):
 def test_maps_lie_on_the_whole_expiratory_grid_and_are_valid_in_the_lungs(analysis, small):
     assert set(analysis.maps) == {
         "ventilation",
+        "specific_ventilation",
         "perfusion",
         "vq_ratio",
         "jacobian",
@@ -84,6 +86,21 @@ def test_reused_transform_gives_nearly_the_same_shares(analysis, small, states):
     for m in again.measurements:
         if m.measure == "ventilation_share":
             assert m.value == pytest.approx(first[m.region, m.measure], abs=1.0)
+    with_both = analyse_ctvq(
+        small.expiration,
+        small.inspiration,
+        *states,
+        transform=field,
+        volume_transform=displacement_from_sitk(analysis.transforms[VOLUME_TRANSFORM]),
+        pictures=False,
+    )
+    jacobian = analysis.maps["jacobian"]
+    off = [
+        float(np.abs(made.maps["jacobian"].array - jacobian.array)[jacobian.valid].mean())
+        for made in (again, with_both)
+    ]
+    assert off[1] < 0.01
+    assert off[1] < 0.5 * off[0]
 
 
 def test_lobes_of_inspiration_are_carried_over(small, states, analysis):
@@ -149,7 +166,8 @@ def test_maps_on_the_inspiratory_grid_keep_their_sums(small, states, analysis):
     lungs = small.inspiration_lungs.array > 0
     value = {(m.region, m.measure): m.value for m in found.measurements}
     assert set(found.maps) == {
-        "ventilation", "perfusion", "vq_ratio", "jacobian", "expiration_on_inspiration"
+        "ventilation", "specific_ventilation", "perfusion", "vq_ratio", "jacobian",
+        "expiration_on_inspiration",
     }  # fmt: skip
     for name, volume in found.maps.items():
         assert volume.geometry.same_as(there), name
@@ -218,6 +236,7 @@ def test_command_line_writes_the_folder(tmp_path, small):
     assert np.isfinite(field.ras_mm).all()
     listed = json.loads((out / "results.json").read_text(encoding="utf-8"))["files"]
     assert f"{TRANSFORM}.nrrd" in listed
+    assert f"{VOLUME_TRANSFORM}.nrrd" in listed
 
 
 def test_markups_in_either_coordinate_system(tmp_path):

@@ -22,6 +22,7 @@ from lungperfusion.vq.displacement import (
 )
 from lungperfusion.vq.gates import registration_gates
 from lungperfusion.vq.jacobian import jacobian_of, map_jacobian, scale_to_volumes
+from lungperfusion.vq.pair import pair_breaths
 from lungperfusion.vq.registration import register_lungs, registration_from_field, repair_folding
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "lung_followup_pair"
@@ -69,12 +70,17 @@ def test_gates_pass_on_a_good_registration_and_warn_on_none(phantom, registratio
         phantom.expiration_lungs,
         phantom.inspiration_lungs,
     )
-    assert {gate.verdict for gate in registration_gates(registration, *images)} == {"pass"}
+
+    def gates(given):
+        paired = pair_breaths(images[0], images[1], given, *images[2:])
+        return registration_gates(given, paired, phantom.inspiration_lungs)
+
+    assert {gate.verdict for gate in gates(registration)} == {"pass"}
     still = DisplacementField(
         np.zeros((*phantom.expiration.geometry.shape, 3), np.float32), phantom.expiration.geometry
     )
     unmoved = registration_from_field(still, phantom.expiration_lungs, phantom.inspiration.geometry)
-    verdicts = {gate.id: gate.verdict for gate in registration_gates(unmoved, *images)}
+    verdicts = {gate.id: gate.verdict for gate in gates(unmoved)}
     assert verdicts["registration_vessels"] == "warn"
     assert verdicts["registration_density"] == "warn"
     assert verdicts["registration_volume"] == "warn"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from lungperfusion.phantoms.breathing import BLOOD_DENSITY, TISSUE_DENSITY
 from lungperfusion.terms import LOBES, STRUCTURES, ZONES, Region
 from lungperfusion.terms.vq import VQ_MEASURES
 from lungperfusion.volume import Geometry, Labelmap, Volume
@@ -29,6 +32,7 @@ from lungperfusion.vq.metrics import (
 from lungperfusion.vq.pair import BreathPair
 from lungperfusion.vq.perfusion import map_perfusion, mass_change
 from lungperfusion.vq.ventilation import (
+    map_specific_ventilation,
     map_ventilation,
     sacj,
     sai,
@@ -65,6 +69,36 @@ def test_ventilation_follows_the_truth(phantom, pair, method):
         )
     assert np.abs(np.subtract(*shares)).max() < 1.5
     assert np.isnan(found[~inside]).all()
+
+
+def test_specific_ventilation_relates_to_the_air_that_was_there(phantom, pair):
+    found = map_specific_ventilation(pair)[pair.parenchyma]
+    air = 1 - (TISSUE_DENSITY + BLOOD_DENSITY * phantom.perfusion.array[pair.parenchyma])
+    truth = phantom.ventilation.array[pair.parenchyma] / air
+    assert found.mean() == pytest.approx(truth.mean(), rel=0.05)
+    assert np.corrcoef(found, truth)[0, 1] > 0.75
+
+
+@pytest.mark.parametrize("method", ["density", "hybrid"])
+def test_blood_that_enters_evenly_leaves_density_ventilation_as_it_was(pair, method):
+    here = pair.inspiration_hu
+    fuller = replace(pair, inspiration_hu=np.asarray(1.08 * (here + 1000) - 1000, np.float32))
+    before, after = (map_ventilation(p, method=method)[pair.mask] for p in (pair, fuller))
+    assert after == pytest.approx(before, abs=0.01)
+    wanted = pair.jacobian[pair.mask].mean() - 1
+    assert after.mean() == pytest.approx(wanted, rel=0.02)
+
+
+def test_noise_on_inflated_lung_is_no_emphysema(pair):
+    right, left = (pair.lungs.mask(side) & pair.mask for side in ("right_lung", "left_lung"))
+    hu = np.where(right, -920.0, np.where(left, -850.0, np.nan))
+    noise = np.random.default_rng(0).normal(0, 40, hu.shape)
+    ratio = []
+    for inspiration in (hu, hu + noise):
+        made = replace(pair, inspiration_hu=np.asarray(inspiration, np.float32))
+        q = map_perfusion(made, weights={"blood_density": 1.0}).combined
+        ratio.append(q[right].mean() / q[left].mean())
+    assert ratio[1] == pytest.approx(ratio[0], rel=0.03)  # 23 % of the right voxels are below -950
 
 
 def test_density_alone_finds_the_volume_ratio_without_registration_noise(phantom, pair):
@@ -263,3 +297,28 @@ def test_kendall_tau():
     assert math.isnan(kendall_tau([3, 3, 3], [1, 2, 3])[0])
     with pytest.raises(ValueError, match="equally long"):
         kendall_tau([1, 2], [1, 2, 3])
+
+
+def test_smoothing_is_the_normalised_gaussian_on_fine_and_coarse_grids():
+    # A ramp and a step, known in part: the mean of the known, whatever the grid.
+    grid = Geometry.axial((48, 60, 56), (1.0, 1.0, 1.5))
+    z, y, x = np.mgrid[:48, :60, :56]
+    inside = ((z - 24) / 20) ** 2 + ((y - 30) / 25) ** 2 + ((x - 28) / 23) ** 2 < 1
+    known = inside & ((x + y + z) % 5 > 0)
+    values = np.where(known, 0.3 + 0.01 * y + 0.2 * (x > 28), 7.0).astype(np.float32)
+    labels = Labelmap(inside.astype(np.uint8), grid, {1: "left_lung"})
+    made = BreathPair(
+        expiration=Volume(values, grid, "HU"),
+        inspiration_hu=np.where(inside, 1, np.nan).astype(np.float32),
+        jacobian=np.where(inside, 1, np.nan).astype(np.float32),
+        lungs=labels,
+        parenchyma=known,
+        volume_factors={},
+    )
+    for sigma in (2.0, 6.0, 12.0):
+        voxels = (sigma / 1.5, sigma, sigma)
+        weight = ndimage.gaussian_filter(known.astype(float), voxels, mode="constant")
+        total = ndimage.gaussian_filter(np.where(known, values, 0.0), voxels, mode="constant")
+        found = made.smooth(values, known, sigma)
+        assert found[inside] == pytest.approx(total[inside] / weight[inside], abs=0.005)
+        assert np.isnan(found[~inside]).all()
