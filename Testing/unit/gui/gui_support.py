@@ -1,6 +1,6 @@
 """What the tests of all modules do with a panel."""
 
-import csv
+import json
 
 import numpy as np
 
@@ -47,13 +47,11 @@ def finish(desktop, panel, tmp_path, measure):
     apply(desktop, panel, "reportButton")
     html = (tmp_path / "P1" / "report.html").read_text(encoding="utf-8")
     assert "Corrections by the reader" in html
-    with (tmp_path / "P1" / "measurements.csv").open(encoding="utf-8", newline="") as stream:
-        rows = [
-            row
-            for row in csv.DictReader(stream)
-            if (row["region"], row["measure"]) == (Region.LUNGS, measure)
-        ]
-    assert float(rows[0]["value"]) == shown  # the file, the panel and the report are one run
+    assert (tmp_path / "P1" / "measurements.csv").exists()
+    written = json.loads((tmp_path / "P1" / "results.json").read_text(encoding="utf-8"))
+    record = panel.logic.record(panel.parameters)
+    for part in ("measurements", "parameters"):  # the report is about the numbers in the panel
+        assert written["analyses"][0][part] == record["analyses"][0][part]
     desktop.save_and_load_scene(tmp_path / "scene.mrb")
     assert value(panel, measure) == shown
     assert panel.parameters.corrected
