@@ -31,7 +31,9 @@ from lungperfusion.vessels.enhancement import (
     CORE_FRACTION,
     SCALES_MM,
     Float32,
+    Spacing,
     enhance_vessels,
+    in_plates,
     smooth_mm,
 )
 from lungperfusion.vessels.exclusion import (
@@ -46,6 +48,8 @@ from lungperfusion.vessels.exclusion import (
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
 
 _MARGIN_MM = 6.0
+CLEAR_OF_WALL_MM = 0.9
+"""Nearer to a vessel's wall, the vessel itself curves the density as a sheet does."""
 LEAST_CONTRAST_HU = 200.0
 """Blood must be denser than the lung by this much for vessels to be told from it."""
 
@@ -240,6 +244,8 @@ def find_vessels(
         claimed = usable.ravel()[territory.index] & won_from_airways(vessels, territory, airway_mm)
         usable &= ~walls
         usable.ravel()[territory.index[claimed]] = True
+        if last:
+            usable.ravel()[_sheets_beside(vessels, territory, extended, spacing)] = False
         fraction = blood_fraction(image, usable, territory, background, surface, blood)
         measured = integral_area(vessels, territory, fraction, geometry.voxel_volume_ml * 1000)
         if last:
@@ -281,6 +287,19 @@ def find_vessels(
         },
         noise_hu=background.noise_hu,
     )
+
+
+def _sheets_beside(
+    vessels: Vessels, territory: Territory, image_hu: Float32, spacing_kji_mm: Spacing
+) -> NDArray[np.int64]:
+    """Voxels of sheets that vessels pass through, such as fissures, clear of their walls."""
+    clear = territory.off_axis_mm > vessels.radius_mm[territory.owner] + CLEAR_OF_WALL_MM
+    for place, size in zip(
+        np.unravel_index(territory.index, image_hu.shape), image_hu.shape, strict=True
+    ):
+        clear &= (place > 0) & (place < size - 1)
+    index = territory.index[clear]
+    return index[in_plates(image_hu, index, spacing_kji_mm)]
 
 
 def blood_at(

@@ -55,6 +55,13 @@ Keeps bundles of thin vessels and hollow airways from passing as one wide vessel
 LEAST_FILLED_SCALE_MM = 1.0
 """Scale from which tubes must be filled; thinner ones are not resolved."""
 
+PLATE_SCALE_MM = 0.7
+"""Fissures are thinner than any scale at which they stand out from the noise."""
+PLATE_HU = 50.0
+"""Sheets curved more than this across, in units of the scale, are fissures and septa."""
+PLATE_FLATNESS = 0.3
+"""Largest curvature within a sheet, as a share of that across it."""
+
 SLICE_BLUR = 0.5
 """Standard deviation of what a thick slice adds to the blur along its axis, in excess spacings.
 
@@ -345,14 +352,40 @@ def _first_derivatives(
 def tubeness(hessian: Float32) -> Float32:
     """Tubeness ``-l2 (1 - |l3 / l2|)`` of symmetric 3x3 matrices, 0 unless ``l2 < 0``.
 
-    Eigenvalues by the trigonometric solution of the characteristic cubic (Smith 1961, Commun ACM
-    4:168).
-
     Parameters
     ----------
     hessian
         Components KK, JJ, II, KJ, KI, JI, shape (6, n).
 
+    """
+    _, middle, high = _eigenvalues(hessian)
+    # The lowest and `middle` lie across a bright tube, `high`, near 0, along it.
+    return np.asarray(np.where(middle < 0, np.maximum(-middle - np.abs(high), 0), 0))
+
+
+def in_plates(image_hu: Float32, index: NDArray[np.int64], spacing_kji_mm: Spacing) -> Mask:
+    """Tell which voxels lie in a bright sheet: curved across it and in no other direction.
+
+    Parameters
+    ----------
+    image_hu
+        Image, float32, shape (K, J, I).
+    index
+        Voxels to judge, not on the border of the image.
+    spacing_kji_mm
+        Voxel size.
+
+    """
+    units = axis_scales_mm(PLATE_SCALE_MM, spacing_kji_mm)
+    smooth = smooth_mm(image_hu, PLATE_SCALE_MM, spacing_kji_mm)
+    low, middle, _ = _eigenvalues(_second_derivatives(smooth, index, spacing_kji_mm, units))
+    return np.asarray((low < -PLATE_HU) & (middle > PLATE_FLATNESS * low))
+
+
+def _eigenvalues(hessian: Float32) -> tuple[Float32, Float32, Float32]:
+    """Eigenvalues of symmetric 3x3 matrices, ascending.
+
+    By the trigonometric solution of the characteristic cubic (Smith 1961, Commun ACM 4:168).
     """
     a, b, c, d, e, f = hessian
     mean = (a + b + c) / np.float32(3)
@@ -365,9 +398,7 @@ def tubeness(hessian: Float32) -> Float32:
     angle = np.arccos(np.clip(np.nan_to_num(half_det), -1, 1)) / np.float32(3)
     high = mean + 2 * p * np.cos(angle)
     low = mean + 2 * p * np.cos(angle + np.float32(2 * np.pi / 3))
-    middle = 3 * mean - high - low
-    # `low` and `middle` lie across a bright tube, `high`, near 0, along it.
-    return np.asarray(np.where(middle < 0, np.maximum(-middle - np.abs(high), 0), 0))
+    return low, 3 * mean - high - low, high
 
 
 def _ridges(
