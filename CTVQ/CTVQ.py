@@ -70,11 +70,15 @@ class CTVQLogic(AnalysisLogic):
 
     command = "ctvq"
     findings = "vq_classes"
-    transform = "inspiration_to_expiration_transform"
+    transforms = (
+        "inspiration_to_expiration_transform",
+        "inspiration_to_expiration_volume_transform",
+    )
     maps: ClassVar = {
         "ventilation": VENTILATION,
         "perfusion": VENTILATION.stretched(0.0, 2.0, "1"),
         "vq_ratio": VENTILATION.stretched(0.0, 2.0, "1"),
+        "specific_ventilation": VENTILATION,
         "jacobian": VENTILATION.stretched(1.0, 3.0, "mL/mL"),
     }
     option_fields = (

@@ -150,10 +150,8 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         words += self._segmentation_words(parameters, folder, corrected)  # files win
         words += fissures.request_words(parameters, folder)
         words += self.extra_words(parameters, folder)
-        field = self.node(parameters, f"transform.{self.transform}") if self.transform else None
-        if corrected and parameters.corrected and field is not None:
-            mrml.write_transform(field, folder / "transform.nrrd")
-            words += ["--transform", str(folder / "transform.nrrd")]
+        if corrected and parameters.corrected:
+            words += self._transform_words(parameters, folder)
         if report and mrml.read_trail(self.node(parameters, TRAIL)):
             path = folder / "corrections.json"
             path.write_text(self.node(parameters, TRAIL).GetText(), encoding="utf-8")
@@ -163,6 +161,16 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         if not report:
             words.append("--no-report")
         return [self.command, *positional, *words]
+
+    def _transform_words(self, parameters, folder):
+        """Reuse the registration, which a correction does not change."""
+        paths = []
+        for name in self.transforms:
+            field = self.node(parameters, f"transform.{name}")
+            if field is not None:
+                paths.append(folder / f"{name}.nrrd")
+                mrml.write_transform(field, paths[-1])
+        return ["--transform", *map(str, paths)] if paths else []
 
     def _segmentation_words(self, parameters, folder, corrected):
         geometry = mrml.geometry_from_node(self.reference(parameters))

@@ -26,8 +26,8 @@ class ResultNodes:
 
     maps: ClassVar = {}
     """Colours of each map by its name."""
-    transform = ""
-    """Name of the displacement field among the results."""
+    transforms = ()
+    """Names of the displacement fields among the results."""
 
     def reference(self, parameters):
         """Return the volume node whose grid the results have."""
@@ -79,12 +79,13 @@ class ResultNodes:
         self._show_labels(parameters, scene, folder)
         self._show_maps(parameters, scene, folder)
         self._show_tables(parameters, scene, folder, rows)
-        field = folder / f"{self.transform}.nrrd"
-        if self.transform and field.exists():
-            role = f"transform.{self.transform}"
-            name = self._name(parameters, title(self.transform).lower())
-            node = mrml.show_transform(scene, field, name, node=self.node(parameters, role))
-            self._set(parameters, role, node, name)
+        for transform in self.transforms:
+            field = folder / f"{transform}.nrrd"
+            if field.exists():
+                role = f"transform.{transform}"
+                name = self._name(parameters, title(transform).lower())
+                node = mrml.show_transform(scene, field, name, node=self.node(parameters, role))
+                self._set(parameters, role, node, name)
 
     def _set(self, parameters, role, node, name=""):
         """Hang a result on the parameter node, beside its input under the same study."""

@@ -43,14 +43,17 @@ def test_flow(desktop, modules, two_breaths, breaths, tmp_path):
     apply(desktop, panel)
     assert 0.2 < value(panel, "ventilation_mean") < 1.0
     assert panel.logic.names(panel.parameters, "map")[:2] == ["ventilation", "perfusion"]
-    transform = panel.logic.node(panel.parameters, f"transform.{panel.logic.transform}")
-    assert transform.IsA("vtkMRMLGridTransformNode")
+    for name in panel.logic.transforms:
+        transform = panel.logic.node(panel.parameters, f"transform.{name}")
+        assert transform.IsA("vtkMRMLGridTransformNode")
     before = value(panel, "expiratory_volume")
+    ventilation = value(panel, "ventilation_mean", "right_lung")
     lungs = panel.logic.node(panel.parameters, "labels.lungs")
     erase_front(lungs, "left_lung", breaths.expiration.geometry)
     desktop.wait(lambda: panel.parameters.outdated, 5.0)
     apply(desktop, panel, "recomputeButton")
     assert value(panel, "expiratory_volume") < before
+    assert value(panel, "ventilation_mean", "right_lung") == pytest.approx(ventilation, abs=0.002)
     record = panel.logic.record(panel.parameters)["analyses"][0]
     assert record["parameters"]["registration"] == "given transform"
     finish(desktop, panel, tmp_path, "expiratory_volume")
@@ -93,7 +96,7 @@ def test_landmarks_reference_and_ratings_reach_the_command(
     first, second = (words[words.index("--landmarks") + n] for n in (1, 2))
     assert read_markups(first).tolist() == [[10, -20, 0], [1, 2, 3]]
     assert read_markups(second).tolist() == [[10, -20, 7], [1, 2, 9]]
-    assert read_ratings(tmp_path / "ratings.csv") == {"left_upper_zone": 4.0}
+    assert read_ratings(tmp_path / "ratings.csv") == {"": {"left_upper_zone": 4.0}}
 
     assert not panel.ui.referenceKind.isVisibleTo(panel.parent)
     panel.ui.reference.setCurrentNode(two_breaths[0])

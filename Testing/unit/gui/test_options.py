@@ -68,7 +68,7 @@ def test_every_correction_is_an_option(panel):
     options = options_of(panel.logic.command)
     assert set(panel.logic.corrections.values()) <= set(options)
     assert {"--corrections", "--case", "--no-report", "--out"} <= set(options)
-    if panel.logic.transform:
+    if panel.logic.transforms:
         assert "--transform" in options
 
 
@@ -117,6 +117,14 @@ LEFT_TO_THE_COMMAND_LINE = {
     "--preset": "a bundle of options that the panel shows one by one",
     "--collateral-model": "a file of the command train",
     "--edges-mm2": "a table for research",
+    "--soft-tissue-hu": "a physicist's calibration",
+    "--rim-fraction": "the panel gives the rim in mm",
+    "--subpleural-mm": "a shell of its usual thickness is always measured",
+    "--grid": "the panel shows everything on one scan, the expiratory one",
+    "--defect-model": "a file of the command train",
+    "--healthy-bins": "a table of the user's own healthy people",
+    "--reference-alignment": "the usual one is right for a reference with its CT",
+    "--harmonise-mm": "for comparing scanners; it brings no gain on phantoms",
 }
 
 
