@@ -128,6 +128,9 @@ SURROUNDINGS_MM = 16.0
 """Sheet and vessels at a plane are compared with those within about this distance."""
 VESSEL_WEIGHT = 0.4
 """Crossing as many vessels as the surroundings hold costs as much as 40 % of visible fissure."""
+FEW_VESSELS = 0.3
+"""Where fewer are expected than this share of the most that any level would cross, the crossing
+says little: as many are added to what is counted and to what is expected."""
 PRIOR_WEIGHT = 0.03
 """What one squared standard deviation from the mean costs, as a share of visible fissure."""
 
@@ -326,7 +329,9 @@ def search_plane(
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             cover = np.nan_to_num(seen / area) - np.nan_to_num(seen_around / around)
-            crossing = np.nan_to_num(crossed / due / (crossed_around / due_around), nan=1.0)
+            expected = np.nan_to_num(due * crossed_around / due_around)
+            few = FEW_VESSELS * expected.max()
+            crossing = np.nan_to_num((crossed + few) / (expected + few), nan=1.0)
         unlikely = (
             _spreads(np.searchsorted(heights, levels) / len(heights), plan.share_below) ** 2
             + _spreads(forward, plan.forward_degrees) ** 2
