@@ -112,10 +112,12 @@ def format_value(value: float, unit: str) -> str:
     ('5.06', '−839.6', '0.04')
     >>> format_value(0.0012, "%"), format_value(0.0, "%"), format_value(1234.6, "mL")
     ('< 0.01', '0.0', '1235')
+    >>> format_value(617, "1"), format_value(0.88, "1")
+    ('617', '0.88')
 
     """
     decimals = _DECIMALS.get(unit, 2)
-    if unit == "mL" and abs(value) >= 100:
+    if unit in ("mL", "1") and abs(value) >= 100:
         decimals = 0
     if unit == "%" and 0 < abs(value) < 1:
         decimals = 2
