@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from lungperfusion.morphology import depth_mm
+from lungperfusion.morphology import eroded
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LOBES, LUNGS
@@ -116,13 +116,7 @@ def pair_breaths(
     if vessels is not None:
         solid |= vessels
     near = _within(solid, expiration.geometry, BLUR_MM)
-    deep = np.zeros_like(inside)
-    for lung in LUNGS:
-        mask = expiration_lungs.mask(lung)
-        if mask.any():
-            box = bounding_box(mask, (1, 1, 1))
-            deep[box] |= depth_mm(mask[box], expiration.geometry.spacing_kji_mm) > SURFACE_MM
-    parenchyma = inside & ~near & deep
+    parenchyma = inside & ~near & beneath_surface(expiration_lungs, SURFACE_MM)
     if expiration.valid is not None:
         parenchyma &= expiration.valid
     return BreathPair(
@@ -133,6 +127,17 @@ def pair_breaths(
         parenchyma=parenchyma,
         volume_factors={region.value: float(factor) for region, factor in factors.items()},
     )
+
+
+def beneath_surface(lungs: Labelmap, least_mm: float) -> Mask:
+    """Lung deeper under its surface than a distance; each lung for itself."""
+    deep = np.zeros(lungs.geometry.shape, np.bool_)
+    for lung in LUNGS:
+        mask = lungs.mask(lung)
+        if mask.any():
+            box = bounding_box(mask, (1, 1, 1))
+            deep[box] |= eroded(mask[box], least_mm, lungs.geometry.spacing_kji_mm)
+    return deep
 
 
 def _within(mask: Mask, geometry: Geometry, distance_mm: float) -> Mask:
