@@ -115,7 +115,7 @@ def test_the_surface_is_left_out_and_the_native_ct_stays_whole(breaths, monkeypa
 @pytest.mark.slow
 def test_a_chest_that_breathed_between_the_scans_has_its_iodine_and_no_defects():
     """Moved trees, lobes and texture, mass kept; vessels hold ten times the parenchyma's iodine."""
-    geometry = default_geometry((2.5, 2.5, 2.5))
+    geometry = default_geometry((3.0, 3.0, 3.0))
     enhanced = ChestModel(blood_iodine_mg_ml=10.0, parenchyma_iodine_mg_ml=1.3)
     breathed = ChestModel(breath=Breath(rise_mm=10.0))
     contrast = render(enhanced, geometry, seed=1, noise_sd_hu=12.0)
