@@ -10,6 +10,8 @@ No tree is traced, so this takes seconds; `lungperfusion.vessels` measures the t
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from scipy import ndimage
 
 from lungperfusion.density import GROUND_GLASS_FROM_HU, LUNG_DENSITY_THRESHOLD_HU
 from lungperfusion.progress import Progress, ignore
+from lungperfusion.threads import thread_count
 from lungperfusion.volume import Mask, Volume, bounding_box
 
 GROUND_GLASS_EDGE_MM = 9.0
@@ -88,7 +91,9 @@ def _prevailing(
 ) -> Mask:
     """Voxels of a part that lie in a cube of which the part makes up half or more."""
     cube = _cube(edge_mm, spacing_mm)
-    prevails = (_share(part, cube) >= _HALF * _share(inside, cube)) & part
+    with ThreadPoolExecutor(thread_count(2)) as pool:
+        share, most = pool.map(partial(_share, cube=cube), (part, inside))
+    prevails = (share >= _HALF * most) & part
     return np.asarray(ndimage.maximum_filter(prevails, cube) & part)
 
 

@@ -59,3 +59,20 @@ def test_opening_removes_thin_parts_and_keeps_thick_ones():
     assert out[ball].mean() > 0.97
     assert not out[12, 12, 20:].any()
     assert not (out & ~mask).any()
+
+
+@pytest.mark.parametrize("spacing", [(0.75, 0.75, 0.75), (1.0, 0.7, 0.7), (5.0, 0.8, 0.8)])
+@pytest.mark.parametrize("radius_mm", [0.0, 0.7, 1.5, 2.1, 4.0])
+def test_growing_and_shrinking_follow_the_distance_of_centres(spacing, radius_mm):
+    mask = np.random.default_rng(5).random((7, 12, 15)) < 0.05
+    places = np.argwhere(np.ones(mask.shape, bool)) * spacing
+    apart = np.linalg.norm(places[:, None] - places[mask.ravel()], axis=-1).min(axis=1)
+    near = apart.reshape(mask.shape).astype(np.float32) <= radius_mm
+    np.testing.assert_array_equal(dilated(mask, radius_mm, spacing), near)
+    np.testing.assert_array_equal(eroded(~mask, radius_mm, spacing), ~near)
+
+
+def test_a_ball_larger_than_the_array_reaches_all_of_it():
+    mask = np.zeros((2, 3, 1), bool)
+    mask[0, 0, 0] = True
+    assert dilated(mask, 3.0, (1.0, 1.0, 1.0)).all()

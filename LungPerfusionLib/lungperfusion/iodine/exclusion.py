@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from lungperfusion.morphology import depth_mm, dilated, opened
+from lungperfusion.morphology import dilated, eroded, opened
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import AIRWAYS, LUNGS
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
@@ -182,15 +182,26 @@ def _dense_contrast(image: Volume, between: Mask) -> Mask:
 def _large_vessels(image: Volume, lung: Mask, above_hu: float) -> Mask:
     spacing = image.geometry.spacing_kji_mm
     dense = lung & (image.array > above_hu)
-    depth = depth_mm(dense, spacing)
-    reach = max(spacing) / 2
-    consolidated = np.zeros_like(dense)
-    if (depth > CONSOLIDATION_RADIUS_MM).any():
-        core = depth > CONSOLIDATION_RADIUS_MM
-        consolidated = dilated(core, 2 * CONSOLIDATION_RADIUS_MM, spacing) & dense
-    core = (depth > VESSEL_OPENING_MM) & ~consolidated
-    thick = dense & dilated(core, VESSEL_OPENING_MM + reach, spacing)
+    consolidated = _consolidated(dense, spacing)
+    core = eroded(dense, VESSEL_OPENING_MM, spacing) & ~consolidated
+    thick = dense & dilated(core, VESSEL_OPENING_MM + max(spacing) / 2, spacing)
     return np.asarray(dilated(thick, VESSEL_MARGIN_MM, spacing) & lung & ~consolidated)
+
+
+def _consolidated(dense: Mask, spacing_kji_mm: tuple[float, float, float]) -> Mask:
+    """Dense lung around places that hold a ball of `CONSOLIDATION_RADIUS_MM`."""
+    out = np.zeros_like(dense)
+    # few lungs have any: what holds no cube as wide as the ball allows needs no distance map
+    cube = [2 * int(CONSOLIDATION_RADIUS_MM / np.sqrt(3) / s) + 1 for s in spacing_kji_mm]
+    wide = ndimage.minimum_filter(dense, cube)
+    if wide.any():
+        margin = [int(2 * CONSOLIDATION_RADIUS_MM / s) + 1 for s in spacing_kji_mm]
+        box = bounding_box(wide, (margin[0], margin[1], margin[2]))
+        core = eroded(dense[box], CONSOLIDATION_RADIUS_MM, spacing_kji_mm) & wide[box]
+        if core.any():
+            near = dilated(core, 2 * CONSOLIDATION_RADIUS_MM, spacing_kji_mm)
+            out[box] = near & dense[box]
+    return out
 
 
 def _near(mask: Mask, reach_mm: float, geometry: Geometry) -> Mask:

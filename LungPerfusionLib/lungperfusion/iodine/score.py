@@ -14,12 +14,12 @@ from lungperfusion.iodine.defects import (
     Defects,
     gravity_slope_per_mm,
 )
-from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.regions import RegionSet
+from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import Region
-from lungperfusion.volume import Mask, Volume
+from lungperfusion.volume import Mask, Volume, bounding_box
 
 MOTTLE_BAND_MM = (4.0, 12.0)
 """Gaussian sigmas between which mottle is looked for: spots of some 1 to 3 cm, above the noise."""
@@ -229,7 +229,7 @@ def score_heterogeneity(
     lung = regions.mask(Region.LUNGS) & measurable
     members = _members(regions, lung)
     in_lung = enhancement.array[lung]
-    band = _mottle_band(enhancement, lung)[lung]
+    band = _mottle_band(enhancement, lung) if lung.any() else in_lung
     front = enhancement.geometry.coordinate_mm("A")[lung]
     hu = None if density is None else density.array[lung]
     how = iodine.method
@@ -334,13 +334,13 @@ def _kinds(defects: Defects) -> dict[str, Mask]:
 
 
 def _mottle_band(enhancement: Volume, inside: Mask) -> NDArray[np.float32]:
-    """Spots between the two sigmas, in HU; 0 outside."""
+    """Spots between the two sigmas, in HU, of the voxels inside in array order."""
+    box = bounding_box(inside)
+    here, values, geometry = inside[box], enhancement.array[box], enhancement.geometry.crop(box)
     fine, coarse = (
-        smooth_inside(enhancement.array, inside, enhancement.geometry, sigma_mm=sigma)
-        for sigma in MOTTLE_BAND_MM
+        gaussian_mean(values, here, geometry, sigma)[0][here] for sigma in MOTTLE_BAND_MM
     )
-    fine -= coarse
-    return fine
+    return fine - coarse
 
 
 def _rim_to_core(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from lungperfusion.resampling import from_sitk, to_sitk
+from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.volume import FloatArray, Geometry, Mask, bounding_box
 
 IODINE_SMOOTHING_MM = 2.5
@@ -49,21 +48,11 @@ def smooth_inside(
     out = np.array(values, dtype=np.float32)
     if sigma_mm == 0 or not mask.any():
         return out
-    margin = tuple(int(np.ceil(3 * sigma_mm / s)) for s in geometry.spacing_kji_mm)
-    box = bounding_box(mask, (margin[0], margin[1], margin[2]))
-    inside, local = mask[box], geometry.crop(box)
-    weight = _gaussian(inside.astype(np.float32), local, sigma_mm)
-    signal = _gaussian(np.where(inside, out[box], np.float32(0)), local, sigma_mm)
+    box = bounding_box(mask if fill is None else mask | fill, (1, 1, 1))  # nothing beyond counts
+    inside = mask[box]
+    smoothed, weight = gaussian_mean(out[box], inside, geometry.crop(box), sigma_mm)
     drawn = inside if fill is None else inside | (fill[box] & (weight > MINIMAL_WEIGHT))
-    smoothed = np.divide(signal, weight, out=signal, where=drawn)
     kept = out[box][inside].mean(dtype=np.float64)
     smoothed += np.float32(kept - smoothed[inside].mean(dtype=np.float64))
     out[box][drawn] = smoothed[drawn]
     return out
-
-
-def _gaussian(
-    array: NDArray[np.float32], geometry: Geometry, sigma_mm: float
-) -> NDArray[np.float32]:
-    # recursive: the cost does not grow with sigma
-    return from_sitk(sitk.SmoothingRecursiveGaussian(to_sitk(array, geometry), sigma_mm))

@@ -7,12 +7,26 @@ from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.decomposition import IodineMap
-from lungperfusion.volume import FloatArray, Mask, Volume
+from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM, smooth_inside
+from lungperfusion.terms import LUNGS
+from lungperfusion.volume import FloatArray, Labelmap, Mask, Volume
 
 MINIMAL_ALIGNMENT = 0.6
 """Correlation of both images inside the lungs below which a subtraction should not be used."""
 
 GOOD_ALIGNMENT = 0.8
+
+NEGATIVE_MG_ML = -0.4
+"""Smoothed iodine below this cannot come from noise around an empty defect: it is some 2 standard
+deviations of clinical noise below none."""
+
+GOOD_NEGATIVE_SHARE = 0.002
+MOST_NEGATIVE_SHARE = 0.05
+"""Share of the lungs with less iodine than none, up to which a subtraction is good, and usable.
+
+On a digital chest half a millimetre of misregistration, which correlation hardly shows, gives 0.3 %
+and false defects of 5 %; 1 mm gives 2 % and 10 %.
+"""
 
 
 def subtract_native(
@@ -80,6 +94,25 @@ def subtract_native(
         ),
         virtual_native=Volume(native, contrast.geometry, "HU", valid),
     )
+
+
+def negative_share(iodine: IodineMap, lungs: Labelmap) -> float:
+    """Share of the valid lung, 0 to 1, whose smoothed iodine lies below `NEGATIVE_MG_ML`.
+
+    What the native scan has and the contrast scan has not, such as the edge of a vessel that was
+    brought to another place, is negative iodine; nothing else in a lung is, but streaks.  NaN
+    without valid lung.
+    """
+    image = iodine.concentration
+    below = total = 0
+    for lung in LUNGS:
+        inside = lungs.mask(lung)
+        if image.valid is not None:
+            inside &= image.valid
+        smooth = smooth_inside(image.array, inside, image.geometry, sigma_mm=IODINE_SMOOTHING_MM)
+        below += int(np.count_nonzero(smooth[inside] < NEGATIVE_MG_ML))
+        total += int(np.count_nonzero(inside))
+    return below / total if total else float("nan")
 
 
 def alignment(contrast: Volume, native: Volume, inside: Mask) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lungperfusion.errors import InputError
@@ -9,15 +11,19 @@ from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.subtraction import (
     GOOD_ALIGNMENT,
+    GOOD_NEGATIVE_SHARE,
     MINIMAL_ALIGNMENT,
+    MOST_NEGATIVE_SHARE,
     alignment,
+    negative_share,
     subtract_native,
 )
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
 from lungperfusion.terms import LUNGS
-from lungperfusion.volume import Labelmap, Volume
+from lungperfusion.volume import Labelmap, Mask, Volume
 from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
+from lungperfusion.vq.pair import SURFACE_MM, beneath_surface
 from lungperfusion.vq.registration import register_lungs
 
 
@@ -47,7 +53,8 @@ def register_and_subtract(
     Returns
     -------
     IodineMap
-        On the grid of ``contrast``, invalid outside the lungs.
+        On the grid of ``contrast``, invalid outside the lungs and at their surface, where the two
+        scans blur different shares of chest wall and bronchial wall into the lung.
     Gate
         How well both scans coincide.
     tuple of str
@@ -66,14 +73,16 @@ def register_and_subtract(
     except InputError as error:
         raise InputError(f"the native CT could not be registered: {error}") from error
     ratio, _ = scale_to_volumes(map_jacobian(registration), contrast_lungs, native_lungs, LUNGS)
-    made = subtract_native(
+    surface_mm = max(SURFACE_MM, *contrast.geometry.spacing_kji_mm)
+    subtracted = subtract_native(
         contrast,
         registration.warp(native),
         ratio,
         hu_per_mg_ml=hu_per_mg_ml,
         reference_hu_per_mg_ml=reference_hu_per_mg_ml,
-        source="native CT registered and subtracted",
+        source=f"native CT registered and subtracted, {surface_mm:.3g} mm of surface left out",
     )
+    made = _inside(subtracted, beneath_surface(contrast_lungs, surface_mm))
     progress(1.0, "subtracted")
     warnings = tuple(
         f"{lung.replace('_', ' ').capitalize()}: no subtraction, {reason}."
@@ -82,12 +91,22 @@ def register_and_subtract(
     return made, _alignment_gate(contrast, made, contrast_lungs), warnings
 
 
+def _inside(made: IodineMap, counted: Mask) -> IodineMap:
+    """Leave out what lies elsewhere; the native CT beneath stays whole."""
+    image = made.concentration
+    valid = counted if image.valid is None else counted & image.valid
+    array = np.where(valid, image.array, np.float32(0))
+    return replace(made, concentration=Volume(array, image.geometry, image.unit, valid))
+
+
 def _alignment_gate(contrast: Volume, made: IodineMap, lungs: Labelmap) -> Gate:
     inside = lungs.mask(*LUNGS)
     value = float("nan")
     if made.virtual_native is not None:
         value = alignment(contrast, made.virtual_native, inside)
-    good, usable = value >= GOOD_ALIGNMENT, value >= MINIMAL_ALIGNMENT
+    negative = negative_share(made, lungs)
+    good = value >= GOOD_ALIGNMENT and negative <= GOOD_NEGATIVE_SHARE
+    usable = value >= MINIMAL_ALIGNMENT and negative <= MOST_NEGATIVE_SHARE
     advice = (
         "the structures of both scans coincide"
         if good
@@ -96,8 +115,9 @@ def _alignment_gate(contrast: Volume, made: IodineMap, lungs: Labelmap) -> Gate:
     return Gate(
         id="subtraction_alignment",
         verdict="pass" if good else "warn" if usable else "fail",
-        message=f"Contrast and native CT correlate with r = {value:.2f} in the lungs: {advice}.",
+        message=f"Contrast and native CT correlate with r = {value:.2f} in the lungs, and "
+        f"{100 * negative:.1f} % of the lungs would hold less iodine than none: {advice}.",
         value=None if np.isnan(value) else value,
         unit="1",
-        limit=f"{GOOD_ALIGNMENT:g} or more",
+        limit=f"{GOOD_ALIGNMENT:g} or more, and up to {100 * GOOD_NEGATIVE_SHARE:g} % below none",
     )

@@ -8,8 +8,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from lungperfusion.morphology import depth_mm
+from lungperfusion.morphology import eroded
 from lungperfusion.resampling import from_sitk, to_sitk
+from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LOBES, LUNGS
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
@@ -25,8 +26,6 @@ SOLID_HU = -250.0
 
 Methods C.2: specific volume change is undefined there.
 """
-
-_VOXELS_PER_SIGMA = 3  # of a Gaussian; finer grids change its result by less than 1 %
 
 BLUR_MM = 1.5
 """Neighbours of solid voxels within this distance are left out as well: partial volume."""
@@ -73,35 +72,9 @@ class BreathPair:
             margin = [int(np.ceil(3 * sigma_mm / s)) for s in self.geometry.spacing_kji_mm]
             box = bounding_box(inside, (margin[0], margin[1], margin[2]))
             here = inside[box] & known[box]
-            signal = np.where(here, values[box], 0).astype(np.float32)
-            mean = _gaussian_mean(signal, here, self.geometry.crop(box), sigma_mm)
+            mean, _ = gaussian_mean(values[box], here, self.geometry.crop(box), sigma_mm)
             out[box][inside[box]] = mean[inside[box]]
         return out
-
-
-def _gaussian_mean(signal: Float, known: Mask, geometry: Geometry, sigma_mm: float) -> Float:
-    """Gaussian mean of the known voxels, on a grid just fine enough for the Gaussian."""
-    if sigma_mm <= 0:
-        return signal
-    images = [to_sitk(array, geometry) for array in (signal, known.astype(np.float32))]
-    shrink = [
-        max(1, min(int(sigma_mm / (_VOXELS_PER_SIGMA * spacing)), size // 4))  # ITK needs 4 voxels
-        for spacing, size in zip(geometry.spacing_ijk_mm, images[0].GetSize(), strict=True)
-    ]
-    past_end = [-n % factor for n, factor in zip(images[0].GetSize(), shrink, strict=True)]
-    total, weight = (
-        sitk.SmoothingRecursiveGaussian(
-            sitk.BinShrink(sitk.ConstantPad(image, [0, 0, 0], past_end, 0.0), shrink), sigma_mm
-        )
-        for image in images
-    )
-    mean = sitk.Divide(total, sitk.Maximum(weight, 1e-4))
-    if max(shrink) == 1:
-        return from_sitk(mean)
-    identity = sitk.Transform()
-    return from_sitk(
-        sitk.Resample(mean, images[0], identity, sitk.sitkLinear, 0.0, sitk.sitkFloat32, True)
-    )
 
 
 def pair_breaths(
@@ -143,13 +116,7 @@ def pair_breaths(
     if vessels is not None:
         solid |= vessels
     near = _within(solid, expiration.geometry, BLUR_MM)
-    deep = np.zeros_like(inside)
-    for lung in LUNGS:
-        mask = expiration_lungs.mask(lung)
-        if mask.any():
-            box = bounding_box(mask, (1, 1, 1))
-            deep[box] |= depth_mm(mask[box], expiration.geometry.spacing_kji_mm) > SURFACE_MM
-    parenchyma = inside & ~near & deep
+    parenchyma = inside & ~near & beneath_surface(expiration_lungs, SURFACE_MM)
     if expiration.valid is not None:
         parenchyma &= expiration.valid
     return BreathPair(
@@ -160,6 +127,17 @@ def pair_breaths(
         parenchyma=parenchyma,
         volume_factors={region.value: float(factor) for region, factor in factors.items()},
     )
+
+
+def beneath_surface(lungs: Labelmap, least_mm: float) -> Mask:
+    """Lung deeper under its surface than a distance; each lung for itself."""
+    deep = np.zeros(lungs.geometry.shape, np.bool_)
+    for lung in LUNGS:
+        mask = lungs.mask(lung)
+        if mask.any():
+            box = bounding_box(mask, (1, 1, 1))
+            deep[box] |= eroded(mask[box], least_mm, lungs.geometry.spacing_kji_mm)
+    return deep
 
 
 def _within(mask: Mask, geometry: Geometry, distance_mm: float) -> Mask:

@@ -1,11 +1,20 @@
 """Subtraction CT: mass kept under inflation, units, what is not known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lungperfusion.errors import InputError
-from lungperfusion.iodine.subtraction import alignment, subtract_native
-from lungperfusion.volume import Geometry, Volume
+from lungperfusion.iodine.decomposition import IodineMap
+from lungperfusion.iodine.subtraction import (
+    GOOD_NEGATIVE_SHARE,
+    MOST_NEGATIVE_SHARE,
+    alignment,
+    negative_share,
+    subtract_native,
+)
+from lungperfusion.volume import Geometry, Labelmap, Volume
 
 GEOMETRY = Geometry.axial((4, 12, 14), (2.0, 2.0, 3.0))
 K = 27.0
@@ -70,3 +79,30 @@ def test_refusals():
         subtract_native(contrast, native[:2], ratio, hu_per_mg_ml=K, reference_hu_per_mg_ml=25)
     with pytest.raises(InputError, match="above 0 HU per mg/mL, not 0"):
         subtract_native(contrast, native, ratio, hu_per_mg_ml=0, reference_hu_per_mg_ml=25)
+
+
+def test_an_empty_defect_is_not_less_than_no_iodine_and_a_displaced_vessel_is():
+    grid = Geometry.axial((24, 30, 30), (2.0, 2.0, 2.0))
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[2:-2, 2:-2, 2:-2] = 1
+    lungs = Labelmap(labels, grid, {1: "left_lung"})
+    mg_ml = np.random.default_rng(6).normal(1.4, 1.0, grid.shape).astype(np.float32)
+    mg_ml[:, :, 15:] -= 1.4  # half of the lung gets no blood
+    made = IodineMap(
+        concentration=Volume(mg_ml, grid, "mg/mL"),
+        hu_per_mg_ml=25.0,
+        method="",
+        virtual_native=None,
+    )
+    assert negative_share(made, lungs) <= GOOD_NEGATIVE_SHARE
+    mg_ml = mg_ml.copy()
+    mg_ml[:, 14:16, 5:10] -= 8.0
+    moved = replace(made, concentration=Volume(mg_ml, grid, "mg/mL"))
+    share = negative_share(moved, lungs)
+    assert GOOD_NEGATIVE_SHARE < share < MOST_NEGATIVE_SHARE
+    valid = np.ones(grid.shape, np.bool_)
+    valid[:, 8:22, :14] = False
+    left_out = replace(made, concentration=Volume(mg_ml, grid, "mg/mL", valid))
+    assert negative_share(left_out, lungs) <= GOOD_NEGATIVE_SHARE
+    nothing = replace(made, concentration=Volume(mg_ml, grid, "mg/mL", ~(labels > 0)))
+    assert np.isnan(negative_share(nothing, lungs))

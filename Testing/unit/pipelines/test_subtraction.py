@@ -6,11 +6,23 @@ import numpy as np
 import pytest
 
 from lungperfusion.errors import InputError
-from lungperfusion.morphology import depth_mm, distance_mm
+from lungperfusion.iodine.defects import find_defects
+from lungperfusion.iodine.exclusion import AIRWAY_MARGIN_MM, find_exclusions
+from lungperfusion.iodine.smoothing import smooth_inside
+from lungperfusion.iodine.subtraction import GOOD_ALIGNMENT
+from lungperfusion.morphology import depth_mm, dilated, distance_mm
+from lungperfusion.phantoms.breath import Breath
 from lungperfusion.phantoms.breathing import make_breathing_phantom
+from lungperfusion.phantoms.chest import IODINE_HU_PER_MG_ML, ChestModel
+from lungperfusion.phantoms.kinds import default_geometry
+from lungperfusion.phantoms.rendering import render
+from lungperfusion.pipelines import subtraction
 from lungperfusion.pipelines.subtraction import register_and_subtract
-from lungperfusion.terms import LUNGS
+from lungperfusion.regions import RegionSet
+from lungperfusion.terms import LOBES, LUNGS
 from lungperfusion.volume import Labelmap
+from lungperfusion.vq.displacement import DisplacementField
+from lungperfusion.vq.registration import registration_from_field
 
 K = 26.0
 
@@ -54,6 +66,79 @@ def test_iodine_comes_back_from_two_depths_of_breath(breaths):
         here = usable & phantom.expiration_lobes.mask(lobe)
         error = found.concentration.array[here].mean(dtype=np.float64) - iodine[here].mean()
         assert error == pytest.approx(0, abs=0.15), lobe
+
+
+def subtract_with_field(breaths, monkeypatch, error_mm):
+    """Subtract with the phantom's own motion, falsified by a shift to the patient's right."""
+    phantom, contrast, *_ = breaths
+    field = phantom.displacement_ras_mm + np.float32([error_mm, 0, 0])
+    registration = registration_from_field(
+        DisplacementField(field, phantom.expiration.geometry),
+        phantom.expiration_lungs,
+        phantom.inspiration.geometry,
+    )
+    monkeypatch.setattr(subtraction, "register_lungs", lambda *_, **__: registration)
+    return register_and_subtract(
+        contrast,
+        phantom.inspiration,
+        phantom.expiration_lungs,
+        phantom.inspiration_lungs,
+        hu_per_mg_ml=K,
+    )
+
+
+def test_the_gate_sees_a_misregistration_that_correlation_hardly_shows(breaths, monkeypatch):
+    _, good, _ = subtract_with_field(breaths, monkeypatch, 0.0)
+    assert good.verdict == "pass"
+    _, moved, _ = subtract_with_field(breaths, monkeypatch, 0.8)
+    assert moved.value > GOOD_ALIGNMENT
+    assert moved.verdict == "warn"
+    assert "look at the edges" in moved.message
+    _, lost, _ = subtract_with_field(breaths, monkeypatch, 8.0)
+    assert lost.verdict == "fail"
+
+
+def test_the_surface_is_left_out_and_the_native_ct_stays_whole(breaths, monkeypatch):
+    phantom, *_ = breaths
+    found, *_ = subtract_with_field(breaths, monkeypatch, 0.0)
+    spacing = phantom.expiration.geometry.spacing_kji_mm
+    counted = found.concentration.valid
+    for lung in LUNGS:
+        depth = depth_mm(phantom.expiration_lungs.mask(lung), spacing)
+        assert not counted[(depth > 0) & (depth <= 3.0)].any()
+        assert counted[depth > 3.0].mean() > 0.99
+        assert found.virtual_native.valid[depth > 0].mean() > 0.99
+    assert (found.concentration.array[~counted] == 0).all()
+    assert "3 mm of surface left out" in found.method
+
+
+@pytest.mark.slow
+def test_a_chest_that_breathed_between_the_scans_has_its_iodine_and_no_defects():
+    """Moved trees, lobes and texture, mass kept; vessels hold ten times the parenchyma's iodine."""
+    geometry = default_geometry((3.0, 3.0, 3.0))
+    enhanced = ChestModel(blood_iodine_mg_ml=10.0, parenchyma_iodine_mg_ml=1.3)
+    breathed = ChestModel(breath=Breath(rise_mm=10.0))
+    contrast = render(enhanced, geometry, seed=1, noise_sd_hu=12.0)
+    native = render(breathed, geometry, seed=2, noise_sd_hu=12.0)
+    lungs = contrast.truth.lungs
+    found, gate, _ = register_and_subtract(
+        contrast.ct, native.ct, lungs, native.truth.lungs, hu_per_mg_ml=IODINE_HU_PER_MG_ML
+    )
+    assert gate.verdict == "pass"
+    spacing = geometry.spacing_kji_mm
+    counted = found.concentration.valid & ~find_exclusions(contrast.ct, lungs).mask
+    counted &= ~dilated(contrast.truth.airways.array > 0, AIRWAY_MARGIN_MM, spacing)
+    for lobe in LOBES:
+        here = counted & contrast.truth.lobes.mask(lobe)
+        error = found.concentration.array[here].mean(dtype=np.float64)
+        error -= contrast.iodine.array[here].mean(dtype=np.float64)
+        assert error == pytest.approx(0, abs=0.15), lobe
+    smooth = found.concentration.array
+    for lung in LUNGS:
+        smooth = smooth_inside(smooth, lungs.mask(lung) & counted, geometry, sigma_mm=2.5)
+    enhancement = contrast.ct.with_array(np.float32(IODINE_HU_PER_MG_ML) * smooth)
+    defects = find_defects(enhancement, counted, RegionSet((lungs, contrast.truth.lobes)))
+    assert defects.mask[counted].mean() < 0.01
 
 
 def test_a_lung_in_one_scan_alone_is_reported(breaths):
