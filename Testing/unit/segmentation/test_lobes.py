@@ -120,7 +120,7 @@ def test_no_visible_fissure_is_not_passed_off_as_sure():
 
 def test_lobes_without_any_visible_fissure_part_where_vessels_are_few():
     """Pieces of vessels on both sides of the fissures, none within 8 mm of them; no sheet."""
-    lung = make_lung(spacing=(2.0, 2.0, 2.5), sheet_hu=0.0)
+    lung = make_lung(spacing=(2.0, 2.0, 2.5), sheet_hu=0.0, size=0.8)
     r, a, s = (lung.ct.geometry.coordinate_mm(axis) for axis in ("R", "A", "S"))
     oblique, horizontal = (fissure.distance(r, a, s) for fissure in TRUTH.values())
     seeds = np.random.default_rng(2).random(oblique.shape) < 0.004
