@@ -153,8 +153,7 @@ GAP_FEW_VESSELS = 0.1
 """Where less than this share of the most vessels near the surface is expected, their absence is no
 gap: outside the lung and under its surface there never are any."""
 GAP_TRUST = 0.01
-"""Weight of a gap without any vessel, relative to visible fissure: a boundary bends toward gaps only
-as far as wide ones lead it."""
+"""Weight of a gap without any vessel, relative to visible fissure: only wide gaps bend surfaces."""
 
 CLEARLY_SEEN = 0.3
 """Share of a boundary that must be seen as a sharp sheet not to look for a faint one."""
