@@ -229,7 +229,8 @@ def fissure_evidence(image: LungImage, flat: Float32, depth_mm: Float32, patch: 
     best = ndimage.maximum_filter1d(lines.hu, round(2 * SEARCH_MM / STEP_MM) + 1, axis=2)
     centre = offsets.size // 2
     here = best[..., centre]
-    readable = patch.inside & np.isfinite(here)
+    # Where only places beside the surface can be read, a fissure on it would be missed.
+    readable = patch.inside & np.isfinite(lines.hu[..., centre])
     judged = readable & (image.sample(depth_mm, patch.points_mm) > JUDGED_DEPTH_MM)
     far = (np.abs(offsets) >= NULL_FROM_MM) & (np.abs(offsets) <= REACH_MM - SEARCH_MM - FLANK_MM)
     null = best[..., far][patch.inside]

@@ -149,8 +149,11 @@ GAP_ACROSS_MM = 2.5
 GAP_SEARCH_MM = 12.0
 GAP_LEAVING = 0.3
 """Leaving the surface by `GAP_SEARCH_MM` costs as much as 30 % of the vessels around."""
-GAP_TRUST = 0.05
-"""Weight of a gap without any vessel, relative to visible fissure."""
+GAP_FEW_VESSELS = 0.1
+"""Where less than this share of the most vessels near the surface is expected, their absence is no
+gap: outside the lung and under its surface there never are any."""
+GAP_TRUST = 0.01
+"""Weight of a gap without any vessel, relative to visible fissure: only wide gaps bend surfaces."""
 
 CLEARLY_SEEN = 0.3
 """Share of a boundary that must be seen as a sharp sheet not to look for a faint one."""
@@ -500,7 +503,8 @@ def _vessel_gaps(
     """Points in the gap between vessels, where no fissure is seen near the surface.
 
     The load of vessels is averaged in a window along the surface; the gap is where it, with a mild
-    cost of leaving the surface, is least.
+    cost of leaving the surface, is least.  Places where hardly any vessels are expected tell
+    nothing: the surface is not drawn to them, and where it lies in them itself it stays.
     """
     patch = patch_in(lung.image, surface, lung.image.lung, bound)
     free = patch.inside & ~_near_seen(patch, seen_mm)
@@ -512,8 +516,11 @@ def _vessel_gaps(
         ndimage.gaussian_filter(profiles(lung.image, array, patch, offsets), window, truncate=2.0)
         for array in (lung.load, lung.usual_load)
     )
-    crowd = load / np.maximum(usual, 0.1 * usual.max())
-    crowd /= np.maximum(crowd.mean(axis=2, keepdims=True), 1e-6)
+    few = GAP_FEW_VESSELS * usual.max()
+    telling = (usual > few) | (offsets == 0)
+    crowd = np.where(telling, load / np.maximum(usual, few), 0)
+    mean = crowd.sum(axis=2, keepdims=True) / telling.sum(axis=2, keepdims=True)
+    crowd = np.where(telling, crowd / np.maximum(mean, 1e-6), np.inf)
     gap = np.argmin(crowd + GAP_LEAVING * (offsets / GAP_SEARCH_MM) ** 2, axis=2)
     points = patch.points_mm + offsets[gap][..., None] * surface.normals(patch.u_mm, patch.v_mm)
     depth = 1 - np.take_along_axis(crowd, gap[..., None], axis=2)[..., 0]

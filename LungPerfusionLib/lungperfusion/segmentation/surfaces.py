@@ -14,7 +14,7 @@ Points = NDArray[np.float64]
 KNOT_MM = 14.0
 """Distance of the spline's knots: finer than any bend of a fissure that lobes depend on."""
 
-STIFFNESS_MM = 9.0
+STIFFNESS_MM = 6.0
 """Bends much shorter than this are smoothed away; gaps much longer are bridged straight."""
 
 

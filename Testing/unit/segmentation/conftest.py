@@ -27,13 +27,17 @@ class Lung:
     lobes: Labelmap
 
 
-def make_lung(spacing=(1.5, 1.5, 1.5), present=1.0, noise_hu=20.0, turn=None, sheet_hu=360.0):
+def make_lung(
+    spacing=(1.5, 1.5, 1.5), present=1.0, noise_hu=20.0, turn=None, sheet_hu=360.0, size=1.0
+):
     """Right lung of 1.5 mm voxels; each fissure is there in its outer part only.
 
-    ``present`` is the share of the lung's width, from outside, that has fissures.
+    ``present`` is the share of the lung's width, from outside, that has fissures; ``size`` scales
+    the lung about its centre.
     """
-    size = 2 * RADII + 24.0
-    counts = np.ceil(size / spacing).astype(int)
+    radii = RADII * size
+    extent = 2 * radii + 24.0
+    counts = np.ceil(extent / spacing).astype(int)
     geometry = Geometry.axial(tuple(counts[::-1]), spacing)
     matrix = geometry.ijk_to_ras.copy()
     if turn is not None:
@@ -41,11 +45,11 @@ def make_lung(spacing=(1.5, 1.5, 1.5), present=1.0, noise_hu=20.0, turn=None, sh
     matrix[:3, 3] = CENTRE - matrix[:3, :3] @ ((counts - 1) / 2)
     geometry = Geometry(geometry.shape, matrix)
     r, a, s = (geometry.coordinate_mm(axis) for axis in ("R", "A", "S"))
-    q = sum(((x - c) / w) ** 2 for x, c, w in zip((r, a, s), CENTRE, RADII, strict=True))
+    q = sum(((x - c) / w) ** 2 for x, c, w in zip((r, a, s), CENTRE, radii, strict=True))
     inside = q < 1
     oblique, horizontal = RIGHT_OBLIQUE.distance(r, a, s), RIGHT_HORIZONTAL.distance(r, a, s)
     width = float(np.mean(spacing))
-    border = CENTRE[0] + RADII[0] * (1 - 2 * present)
+    border = CENTRE[0] + radii[0] * (1 - 2 * present)
     hu = np.where(inside, -880.0, 40.0)
     for distance, where in ((oblique, True), (horizontal, oblique > 0)):
         share = np.clip((0.5 + width / 2 - np.abs(distance)) / width, 0, min(1.0, 1 / width))

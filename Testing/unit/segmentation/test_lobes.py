@@ -7,8 +7,15 @@ from scipy import ndimage
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.io import labelmap_of, read_ct, read_labelmap
 from lungperfusion.morphology import depth_mm
+from lungperfusion.segmentation.completeness import fissure_evidence, patch_in
 from lungperfusion.segmentation.correction import fissure_map
-from lungperfusion.segmentation.fissures import LOAD_HU, LungImage, structures, vessel_load
+from lungperfusion.segmentation.fissures import (
+    LOAD_HU,
+    LungImage,
+    Sheets,
+    structures,
+    vessel_load,
+)
 from lungperfusion.segmentation.lobe_quality import (
     lobe_gates,
     measure_lobes,
@@ -17,6 +24,8 @@ from lungperfusion.segmentation.lobe_quality import (
 )
 from lungperfusion.segmentation.lobes import (
     PLANS,
+    Prepared,
+    _vessel_gaps,
     above_surface,
     absent_lobes,
     segment_lobes,
@@ -111,7 +120,7 @@ def test_no_visible_fissure_is_not_passed_off_as_sure():
 
 def test_lobes_without_any_visible_fissure_part_where_vessels_are_few():
     """Pieces of vessels on both sides of the fissures, none within 8 mm of them; no sheet."""
-    lung = make_lung(spacing=(2.0, 2.0, 2.5), sheet_hu=0.0)
+    lung = make_lung(spacing=(2.0, 2.0, 2.5), sheet_hu=0.0, size=0.8)
     r, a, s = (lung.ct.geometry.coordinate_mm(axis) for axis in ("R", "A", "S"))
     oblique, horizontal = (fissure.distance(r, a, s) for fissure in TRUTH.values())
     seeds = np.random.default_rng(2).random(oblique.shape) < 0.004
@@ -210,3 +219,57 @@ def test_real_scan_of_2_5_mm_is_marked_as_low_confidence(real_data):
     assert "voxels of up to 2.5 mm blur fissures" in gates["right_oblique_fissure"].message
     volumes = [lobes.labelmap.volume_ml(lobe) for lobe in RIGHT]
     assert sum(volumes) == pytest.approx(lungs.volume_ml("right_lung"))
+
+
+def test_missing_vessels_outside_the_lung_draw_no_boundary_out_of_it():
+    """A boundary beside the lower surface of a slab of lung that is evenly full of vessels."""
+    shape = (60, 50, 50)
+    lung = np.zeros(shape, bool)
+    lung[10:50, 5:45, 5:45] = True
+    depth = ndimage.distance_transform_edt(lung).astype(np.float32)
+    vessels = np.where(depth > 3.0, np.float32(1), np.float32(0))
+    grid = Geometry.axial(shape, (1.0, 1.0, 1.0))
+    hu = np.full(shape, -880.0, np.float32)
+    nothing = np.zeros((0, 3))
+    prepared = Prepared(
+        image=LungImage(hu, lung, ~lung & lung, grid, -880.0, 1.0),
+        flat=hu,
+        depth_mm=depth,
+        sheets=Sheets(nothing, nothing, np.zeros(0)),
+        load=vessels,
+        usual_load=vessels,
+        vessels_mm=nothing,
+        vessel_weights=np.zeros(0),
+        filling_mm=nothing,
+        filling_weights=np.zeros(0),
+    )
+    middle = grid.ras_from_ijk((25.0, 25.0, 16.0))
+    corners = grid.ras_from_ijk([(0, 0, 0), (49, 49, 59)])
+    surface = Surface.flat(middle, (0.0, 0.0, 1.0), corners)
+    points, weights = _vessel_gaps(prepared, surface, nothing, None)
+
+    assert len(points) > 200
+    assert np.abs(points[:, 2] - middle[2]).max() < 1.5
+    assert np.all(weights >= 0)
+
+
+def test_places_where_a_fissure_on_the_surface_cannot_be_read_are_not_judged():
+    """A vessel on one flank hides the surface; 3 mm above it the profile is readable."""
+    shape = (60, 50, 50)
+    lung = np.zeros(shape, bool)
+    lung[5:55, 2:48, 2:48] = True
+    depth = ndimage.distance_transform_edt(lung).astype(np.float32)
+    hu = np.full(shape, -880.0, np.float32)
+    hu += np.random.default_rng(4).normal(0, 5, shape).astype(np.float32)
+    hu[30] += 300  # the fissure
+    hu[26, :, 25:] = 40  # a vessel beside half of it
+    grid = Geometry.axial(shape, (1.0, 1.0, 1.0))
+    image = LungImage(hu, lung, ~lung & lung, grid, -880.0, 1.0)
+    corners = grid.ras_from_ijk([(0, 0, 0), (49, 49, 59)])
+    surface = Surface.flat(grid.ras_from_ijk((25.0, 25.0, 30.0)), (0.0, 0.0, 1.0), corners)
+    evidence = fissure_evidence(image, hu, depth, patch_in(image, surface, lung, None))
+
+    i = grid.ijk_from_ras(evidence.patch.points_mm)[..., 0]
+    assert not evidence.judged[i > 30].any()
+    assert evidence.judged[i < 20].any()
+    assert evidence.completeness > 0.99
