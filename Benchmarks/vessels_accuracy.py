@@ -195,21 +195,62 @@ def spread(name: str, bins_ml: np.ndarray) -> list[Figure]:
 
 
 def tubes() -> list[Figure]:
-    """Single tubes of all widths in many directions."""
-    worst_mean = worst = 0.0
-    for area in TUBE_AREAS_MM2:
-        ratios = []
-        for number, direction in enumerate(DIRECTIONS):
-            tube = straight_tube((0.2, -0.3, 0.1), direction, 80.0, area)
-            image = render_vessels(tube, grid((0.7, 0.7, 0.7), 32.0), psf_fwhm_mm=1.2, seed=number)
-            found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
-            ratios.append(middle_area(found) / area)
-        worst = max(worst, float(100 * np.abs(np.array(ratios) - 1).max()))
-        worst_mean = max(worst_mean, float(100 * abs(np.mean(ratios) - 1)))
+    """Single tubes of all widths in many directions.
+
+    At the least width noise alone moves a single scan by several percent; what the angle does
+    shows in the mean over noise seeds.
+    """
+    ratios = np.array(
+        [
+            [tube_ratio(area, direction, seed) for seed, direction in enumerate(DIRECTIONS)]
+            for area in TUBE_AREAS_MM2
+        ]
+    )
+    thinnest = np.array(
+        [
+            [tube_ratio(TUBE_AREAS_MM2[0], direction, 100 + seed) for seed in range(10)]
+            for direction in DIRECTIONS
+        ]
+    )
+    errors = 100 * np.abs(ratios - 1)
+    least = f"tubes of {TUBE_AREAS_MM2[0]:g} mm2"
+    by_angle = 100 * float(np.abs(thinnest.mean(axis=1) - 1).max())
+    noise = 100 * float(np.sqrt(thinnest.var(axis=1, ddof=1).mean()))
     return [
-        Figure(name="tubes of 1 to 40 mm2: worst error", value=worst, unit="%", at_most=5.0),
-        Figure(name="tubes: worst mean error of a width", value=worst_mean, unit="%", at_most=2.0),
+        Figure(
+            name="tubes of 1 to 40 mm2: worst error",
+            value=float(errors.max()),
+            unit="%",
+            at_most=5.0,
+        ),
+        Figure(
+            name="tubes from 1.25 mm2: worst error",
+            value=float(errors[1:].max()),
+            unit="%",
+            at_most=5.0,
+        ),
+        Figure(
+            name="tubes: worst mean error of a width",
+            value=float(100 * np.abs(ratios.mean(axis=1) - 1).max()),
+            unit="%",
+            at_most=2.0,
+        ),
+        Figure(
+            name=f"{least}: worst mean error of a direction over ten noise seeds",
+            value=by_angle,
+            unit="%",
+            at_most=5.0,
+        ),
+        Figure(name=f"{least}: standard deviation by noise", value=noise, unit="%"),
     ]
+
+
+def tube_ratio(area_mm2: float, direction: tuple[float, float, float], seed: int) -> float:
+    """Measured over true cross-section in the middle of a tube."""
+    tube = straight_tube((0.2, -0.3, 0.1), direction, 80.0, area_mm2)
+    image = render_vessels(tube, grid((0.7, 0.7, 0.7), 32.0), psf_fwhm_mm=1.2, seed=seed)
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    return middle_area(found) / area_mm2
 
 
 def middle_area(found: VesselMap) -> float:

@@ -284,11 +284,14 @@ def captured_share(radius_mm: Float64, reach_mm: Float64, blur_mm: float) -> Flo
 
 
 def _bins(vessels: Vessels, sigma_mm: float) -> tuple[Float64, int]:
-    """First bin of each segment on one long axis, with gaps that no window bridges."""
+    """First bin of each segment on one long axis, with gaps that no window bridges.
+
+    At least one bin: a lung may hold no vessel.
+    """
     gap = int(np.ceil(4 * sigma_mm / _BIN_MM)) + 2
     counts = np.ceil(vessels.segment_length_mm / _BIN_MM).astype(np.int64) + 1
     start = np.cumsum(counts + gap) - counts
-    return start.astype(np.float64), int(start[-1] + counts[-1] + gap) if counts.size else 0
+    return start.astype(np.float64), int(start[-1] + counts[-1] + gap) if counts.size else 1
 
 
 def _spread(place: Float64, mass: Float64, bins: int) -> Float64:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lungperfusion.phantoms.vessel_tree import correlated_noise
 from lungperfusion.vessels.enhancement import enhance_vessels, in_plates, smooth_mm, tubeness
+from lungperfusion.volume import Geometry
 
 
 def random_matrices(count=500):
@@ -98,3 +100,12 @@ def test_sheets_are_told_from_tubes_and_noise():
     assert found[[k for k in range(28) if abs(k - 14) > 2]].mean() < 0.01
     axis = np.ravel_multi_index(([14] * 20, [13] * 20, range(4, 24)), shape)
     assert not in_plates(tube, axis, (0.7,) * 3).any()
+
+
+def test_noise_makes_no_airways():
+    """Dark noise passes 50 HU at the least scale of lumens; the noise of the scale says so."""
+    geometry = Geometry.axial((60, 60, 60), (0.7, 0.7, 0.7), (0.0, 0.0, 0.0))
+    image = correlated_noise(geometry, 90.0, 0.8, seed=0) - np.float32(850)
+    mask = np.zeros(image.shape, bool)
+    mask[3:-3, 3:-3, 3:-3] = True
+    assert enhance_vessels(image, mask, geometry.spacing_kji_mm).lumens.size == 0
