@@ -155,6 +155,9 @@ gap: outside the lung and under its surface there never are any."""
 GAP_TRUST = 0.01
 """Weight of a gap without any vessel, relative to visible fissure: only wide gaps bend surfaces."""
 
+GAP_TRUST_ALONE = 0.05
+"""The same where hardly any fissure is seen and gaps are the best cue there is."""
+
 CLEARLY_SEEN = 0.3
 """Share of a boundary that must be seen as a sharp sheet not to look for a faint one."""
 FAINT_WINDOW_MM = 6.0
@@ -413,14 +416,14 @@ def fit_fissure(lung: Prepared, plan: FissurePlan, bound: Surface | None = None)
         Surface above which it lies.
 
     """
-    surface = _fit(lung, plan, bound)
-    sharp = judged(lung, plan, surface, bound)
+    sharp = judged(lung, plan, _fit(lung, plan, bound, GAP_TRUST), bound)
     if sharp.evidence.completeness >= CLEARLY_SEEN:
         return sharp
-    return judged(lung, plan, _fit_faint(lung, surface, bound), bound, origin="faint")
+    surface = _fit_faint(lung, _fit(lung, plan, bound, GAP_TRUST_ALONE), bound)
+    return judged(lung, plan, surface, bound, origin="faint")
 
 
-def _fit(lung: Prepared, plan: FissurePlan, bound: Surface | None) -> Surface:
+def _fit(lung: Prepared, plan: FissurePlan, bound: Surface | None, gap_trust: float) -> Surface:
     """Bend the best plane to the sheets near it, trusting ever closer ones."""
     sheets = lung.sheets
     origin, normal = search_plane(lung, sheets, plan, bound)
@@ -437,7 +440,9 @@ def _fit(lung: Prepared, plan: FissurePlan, bound: Surface | None) -> Surface:
         weights = trust * like * GRID_MM**2 / (1 + (away / trust_mm) ** 2) ** 2
         chosen = weights > 1e-3
         pull, pull_weights = points[chosen], weights[chosen]
-        gaps, gap_weights = _vessel_gaps(lung, surface, pull[pull_weights > 0.1], bound)
+        gaps, gap_weights = _vessel_gaps(
+            lung, surface, pull[pull_weights > 0.1], bound, trust=gap_trust
+        )
         surface = fitted(
             surface, np.concatenate([pull, gaps]), np.concatenate([pull_weights, gap_weights])
         )
@@ -464,7 +469,7 @@ def _fit_faint(lung: Prepared, surface: Surface, bound: Surface | None) -> Surfa
         normals = surface.normals(patch.u_mm, patch.v_mm)
         found = (patch.points_mm + offset[..., None] * normals)[strong]
         weights = NODE_MM**2 / (1 + (offset[strong] / reach_mm) ** 2) ** 2
-        gaps, gap_weights = _vessel_gaps(lung, surface, found, bound)
+        gaps, gap_weights = _vessel_gaps(lung, surface, found, bound, trust=GAP_TRUST_ALONE)
         surface = fitted(
             surface, np.concatenate([found, gaps]), np.concatenate([weights, gap_weights])
         )
@@ -498,7 +503,7 @@ def vessel_ratio(lung: Prepared, patch: Patch) -> float:
 
 
 def _vessel_gaps(
-    lung: Prepared, surface: Surface, seen_mm: Points, bound: Surface | None
+    lung: Prepared, surface: Surface, seen_mm: Points, bound: Surface | None, *, trust: float
 ) -> tuple[Points, Points]:
     """Points in the gap between vessels, where no fissure is seen near the surface.
 
@@ -524,7 +529,7 @@ def _vessel_gaps(
     gap = np.argmin(crowd + GAP_LEAVING * (offsets / GAP_SEARCH_MM) ** 2, axis=2)
     points = patch.points_mm + offsets[gap][..., None] * surface.normals(patch.u_mm, patch.v_mm)
     depth = 1 - np.take_along_axis(crowd, gap[..., None], axis=2)[..., 0]
-    return points[free], GAP_TRUST * NODE_MM**2 * np.clip(depth[free], 0, 1)
+    return points[free], trust * NODE_MM**2 * np.clip(depth[free], 0, 1)
 
 
 def _near_seen(patch: Patch, seen_mm: Points) -> NDArray[np.bool_]:
