@@ -23,6 +23,7 @@ from lungperfusion.segmentation.lobe_quality import (
     tree_gates,
 )
 from lungperfusion.segmentation.lobes import (
+    GAP_TRUST,
     PLANS,
     Prepared,
     _vessel_gaps,
@@ -246,7 +247,7 @@ def test_missing_vessels_outside_the_lung_draw_no_boundary_out_of_it():
     middle = grid.ras_from_ijk((25.0, 25.0, 16.0))
     corners = grid.ras_from_ijk([(0, 0, 0), (49, 49, 59)])
     surface = Surface.flat(middle, (0.0, 0.0, 1.0), corners)
-    points, weights = _vessel_gaps(prepared, surface, nothing, None)
+    points, weights = _vessel_gaps(prepared, surface, nothing, None, trust=GAP_TRUST)
 
     assert len(points) > 200
     assert np.abs(points[:, 2] - middle[2]).max() < 1.5
