@@ -159,9 +159,6 @@ class ChestModel:
     def _inspired_s(self, r: Array, a: Array, s: Array) -> Array:
         return s if self.breath is None else self.breath.inspired_s(r, a, s)
 
-    def _moved(self, tubes: Tubes) -> Tubes:
-        return tubes if self.breath is None else tubes.moved(self.breath.expired)
-
     def parenchyma_hu(self, r: Array, a: Array, s: Array) -> Array:
         """CT number of aerated lung: denser toward the back, gently mottled."""
         gravity = self.lung_hu - self.lung_gradient_hu_per_mm * (a + 10.0)
@@ -207,7 +204,7 @@ class ChestModel:
     def airways(self) -> Tubes:
         """Lumen of main, lobar and smaller bronchi; the trachea is a solid of its own."""
         if self.breath is not None:
-            return self._moved(self.inspired.airways)
+            return self.inspired.airways.moved(self.breath.expired)
         rods = [rod for rod in MAIN_BRONCHI if self.has(np.sign(rod[1][0]))]
         wide = (
             tree.where(tree.radius_mm >= self.airway_radius_min_mm)
@@ -219,7 +216,7 @@ class ChestModel:
     def arteries(self) -> Tubes:
         """Pulmonary arteries inside the lobes, each beside its bronchus."""
         if self.breath is not None:
-            return self._moved(self.inspired.arteries)
+            return self.inspired.arteries.moved(self.breath.expired)
         trees = []
         for name, bronchi in self._bronchial_trees.items():
             root, _, radius = LOBAR_ARTERIES[name]
@@ -235,7 +232,7 @@ class ChestModel:
     def veins(self) -> Tubes:
         """Pulmonary veins inside the lobes, between the bronchi."""
         if self.breath is not None:
-            return self._moved(self.inspired.veins)
+            return self.inspired.veins.moved(self.breath.expired)
         return Tubes.joined(self._tree(LOBAR_VEINS, 14).values())
 
     def has(self, side: float) -> bool:
@@ -262,7 +259,7 @@ class ChestModel:
         if self.breath is None:
             return layer
         if isinstance(layer, TubeLayer):
-            return replace(layer, tubes=self._moved(layer.tubes))
+            return replace(layer, tubes=layer.tubes.moved(self.breath.expired))
         (r, a, s), (r_end, a_end, s_end) = layer.bounds
         return replace(
             layer,

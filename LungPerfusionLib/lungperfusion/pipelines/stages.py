@@ -146,10 +146,12 @@ def _parts(value: Any) -> Iterator[bytes | memoryview[int]]:
             yield field.name.encode()
             yield from _parts(getattr(value, field.name))
     elif isinstance(value, Mapping):
+        yield f"{len(value)}".encode()  # where it ends: ((1,), 2) is not ((1, 2),)
         for key in value:
             yield from _parts(key)
             yield from _parts(value[key])
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        yield f"{len(value)}".encode()
         for item in value:
             yield from _parts(item)
     elif value is None or isinstance(value, str | bool | int | float | np.generic):

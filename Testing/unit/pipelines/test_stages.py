@@ -61,6 +61,11 @@ def test_old_results_are_forgotten(folder):
     assert len(list(folder.iterdir())) == stages.KEPT_RESULTS
 
 
+def test_arguments_that_differ_in_their_brackets_only_are_told_apart():
+    assert stages._digest(((1,), 2)) != stages._digest(((1, 2),))
+    assert stages._digest(({"a": 1}, "b", 2)) != stages._digest(({"a": 1, "b": 2},))
+
+
 def test_arguments_that_cannot_be_compared_are_refused(folder):
     with pytest.raises(TypeError, match="argument of function"):
         remembered(step, test_old_results_are_forgotten)
