@@ -74,22 +74,33 @@ def mark_vessels(
     spacing_mm = ct.geometry.spacing_kji_mm
     progress(0.0, "telling vessels from opacities")
     solid = inside & (densities >= lung_density_threshold_hu)
-    consolidation = _prevailing(solid, inside, CONSOLIDATION_EDGE_MM, spacing_mm)
+    consolidation = prevailing(solid, inside, CONSOLIDATION_EDGE_MM, spacing_mm)
     vessels = solid & ~consolidation
-    thick = _prevailing(vessels, inside, THICK_VESSEL_EDGE_MM, spacing_mm)
+    thick = prevailing(vessels, inside, THICK_VESSEL_EDGE_MM, spacing_mm)
     blurred = ndimage.maximum_filter(thick, _cube(2 * BLUR_MM, spacing_mm))
     progress(0.5, "telling vessels from opacities")
     dense = inside & (densities >= ground_glass_from_hu)
-    opacity = _prevailing(dense & ~blurred, inside & ~blurred, GROUND_GLASS_EDGE_MM, spacing_mm)
+    opacity = prevailing(dense & ~blurred, inside & ~blurred, GROUND_GLASS_EDGE_MM, spacing_mm)
     out[box] = vessels | (dense & ~solid & ~opacity)
     progress(1.0, "telling vessels from opacities")
     return out
 
 
-def _prevailing(
+def prevailing(
     part: Mask, inside: Mask, edge_mm: float, spacing_mm: tuple[float, float, float]
 ) -> Mask:
-    """Voxels of a part that lie in a cube of which the part makes up half or more."""
+    """Find voxels of a part that lie in a cube of which the part makes up half or more.
+
+    Parameters
+    ----------
+    part, inside
+        The part, and the whole that cubes are cut to; shape (K, J, I).
+    edge_mm
+        Edge of the cube, rounded to voxels.
+    spacing_mm
+        Along K, J, I.
+
+    """
     cube = _cube(edge_mm, spacing_mm)
     with ThreadPoolExecutor(thread_count(2)) as pool:
         share, most = pool.map(partial(_share, cube=cube), (part, inside))

@@ -52,7 +52,7 @@ from lungperfusion.results.vq_tables import (
     target_table,
 )
 from lungperfusion.segmentation.lobe_quality import THIN_SLICE_MM, judgeable
-from lungperfusion.terms import LOBES, LUNGS, ZONES
+from lungperfusion.terms import LOBES, LUNGS, VESSELS, ZONES
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box, lps_from_ras
 from lungperfusion.vq import collateral, defects
 from lungperfusion.vq.classes import (
@@ -174,7 +174,6 @@ def analyse_ctvq(
     ratings: Ratings | None = None,
     collateral_model: LogisticModel | None = None,
     defect_model: LogisticModel | None = None,
-    vessels: Mask | None = None,
     pictures: bool = True,
     progress: Progress = ignore,
 ) -> Analysis:
@@ -185,7 +184,8 @@ def analyse_ctvq(
     expiration, inspiration
         CT in HU.
     expiration_found, inspiration_found
-        Lungs and regions of each; results are given for the regions of the expiratory scan.
+        Lungs and regions of each; results are given for the regions of the expiratory scan, and
+        vessels given with it are left out of the parenchyma.
     options
         Methods and thresholds.
     transform, volume_transform
@@ -200,8 +200,6 @@ def analyse_ctvq(
         Perfusion ratings, 1 to 5, by reader and zone; compared with those derived from the map.
     collateral_model, defect_model
         Trained models of collateral ventilation and of perfusion defects.
-    vessels
-        Vessels and airways on the expiratory grid to leave out of the parenchyma.
     pictures
         Whether to draw for the report; needs matplotlib.
     progress
@@ -220,9 +218,9 @@ def analyse_ctvq(
         defect_model.require_purpose(defects.PURPOSE)
     box = _lung_box(expiration_found.lungs)
     whole = expiration.geometry
-    scan, found = expiration.crop(box), _cropped(expiration_found, box)
+    scan, found = expiration.crop(box), expiration_found.crop(box)
     other_box = _lung_box(inspiration_found.lungs)
-    other, other_found = inspiration.crop(other_box), _cropped(inspiration_found, other_box)
+    other, other_found = inspiration.crop(other_box), inspiration_found.crop(other_box)
     lobes = _lobes_of_both(found, other_found)
 
     if transform is not None:
@@ -247,6 +245,7 @@ def analyse_ctvq(
         )
         found = replace(found, regions=regions)
         lobes = _lobes_of_both(found, other_found)
+    vessels = None if found.vessels is None else found.vessels.mask(VESSELS)
     progress(0.55, "bringing both breaths together")
     pair = pair_breaths(
         scan,
@@ -255,13 +254,13 @@ def analyse_ctvq(
         found.lungs,
         other_found.lungs,
         lobes=lobes,
-        vessels=None if vessels is None else vessels[box],
+        vessels=vessels,
     )
     progress(0.58, "checking the registration")
     gates = registration_gates(registration, pair, other_found.lungs)
     progress(0.6, "mapping ventilation and perfusion")
     ventilation = map_ventilation(pair, method=options.ventilation)
-    perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
+    perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS, vessels=vessels)
     limits = options.thresholds
     inside = pair.mask
     classes = classify(ventilation, perfusion.combined, inside, pair.geometry, thresholds=limits)
@@ -426,15 +425,6 @@ def _check_breath(expiration: Labelmap, inspiration: Labelmap) -> None:
 def _lung_box(lungs: Labelmap) -> Box:
     margin = [int(np.ceil(_CROP_MM / s)) for s in lungs.geometry.spacing_kji_mm]
     return bounding_box(lungs.mask(*LUNGS), (margin[0], margin[1], margin[2]))
-
-
-def _cropped(found: FoundRegions, box: Box) -> FoundRegions:
-    partitions = tuple(partition.crop(box) for partition in found.regions.partitions)
-    return replace(
-        found,
-        lungs=found.lungs.crop(box),
-        regions=RegionSet(partitions, found.regions.absent),
-    )
 
 
 def _lobes_of_both(
@@ -804,6 +794,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             regions,
             lung_mask=None if mask is None else read_labelmap(mask),
             lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
+            vessels=None,
         )
         sources |= {f"inspiration_{k}": v for k, v in other.sources.items()}
         reference = None

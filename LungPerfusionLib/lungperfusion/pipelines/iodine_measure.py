@@ -37,12 +37,13 @@ from lungperfusion.iodine.score import (
 from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM, smooth_inside
 from lungperfusion.iodine.trunk import Trunk, find_trunk, measure_trunk
 from lungperfusion.measurement import Measurement
-from lungperfusion.opacity import mark_vessels
+from lungperfusion.morphology import dilated
+from lungperfusion.opacity import BLUR_MM, mark_vessels
 from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.regions import RegionSet
-from lungperfusion.terms import LUNGS, Region
+from lungperfusion.terms import LUNGS, VESSELS, Region
 from lungperfusion.volume import Box, FloatArray, Labelmap, Mask, Volume, bounding_box
 
 PRESETS = ("lung-pbv-like",)
@@ -120,8 +121,6 @@ class IodineAnalysis:
 
     iodine: IodineMap
     """Smoothed map."""
-    vessels: Mask
-    """Visible vessels of any size, `mark_vessels`."""
     measurable: Mask
     exclusion: Exclusion
     trunk: Trunk | str
@@ -182,7 +181,7 @@ def measure_iodine(
     progress(0.3, "smoothing inside each lung")
     smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm)
     progress(0.4, "vessels")
-    vessels = remembered(mark_vessels, density, lungs)
+    vessels = _vessels(density, lungs, found)
     progress(0.5, "defects")
     parenchyma = _parenchyma(iodine, measurable, vessels, regions, options.smoothing_mm)
     defects = remembered(
@@ -211,7 +210,6 @@ def measure_iodine(
     )
     return IodineAnalysis(
         iodine=smooth,
-        vessels=vessels,
         measurable=measurable,
         exclusion=exclusion,
         trunk=blood,
@@ -235,6 +233,14 @@ def _warnings(
     if not isinstance(trunk, str) and trunk.doubt:
         warnings.append(f"Perfused blood volume with caution: {trunk.doubt}.")
     return tuple(warnings)
+
+
+def _vessels(density: Volume, lungs: Mask, found: FoundRegions) -> Mask:
+    """Vessels with their blur; where they were not looked for, thin dense structures."""
+    if found.vessels is None:
+        return remembered(mark_vessels, density, lungs)
+    spacing_mm = density.geometry.spacing_kji_mm
+    return lungs & dilated(found.vessels.mask(VESSELS), BLUR_MM, spacing_mm)
 
 
 def _trunk(iodine: IodineMap, lungs: Labelmap, given: Mask | None) -> Trunk | str:
@@ -312,9 +318,7 @@ def crop_to_lungs(found: FoundRegions) -> tuple[FoundRegions, Box]:
         raise InputError("no lung was found in the CT; give the lungs with --lung-mask")
     margin = [int(np.ceil(CROP_MARGIN_MM / s)) for s in found.lungs.geometry.spacing_kji_mm]
     box = bounding_box(lungs, (margin[0], margin[1], margin[2]))
-    partitions = tuple(partition.crop(box) for partition in found.regions.partitions)
-    regions = RegionSet(partitions, found.regions.absent)
-    return replace(found, lungs=found.lungs.crop(box), regions=regions), box
+    return found.crop(box), box
 
 
 def add_measure_arguments(parser: argparse.ArgumentParser) -> None:

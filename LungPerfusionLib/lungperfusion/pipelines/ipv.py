@@ -17,6 +17,7 @@ from lungperfusion.iodine.defects import DEFECT_COLUMNS, defect_table_rows
 from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, exclusion_rows
 from lungperfusion.iodine.phenotype import LungFunction, Pattern
 from lungperfusion.iodine.trunk import Trunk
+from lungperfusion.opacity import mark_vessels
 from lungperfusion.pipelines.ct_signs import (
     CtSigns,
     add_sign_arguments,
@@ -122,7 +123,7 @@ def analyse_ipv(
         measure_density,
         beneath,
         found.regions,
-        vessels=analysed.vessels,
+        vessels=remembered(mark_vessels, beneath, found.regions.mask(Region.LUNGS)),
         progress=part(progress, 0.6, 0.7),
     )
     signs = signs or CtSigns()
@@ -224,6 +225,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         whole = find_regions(
             images.chest,
             regions,
+            vessels=True,
             acquisition=images.acquisition,
             progress=part(progress, 0.15, 0.45),
         )

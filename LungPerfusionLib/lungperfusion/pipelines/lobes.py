@@ -16,7 +16,7 @@ from lungperfusion.results.lobe_sections import lobe_sections
 from lungperfusion.results.section import Section
 from lungperfusion.segmentation.correction import fissure_map
 from lungperfusion.segmentation.lobe_quality import judgeable, measure_lobes, screening
-from lungperfusion.segmentation.lobes import PLANS, LobeSegmentation, vessel_labels
+from lungperfusion.segmentation.lobes import PLANS, LobeSegmentation
 from lungperfusion.volume import Volume
 
 HELP = "lobes and fissures: found, given or corrected; fissure completeness"
@@ -59,9 +59,11 @@ def analyse_lobes(
         Whether to draw for the report; needs matplotlib.
 
     """
-    found = find_regions(ct, regions, acquisition=acquisition, progress=part(progress, 0.0, 0.8))
+    found = find_regions(
+        ct, regions, vessels=True, acquisition=acquisition, progress=part(progress, 0.0, 0.8)
+    )
     lobes = found.lobes
-    if lobes is None:
+    if lobes is None or found.vessels is None:
         raise ValueError("analyse_lobes needs region options with lobes")
     fissures = fissure_map(lobes, found.lungs)
     sections: tuple[Section, ...] = ()
@@ -77,7 +79,7 @@ def analyse_lobes(
             "lungs": found.lungs,
             "lobes": lobes.labelmap,
             "fissures": fissures,
-            "vessels": vessel_labels(lobes, found.lungs),
+            "vessels": found.vessels,
         },
         tables={"fissures": Table(FISSURE_COLUMNS, fissure_rows(lobes))},
         sections=sections,

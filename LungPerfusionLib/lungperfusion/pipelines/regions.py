@@ -22,10 +22,16 @@ from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.segmentation.correction import adopt_lobes, correct_lobes
-from lungperfusion.segmentation.imports import CONVENTIONS, ImportedRegions, import_regions
+from lungperfusion.segmentation.imports import (
+    CONVENTIONS,
+    ImportedRegions,
+    import_regions,
+    import_vessels,
+)
 from lungperfusion.segmentation.lobe_quality import lobe_gates, tree_gates
 from lungperfusion.segmentation.lobes import LobeSegmentation, segment_lobes
 from lungperfusion.segmentation.lungs import LungSegmentation, lungs_from_mask, segment_lungs
+from lungperfusion.segmentation.vessel_map import find_trees, label_vessels
 from lungperfusion.segmentation.zones import (
     DEFAULT_ZONE_RULE,
     RIM_MM,
@@ -36,7 +42,7 @@ from lungperfusion.segmentation.zones import (
     label_zones,
 )
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, Region, title
-from lungperfusion.volume import Geometry, Labelmap, Volume
+from lungperfusion.volume import Box, Geometry, Labelmap, Volume
 
 LobeChoice = LabelImage | Literal["auto", "none"]
 
@@ -57,6 +63,8 @@ class RegionOptions:
     """Points in RAS mm, by fissure ID, that lobe boundaries are moved through."""
     removed_lobes: tuple[Region, ...] = ()
     """Lobes that an operation has taken."""
+    vessels: LabelImage | None = None
+    """Vessels found, imported or corrected before."""
     zones: ZoneRule = DEFAULT_ZONE_RULE
     rim_mm: float = RIM_MM
     rim_fraction: float | None = None
@@ -67,6 +75,7 @@ class RegionOptions:
     def from_arguments(cls, arguments: argparse.Namespace) -> RegionOptions:
         """Take the options that `add_region_arguments` added, and read the files they name."""
         mask, lobes, points = arguments.lung_mask, arguments.lobes, arguments.fissure_points
+        vessels = arguments.vessel_mask
         if points is not None and lobes == "none":
             raise InputError("fissure points move lobe boundaries: add --lobes auto or a file")
         return cls(
@@ -75,6 +84,7 @@ class RegionOptions:
             lobe_convention=arguments.lobe_convention,
             fissure_points_mm=NO_POINTS if points is None else read_fissure_points(points),
             removed_lobes=tuple(Region(name) for name in arguments.removed_lobe or ()),
+            vessels=None if vessels is None else read_labelmap(vessels),
             zones=arguments.zones,
             rim_mm=arguments.rim_mm,
             rim_fraction=arguments.rim_fraction,
@@ -84,7 +94,7 @@ class RegionOptions:
     @property
     def sources(self) -> dict[str, LabelImage]:
         """Files that the regions rest on, by role, for provenance."""
-        files = {"lung_mask": self.lung_mask, "lobes": self.lobes}
+        files = {"lung_mask": self.lung_mask, "lobes": self.lobes, "vessel_mask": self.vessels}
         return {role: file for role, file in files.items() if isinstance(file, LabelImage)}
 
     @property
@@ -105,6 +115,8 @@ class RegionOptions:
             out["lobe_convention"] = self.lobe_convention
         if self.removed_lobes:
             out["removed_lobes"] = [lobe.value for lobe in self.removed_lobes]
+        if self.vessels is not None:
+            out["vessels"] = "external label map"
         if self.fissure_points_mm:
             out["fissure_points"] = {n: len(p) for n, p in sorted(self.fissure_points_mm.items())}
         return out
@@ -125,6 +137,18 @@ class FoundRegions:
     warnings: tuple[str, ...]
     lobes: LobeSegmentation | None = None
     """Lobes with their boundaries, if they were asked for."""
+    vessels: Labelmap | None = None
+    """``vessels``, if they were given or asked for."""
+
+    def crop(self, box: Box) -> FoundRegions:
+        """Cut all label maps down to a box."""
+        partitions = tuple(partition.crop(box) for partition in self.regions.partitions)
+        return replace(
+            self,
+            lungs=self.lungs.crop(box),
+            regions=RegionSet(partitions, self.regions.absent),
+            vessels=None if self.vessels is None else self.vessels.crop(box),
+        )
 
     @property
     def labelmaps(self) -> dict[str, Labelmap]:
@@ -182,6 +206,13 @@ def add_region_arguments(
         help="lobe that an operation has taken, such as right_upper_lobe; may be repeated",
     )
     group.add_argument(
+        "--vessel-mask",
+        type=Path,
+        metavar="LABELMAP",
+        help="vessels found or corrected before: vessels.seg.nrrd of lobes or vesselbv, or those "
+        "of another program; taken instead of looking for them",
+    )
+    group.add_argument(
         "--zones",
         choices=("height", "volume"),
         default=DEFAULT_ZONE_RULE,
@@ -214,6 +245,7 @@ def find_regions(
     ct: Volume,
     options: RegionOptions,
     *,
+    vessels: bool = False,
     acquisition: Acquisition | None = None,
     progress: Progress = ignore,
 ) -> FoundRegions:
@@ -225,6 +257,8 @@ def find_regions(
         Chest CT in HU.
     options
         External label maps and rules of division.
+    vessels
+        Whether vessels are looked for where none are given.
     acquisition
         Technical facts for the quality gates.
 
@@ -243,11 +277,18 @@ def find_regions(
     asked = options.lobes != "none"
     lungs = _lungs(ct, options, given, acquisition, part(progress, 0.0, 0.3 if asked else 0.85))
     lobes, warnings = None, list(lungs.warnings)
+    vessel_map = None
+    if options.vessels is not None:
+        vessel_map, notes = import_vessels(options.vessels, ct.geometry)
+        warnings += notes
     if asked:
-        lobes = _lobes(ct, lungs.labelmap, options, given, part(progress, 0.3, 0.85))
+        lobes = _lobes(ct, lungs.labelmap, vessel_map, options, given, part(progress, 0.3, 0.8))
         warnings += _lobe_warnings(lobes, lungs.labelmap)
     if given is not None:
         warnings += [*given.notes, f"Lobes were taken from the file by {given.how}."]
+    if vessels and vessel_map is None:
+        progress(0.8, "looking for vessels")
+        vessel_map = _vessels(ct, lungs.labelmap, lobes)
     progress(0.85, "dividing the lungs into zones")
     partitions = [
         lungs.labelmap,
@@ -275,6 +316,7 @@ def find_regions(
         ),
         warnings=tuple(warnings),
         lobes=lobes,
+        vessels=vessel_map,
     )
 
 
@@ -310,18 +352,33 @@ def _with_airways(lobes: Labelmap, lungs: Labelmap | None) -> Labelmap:
 def _lobes(
     ct: Volume,
     lungs: Labelmap,
+    vessels: Labelmap | None,
     options: RegionOptions,
     given: ImportedRegions | None,
     progress: Progress,
 ) -> LobeSegmentation:
     first = part(progress, 0.0, 0.9)
     if given is not None and given.lobes is not None:
-        lobes = remembered(adopt_lobes, ct, lungs, given.lobes, progress=first)
+        lobes = remembered(adopt_lobes, ct, lungs, given.lobes, vessels=vessels, progress=first)
     else:
-        lobes = remembered(segment_lobes, ct, lungs, removed=options.removed_lobes, progress=first)
+        lobes = remembered(
+            segment_lobes,
+            ct,
+            lungs,
+            vessels=vessels,
+            removed=options.removed_lobes,
+            progress=first,
+        )
     if not options.fissure_points_mm:
         return lobes
     return correct_lobes(lobes, lungs, options.fissure_points_mm, progress=part(progress, 0.9, 1.0))
+
+
+def _vessels(ct: Volume, lungs: Labelmap, lobes: LobeSegmentation | None) -> Labelmap:
+    """Vessels that the lobes were found by; the same ones, where there are no lobes."""
+    known = {} if lobes is None else {side: lung.tree for side, lung in lobes.prepared.items()}
+    others = tuple(Region(s) for s in LUNGS if s not in known and lungs.mask(s).any())
+    return label_vessels(known | remembered(find_trees, ct, lungs, others), lungs)
 
 
 def _lobe_warnings(lobes: LobeSegmentation, lungs: Labelmap) -> list[str]:

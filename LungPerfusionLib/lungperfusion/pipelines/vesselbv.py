@@ -35,7 +35,7 @@ from lungperfusion.results.vessel_sections import (
     vessel_labelmap,
     vessel_sections,
 )
-from lungperfusion.terms import VESSELS, Region, title
+from lungperfusion.terms import Region, title
 from lungperfusion.terms.vessels import OTHER_METHODS
 from lungperfusion.vessels.blood_density import (
     BloodDensity,
@@ -127,7 +127,6 @@ def analyse_vesselbv(
     options: VesselOptions = DEFAULT_OPTIONS,
     arteries_and_veins: Labelmap | None = None,
     blood: Labelmap | None = None,
-    corrected: Labelmap | None = None,
     pictures: bool = True,
     progress: Progress = ignore,
 ) -> Analysis:
@@ -138,7 +137,8 @@ def analyse_vesselbv(
     ct
         Chest CT in HU.
     regions
-        How the lungs are found and divided.
+        How the lungs are found and divided.  Given vessels are corrections: what they lack is
+        taken out, what they add is looked at.
     found
         Regions found before, to use instead.
     acquisition
@@ -151,8 +151,6 @@ def analyse_vesselbv(
     blood
         Labels of blood (``heart``, ``aorta``, ``pulmonary_artery`` or ``blood``) to measure its
         density in.
-    corrected
-        The user's vessel mask: what it lacks is taken out, what it adds is looked at.
     pictures
         Whether to draw for the report; needs matplotlib.
 
@@ -198,8 +196,8 @@ def analyse_vesselbv(
         vessel_map = vessels_of(measured_ct, ignore)
     tables: dict[str, Table] = {}
     warnings = list(found.warnings)
-    if corrected is not None:
-        correction = correct_vessels(vessel_map, measured_ct, _required_on_grid(corrected, ct))
+    if found.vessels is not None:
+        correction = correct_vessels(vessel_map, measured_ct, found.vessels)
         vessel_map = correction.vessel_map
         tables["corrected_vessels"] = Table(correction.columns, correction.rows)
         warnings += correction.warnings
@@ -444,12 +442,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"labels {ARTERIES} and {VEINS}; splits every measure",
     )
     group.add_argument(
-        "--vessel-mask",
-        type=Path,
-        metavar="LABELMAP",
-        help="corrected vessels.seg.nrrd of an earlier run: erased vessels go, painted ones come",
-    )
-    group.add_argument(
         "--compare-methods",
         action="store_true",
         help="add cross-sections by distance transform and by scale space",
@@ -527,7 +519,6 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             for role, path in (
                 ("blood_mask", arguments.blood_mask),
                 ("arteries_veins", arguments.arteries_veins),
-                ("vessel_mask", arguments.vessel_mask),
             )
             if path is not None
         }
@@ -538,7 +529,6 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             options=options,
             blood=_named(images, "blood_mask", dict(enumerate(BLOOD_LABELS, 1))),
             arteries_and_veins=_named(images, "arteries_veins", {1: ARTERIES, 2: VEINS}),
-            corrected=_named(images, "vessel_mask", {1: VESSELS}),
             pictures=not arguments.no_report,
             progress=part(progress, 0.2, 1.0),
         )

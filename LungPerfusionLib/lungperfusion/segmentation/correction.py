@@ -204,7 +204,12 @@ def _redraw(
 
 
 def adopt_lobes(
-    ct: Volume, lungs: Labelmap, lobes: Labelmap, *, progress: Progress = ignore
+    ct: Volume,
+    lungs: Labelmap,
+    lobes: Labelmap,
+    *,
+    vessels: Labelmap | None = None,
+    progress: Progress = ignore,
 ) -> LobeSegmentation:
     """Take given lobes as they are and find the surfaces between them.
 
@@ -216,6 +221,8 @@ def adopt_lobes(
         ``left_lung`` and ``right_lung``; lobes are cut to them.
     lobes
         Lobes under the names of `lungperfusion.terms`, on the same grid.
+    vessels
+        Vessels that are known, on the same grid, to take instead of looking for them.
 
     Returns
     -------
@@ -243,7 +250,7 @@ def adopt_lobes(
         if not plans:
             continue
         share(0.0, f"looking at the {title(side).lower()}")
-        prepared[Region(side)] = prepare_lung(ct, lungs, Region(side))
+        prepared[Region(side)] = prepare_lung(ct, lungs, Region(side), vessels)
         for plan in plans:
             image = prepared[Region(side)].image
             above, below = (

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from lungperfusion.morphology import distance_mm
 from lungperfusion.resampling import resample_array
-from lungperfusion.volume import Geometry, Mask, Volume, bounding_box
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 
 Float32 = NDArray[np.float32]
 Points = NDArray[np.float64]
@@ -214,6 +214,20 @@ def vessel_load(image: LungImage, smooth: Float32, depth_mm: Float32) -> Float32
     load.ravel()[index] = np.clip(-middle * scale**2 - noise, 0, LOAD_HU)
     dense = image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU
     load[(dense & (depth_mm > SKIN_MM)) | image.airways] = LOAD_HU
+    return load
+
+
+def known_load(image: LungImage, vessels: Labelmap) -> Float32:
+    """Vessels that are known, as `vessel_load` gives those it finds."""
+    share = resample_array(
+        (vessels.array > 0).astype(np.float32),
+        vessels.geometry,
+        image.geometry,
+        interpolation="linear",
+        fill=0,
+    )
+    load = np.where(image.lung, LOAD_HU * share, 0).astype(np.float32)
+    load[image.airways] = LOAD_HU
     return load
 
 

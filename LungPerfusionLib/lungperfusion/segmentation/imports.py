@@ -36,6 +36,12 @@ PARTITIONS: dict[str, dict[str, int]] = {
 
 _PARTITION_OF = {name: part for part, names in PARTITIONS.items() for name in names}
 
+VESSEL_SIZES = {
+    STRUCTURES[name].label: name
+    for name in ("vessels_below_1_25", "vessels_bv5", "vessels_bv5_10", "vessels_bv10")
+}
+"""Vessels by cross-section, as ``lungperfusion vesselbv`` writes them."""
+
 
 @dataclass(frozen=True)
 class Convention:
@@ -265,6 +271,57 @@ def import_regions(
         )
     _require_anatomy(imported, image.name)
     return imported if target is None else _on_grid(imported, image, target)
+
+
+def import_vessels(image: LabelImage, target: Geometry) -> tuple[Labelmap, tuple[str, ...]]:
+    """Find the vessels in the labels of a file.
+
+    Parameters
+    ----------
+    image
+        Vessels of any kind (all of them, by cross-section, or arteries and veins), perhaps beside
+        airways; or one label that is no other structure.
+    target
+        Grid of the CT.
+
+    Returns
+    -------
+    Labelmap
+        ``vessels`` on the grid of the CT.
+    tuple of str
+        What the user should know, in sentences.
+
+    Raises
+    ------
+    InputError
+        If nothing can be told to be vessels, or the labels lie outside the CT.
+
+    """
+    label = STRUCTURES[VESSELS].label
+    if image.array.ndim == 3 and _holds_vessels_only(image):
+        array = np.where(image.array > 0, np.uint8(label), np.uint8(0))
+        alone = {"vessels": Labelmap(array, image.geometry, {label: VESSELS})}
+        imported = _on_grid(ImportedRegions(partitions=alone, how="all labels"), image, target)
+    else:
+        imported = import_regions(image, target=target)
+    if imported.vessels is None:
+        raise InputError(
+            f"vessels were expected in {image.name}, but its segments are "
+            f"{_listed([s.name for s in image.segments])}; name one 'Vessels', or give one label"
+        )
+    array = np.where(imported.vessels.array > 0, np.uint8(label), np.uint8(0))
+    return Labelmap(array, target, {label: VESSELS}), imported.notes
+
+
+def _holds_vessels_only(image: LabelImage) -> bool:
+    """Whether all labels are vessels: by size with what was painted beside, or one label alone."""
+    if any(s.id in VESSEL_SIZES.values() or s.label in VESSEL_SIZES for s in image.segments):
+        return True
+    if len(image.segments) != 1:
+        return False
+    (segment,) = image.segments
+    meant = _by_code(segment) or _by_id(segment) or _by_name(segment)
+    return meant <= set(PARTITIONS["vessels"])
 
 
 # -------------------------------------------------------------------------------- by segments

@@ -19,7 +19,6 @@ from scipy import ndimage
 
 from lungperfusion.morphology import distance_mm
 from lungperfusion.progress import Progress, ignore, part
-from lungperfusion.resampling import resample_array
 from lungperfusion.segmentation.completeness import (
     NODE_MM,
     Evidence,
@@ -30,19 +29,20 @@ from lungperfusion.segmentation.completeness import (
 )
 from lungperfusion.segmentation.fissures import (
     GRID_MM,
-    LOAD_HU,
     SKIN_MM,
     Float32,
     LungImage,
     Sheets,
     find_sheets,
+    known_load,
     lung_image,
     parenchyma,
     structures,
     vessel_load,
 )
 from lungperfusion.segmentation.surfaces import Patch, Points, Surface, fitted
-from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, VESSELS, Region, title
+from lungperfusion.segmentation.vessel_map import VesselTree
+from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, title
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 
 Normal = tuple[float, float]
@@ -137,9 +137,6 @@ PRIOR_WEIGHT = 0.03
 TRUST_MM = (20.0, 15.0, 11.0, 8.0, 6.0, 4.0, 3.0, 2.0)
 """Distances within which points are trusted, from the first to the last fit."""
 
-VESSEL_SHARE = 0.5
-"""Share of the full answer from which a voxel is labelled as vessel."""
-
 DEPTH_STEP_MM, LAST_LAYER = 2.0, 15
 """Layers under the surface in which vessels are counted; all deeper ones are one."""
 
@@ -226,12 +223,19 @@ class Prepared:
     """Usual load at those."""
 
     @property
+    def tree(self) -> VesselTree:
+        """Vessels for other analyses."""
+        return VesselTree(self.image, self.load)
+
+    @property
     def inside(self) -> Mask:
         """Voxels deep enough under the surface to be judged."""
         return np.asarray(self.depth_mm > SKIN_MM)
 
 
-def prepare_lung(ct: Volume, lungs: Labelmap, side: Region) -> Prepared:
+def prepare_lung(
+    ct: Volume, lungs: Labelmap, side: Region, vessels: Labelmap | None = None
+) -> Prepared:
     """Bring one lung onto the working grid and find its sheets and vessels.
 
     Parameters
@@ -242,13 +246,15 @@ def prepare_lung(ct: Volume, lungs: Labelmap, side: Region) -> Prepared:
         ``left_lung``, ``right_lung`` and, where known, ``airways``.
     side
         Which lung.
+    vessels
+        Vessels that are known, to take instead of looking for them.
 
     """
     image = lung_image(ct, lungs.mask(side), lungs.mask(AIRWAYS))
     depth = distance_mm(~image.lung, (GRID_MM, GRID_MM, GRID_MM))
     flat = parenchyma(image, depth)
     smooth = structures(image, flat)
-    load = vessel_load(image, smooth, depth)
+    load = vessel_load(image, smooth, depth) if vessels is None else known_load(image, vessels)
     index, filling = np.flatnonzero((load > 0) & (depth > SKIN_MM)), np.flatnonzero(depth > SKIN_MM)
     index = index[:: max(1, index.size // (4 * _SAMPLE))]
     filling = filling[:: max(1, filling.size // (2 * _SAMPLE))]
@@ -577,6 +583,7 @@ def segment_lobes(
     ct: Volume,
     lungs: Labelmap,
     *,
+    vessels: Labelmap | None = None,
     removed: tuple[Region, ...] = (),
     progress: Progress = ignore,
 ) -> LobeSegmentation:
@@ -588,6 +595,8 @@ def segment_lobes(
         Chest CT in HU.
     lungs
         ``left_lung``, ``right_lung`` and, where known, ``airways``, on the grid of the CT.
+    vessels
+        Vessels that are known, on the same grid, to take instead of looking for them.
     removed
         Lobes that an operation has taken; their space belongs to the remaining ones.
 
@@ -603,7 +612,7 @@ def segment_lobes(
         if not plans:
             continue
         share(0.0, f"looking for fissures in the {title(side).lower()}")
-        prepared[Region(side)] = prepare_lung(ct, lungs, Region(side))
+        prepared[Region(side)] = prepare_lung(ct, lungs, Region(side), vessels)
         for n, plan in enumerate(plans):
             share(0.5 + 0.5 * n / len(plans), f"fitting the {title(plan.id).lower()}")
             bound = boundaries.get(plan.within)
@@ -622,27 +631,6 @@ def segment_lobes(
         absent=absent,
         prepared=prepared,
     )
-
-
-def vessel_labels(lobes: LobeSegmentation, lungs: Labelmap) -> Labelmap:
-    """Vessels that the lobes were found by, on the grid of the lungs.
-
-    Lungs without an interlobar boundary were not searched and have none.
-    """
-    out = np.zeros(lungs.geometry.shape, np.uint8)
-    for side, lung in lobes.prepared.items():
-        mask = lungs.mask(side)
-        box = bounding_box(mask)
-        vessels = (lung.load >= VESSEL_SHARE * LOAD_HU) & ~lung.image.airways
-        here = resample_array(
-            vessels,
-            lung.image.geometry,
-            lungs.geometry.crop(box),
-            interpolation="nearest",
-            fill=0,
-        )
-        out[box][here & mask[box]] = STRUCTURES[VESSELS].label
-    return Labelmap(out, lungs.geometry, {STRUCTURES[VESSELS].label: VESSELS})
 
 
 def absent_lobes(lungs: Labelmap, removed: tuple[Region, ...] = ()) -> dict[Region, str]:

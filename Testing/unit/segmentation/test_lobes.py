@@ -30,10 +30,10 @@ from lungperfusion.segmentation.lobes import (
     above_surface,
     absent_lobes,
     segment_lobes,
-    vessel_labels,
 )
 from lungperfusion.segmentation.lungs import lungs_from_mask
 from lungperfusion.segmentation.surfaces import Surface
+from lungperfusion.segmentation.vessel_map import label_vessels
 from lungperfusion.terms import LOBES, Region
 from lungperfusion.volume import Geometry, Volume
 
@@ -135,7 +135,8 @@ def test_lobes_without_any_visible_fissure_part_where_vessels_are_few():
     for name in TRUTH:
         assert lobes.boundaries[name].vessel_ratio < 0.5
         assert lobes.boundaries[name].support < 0.35
-    vessels = vessel_labels(lobes, lung.lungs).mask("vessels")
+    trees = {side: prepared.tree for side, prepared in lobes.prepared.items()}
+    vessels = label_vessels(trees, lung.lungs).mask("vessels")
     deep = depth_mm(lung.lungs.mask("right_lung"), lung.ct.geometry.spacing_kji_mm) > 6.0
     assert np.count_nonzero(vessels & pieces & deep) > 0.9 * np.count_nonzero(pieces & deep)
     rows = {(m.region, m.measure): m for m in measure_lobes(lobes, lung.lungs)}
