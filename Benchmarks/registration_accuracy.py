@@ -19,7 +19,8 @@ import SimpleITK as sitk
 from Benchmarks import Figure
 from lungperfusion.phantoms.breathing import BreathingPhantom, make_breathing_phantom
 from lungperfusion.resampling import from_sitk, geometry_from_sitk
-from lungperfusion.terms import LOBES
+from lungperfusion.segmentation.vessel_map import find_trees, label_vessels
+from lungperfusion.terms import LOBES, LUNGS, VESSELS, Region
 from lungperfusion.volume import Volume
 from lungperfusion.vq.alignment import COARSE_STAGES, FINE_STAGES, Part, align
 from lungperfusion.vq.classes import classify
@@ -81,7 +82,15 @@ def phantom_figures(phantom: BreathingPhantom) -> Iterator[Figure]:
 
 
 def _function_figures(phantom, registration, lungs, lobes, name) -> Iterator[Figure]:
-    pair = pair_breaths(phantom.expiration, phantom.inspiration, registration, *lungs, lobes=lobes)
+    trees = find_trees(phantom.expiration, lungs[0], tuple(Region(lung) for lung in LUNGS))
+    pair = pair_breaths(
+        phantom.expiration,
+        phantom.inspiration,
+        registration,
+        *lungs,
+        lobes=lobes,
+        vessels=label_vessels(trees, lungs[0]).mask(VESSELS),
+    )
     v, q, inside = map_ventilation(pair), map_perfusion(pair).combined, pair.mask
     true_v, true_q = phantom.ventilation.array, phantom.perfusion.array
     shares = {

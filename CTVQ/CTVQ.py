@@ -47,6 +47,7 @@ class CTVQParameters(ReviewParameters):
     inspiration: vtkMRMLScalarVolumeNode
     expiration: vtkMRMLScalarVolumeNode
     lungMask: vtkMRMLSegmentationNode
+    vesselMask: vtkMRMLSegmentationNode
     inspirationLungMask: vtkMRMLSegmentationNode
     lobes: Annotated[str, Choice(["none", "auto"])] = "none"
     zones: Annotated[str, Choice(["height", "volume"])] = DEFAULT_ZONE_RULE

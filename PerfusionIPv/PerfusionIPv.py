@@ -80,6 +80,7 @@ class PerfusionIPvParameters(ReviewParameters):
     iodineHuPerMgMl: Annotated[float, WithinRange(1.0, 100.0)] = REFERENCE_HU_PER_MG_ML
     model: Annotated[str, Choice(["three-material", "two-material"])] = DEFAULT_MODEL
     lungMask: vtkMRMLSegmentationNode
+    vesselMask: vtkMRMLSegmentationNode
     lobes: Annotated[str, Choice(["none", "auto"])] = "none"
     zones: Annotated[str, Choice(["height", "volume"])] = DEFAULT_ZONE_RULE
     rimMm: Annotated[float, WithinRange(1.0, 50.0)] = RIM_MM

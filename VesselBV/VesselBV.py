@@ -37,6 +37,7 @@ class VesselBVParameters(ReviewParameters):
     arteriesAndVeins: vtkMRMLSegmentationNode
     bloodMask: vtkMRMLSegmentationNode
     lungMask: vtkMRMLSegmentationNode
+    vesselMask: vtkMRMLSegmentationNode
     lobes: Annotated[str, Choice(["none", "auto"])] = "none"
     zones: Annotated[str, Choice(["height", "volume"])] = DEFAULT_ZONE_RULE
     rimMm: Annotated[float, WithinRange(1.0, 50.0)] = RIM_MM

@@ -11,7 +11,7 @@ from lungperfusion import mrml
 from lungperfusion.errors import InputError
 from lungperfusion.io import write_labelmap
 from lungperfusion.io.writing import write_volume
-from lungperfusion.segmentation.imports import PARTITIONS, import_regions
+from lungperfusion.segmentation.imports import PARTITIONS, import_regions, import_vessels
 from lungperfusion.terms import LOBES
 from lungperfusion_gui import fissures
 from lungperfusion_gui.corrections import TRAIL, CorrectedResults
@@ -95,13 +95,13 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         return {"--lung-mask": (parameters.lungMask, self.reference(parameters))}
 
     def segmentation_options(self, parameters):
-        """Segmentation node by option name, beside the lungs."""
+        """Segmentation node by option name, beside lungs and vessels."""
         return {}
 
     def input_segmentations(self, parameters):
         """Segmentations of other programs or the reader that the results were made with."""
         nodes = [node for node, _volume in self.lung_options(parameters).values()]
-        nodes += self.segmentation_options(parameters).values()
+        nodes += [parameters.vesselMask, *self.segmentation_options(parameters).values()]
         return [node for node in nodes if node is not None]
 
     def further_nodes(self, parameters):
@@ -112,7 +112,7 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         """Return inputs and options as text, which tells whether results still belong to them."""
         nodes = [node for node, _unit in self.image_options(parameters).values()]
         nodes += [node for node, _volume in self.lung_options(parameters).values()]
-        nodes += self.segmentation_options(parameters).values()
+        nodes += [parameters.vesselMask, *self.segmentation_options(parameters).values()]
         nodes += self.further_nodes(parameters)
         names = ["" if node is None else node.GetName() for node in nodes]
         return " ".join([*names, *self.options(parameters)])
@@ -194,6 +194,10 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
             words += self._label_words(option, imported.lungs or imported.lobes, path)
             if imported.lobes is not None and first:
                 words += self._label_words("--lobes", imported.lobes, folder / "lobes.seg.nrrd")
+        if parameters.vesselMask is not None and "vessels" not in chosen:
+            image = mrml.labelimage_from_segmentation(parameters.vesselMask, geometry)
+            vessels, _notes = import_vessels(image, geometry)
+            words += self._label_words("--vessel-mask", vessels, folder / "vessel_mask.seg.nrrd")
         for option, node in self.segmentation_options(parameters).items():
             path = folder / f"{option.strip('-').replace('-', '_')}.seg.nrrd"
             labels = mrml.labelmap_from_segmentation(node, geometry)

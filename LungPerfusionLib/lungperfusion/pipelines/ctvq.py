@@ -185,7 +185,7 @@ def analyse_ctvq(
         CT in HU.
     expiration_found, inspiration_found
         Lungs and regions of each; results are given for the regions of the expiratory scan, and
-        vessels given with it are left out of the parenchyma.
+        vessels found with it are left out of the parenchyma.
     options
         Methods and thresholds.
     transform, volume_transform
@@ -245,7 +245,6 @@ def analyse_ctvq(
         )
         found = replace(found, regions=regions)
         lobes = _lobes_of_both(found, other_found)
-    vessels = None if found.vessels is None else found.vessels.mask(VESSELS)
     progress(0.55, "bringing both breaths together")
     pair = pair_breaths(
         scan,
@@ -254,13 +253,13 @@ def analyse_ctvq(
         found.lungs,
         other_found.lungs,
         lobes=lobes,
-        vessels=vessels,
+        vessels=None if found.vessels is None else found.vessels.mask(VESSELS),
     )
     progress(0.58, "checking the registration")
     gates = registration_gates(registration, pair, other_found.lungs)
     progress(0.6, "mapping ventilation and perfusion")
     ventilation = map_ventilation(pair, method=options.ventilation)
-    perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS, vessels=vessels)
+    perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
     limits = options.thresholds
     inside = pair.mask
     classes = classify(ventilation, perfusion.combined, inside, pair.geometry, thresholds=limits)
@@ -811,7 +810,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         analysis = analyse_ctvq(
             expiration.volume,
             inspiration.volume,
-            _find(expiration, regions, part(progress, 0.1, 0.2)),
+            _find(expiration, regions, part(progress, 0.1, 0.2), vessels=True),
             _find(inspiration, other, part(progress, 0.2, 0.3)),
             options=options,
             transform=fields[0] if fields else None,
@@ -834,6 +833,10 @@ def _read_model(path: Path | None) -> LogisticModel | None:
     return None if path is None else LogisticModel.from_json(path.read_text(encoding="utf-8"))
 
 
-def _find(scan: Scan, options: RegionOptions, progress: Progress) -> FoundRegions:
+def _find(
+    scan: Scan, options: RegionOptions, progress: Progress, *, vessels: bool = False
+) -> FoundRegions:
     acquisition: Acquisition = scan.acquisition
-    return find_regions(scan.volume, options, acquisition=acquisition, progress=progress)
+    return find_regions(
+        scan.volume, options, vessels=vessels, acquisition=acquisition, progress=progress
+    )

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage
 
-from lungperfusion.volume import Mask
 from lungperfusion.vq.pair import BreathPair, Float
 from lungperfusion.vq.ventilation import tissue_density
 
@@ -75,7 +74,6 @@ def map_perfusion(
     pair: BreathPair,
     *,
     weights: Mapping[Surrogate, float] = WEIGHTS,
-    vessels: Mask | None = None,
     smoothing_mm: float = SMOOTHING_MM,
 ) -> Perfusion:
     """Estimate regional perfusion from densities, mass change and small vessels.
@@ -87,9 +85,6 @@ def map_perfusion(
     weights
         Exponents of ``Q = exp(sum beta_k log Q_k)``; a surrogate without weight is not computed.
         ``{"blood_density": 1}`` selects a single one.
-    vessels
-        Vessels on the expiratory grid; by default thin structures denser than their neighbourhood
-        are taken.
     smoothing_mm
         Gaussian over densities.
 
@@ -108,7 +103,7 @@ def map_perfusion(
         else:
             parts["mass_change"] = change
     if weights.get("small_vessels", 0) > 0:
-        parts["small_vessels"] = small_vessels(pair, vessels)
+        parts["small_vessels"] = small_vessels(pair)
     total = sum(weights[name] for name in parts)
     if total <= 0:
         raise ValueError("at least one perfusion surrogate with a weight above 0 must be usable")
@@ -157,7 +152,7 @@ def mass_change(pair: BreathPair, smoothing_mm: float = MASS_SMOOTHING_MM) -> tu
     return _to_mean_one(directed, pair), mean_change
 
 
-def small_vessels(pair: BreathPair, vessels: Mask | None = None) -> Float:
+def small_vessels(pair: BreathPair) -> Float:
     """Blood in vessels up to 5 mm wide per lung volume, smoothed."""
     density = tissue_density(pair.expiration.array)
     ground = pair.smooth(density, pair.parenchyma, 4.0)
@@ -168,8 +163,7 @@ def small_vessels(pair: BreathPair, vessels: Mask | None = None) -> Float:
     wide = (
         ndimage.grey_opening(np.where(excess > _VESSEL_CONTRAST, 1, 0).astype(np.uint8), size) > 0
     )
-    chosen = (excess > _VESSEL_CONTRAST) if vessels is None else vessels & pair.mask
-    blood = np.where(chosen & ~wide, np.clip(excess, 0, 1), 0)
+    blood = np.where((excess > _VESSEL_CONTRAST) & ~wide, np.clip(excess, 0, 1), 0)
     return _to_mean_one(pair.smooth(blood, pair.mask & ~wide, VESSEL_SMOOTHING_MM), pair)
 
 

@@ -104,7 +104,8 @@ ELSEWHERE = {
     "--out", "--overwrite", "--help", "--quiet", "--case", "--no-report", "--corrections",
     "--keep-stages", "--keep-identifiers",  # the panel's own buttons and fields
     "--lung-mask", "--removed-lobe", "--fissure-points", "--transform", "--defects",
-    "--vessel-mask",  # corrections and marks
+    # corrections and marks
+    "--vessel-mask",
     "--iodine", "--low", "--high", "--contrast", "--native", "--ct", "--kv", "--trunk",
     "--clots", "--lines", "--expiration", "--inspiration", "--inspiration-lung-mask",
     "--landmarks", "--reference", "--reference-ct", "--ratings", "--arteries-veins",

@@ -1,12 +1,16 @@
 """Results in the views and tables: what a reader sees and clicks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from gui_support import erase_front, value
 from slicer_standin import rendering
 
 from lungperfusion import mrml
+from lungperfusion.io import read_segmentation
 from lungperfusion.results.colours import IODINE_PERFUSION
+from lungperfusion.volume import Labelmap
 
 
 @pytest.fixture
@@ -278,6 +282,28 @@ def test_given_segmentations_do_not_cover_the_results(panel, patient):
     panel.ui.lungMask.setCurrentNode(node)
     panel.display.style()
     assert not node.GetDisplayNode().GetVisibility()
+
+
+def test_vessels_of_another_segmentation_are_handed_on(panel, patient, tmp_path):
+    """Segments are told by their names; airways beside them are none."""
+    import slicer
+
+    lungs = patient.truth.labelmaps()["lungs"]
+    geometry, half = lungs.geometry, lungs.geometry.shape[0] // 2
+    array = np.zeros(geometry.shape, np.uint8)
+    array[half, :, :][lungs.array[half] > 0] = 1
+    array[half + 1, :, :][lungs.array[half + 1] > 0] = 2
+    node = mrml.show_labelmap(
+        slicer.mrmlScene, Labelmap(array, geometry, {1: "Segment_1", 2: "Segment_2"}), "Other"
+    )
+    for identifier, name in (("Segment_1", "lung_vessels"), ("Segment_2", "airways")):
+        node.GetSegmentation().GetSegment(identifier).SetName(name)
+    panel.ui.vesselMask.setCurrentNode(node)
+    words = panel.logic.request(panel.parameters, tmp_path)
+    written = read_segmentation(Path(words[words.index("--vessel-mask") + 1]))
+    assert np.array_equal(written.mask("vessels"), array == 1)
+    assert node in panel.logic.input_segmentations(panel.parameters)
+    panel.ui.vesselMask.setCurrentNode(None)
 
 
 def test_value_and_unit_stand_in_sight(panel):

@@ -106,6 +106,29 @@ def test_no_lobes_unless_asked_for(chest):
     assert not set(LOBES) & set(found.regions.names)
 
 
+def test_vessels_are_the_same_with_and_without_lobes(chest):
+    """Numbers of other analyses must not depend on whether lobes were asked for."""
+    alone, beside = (
+        find_regions(chest.ct, RegionOptions(lobes=lobes), vessels=True).vessels
+        for lobes in ("none", "auto")
+    )
+    assert np.array_equal(alone.array, beside.array)
+    assert alone.volume_ml("vessels") > 10.0
+
+
+def test_given_vessels_are_taken_by_the_search_for_lobes(chest_file, chest, tmp_path):
+    mask = (chest.truth.lobes.array == 11).astype(np.uint8)  # as no search would find them
+    path = tmp_path / "vessels.seg.nrrd"
+    write_labelmap(Labelmap(mask, chest.ct.geometry, {1: "vessels"}), path)
+    arguments = ["lobes", str(chest_file), "--vessel-mask", str(path), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--no-report", "--quiet"]) == 0
+    written = read_segmentation(tmp_path / "out" / "vessels.seg.nrrd")
+    assert np.array_equal(written.mask("vessels"), mask > 0)
+    record = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert record["analyses"][0]["parameters"]["vessels"] == "external label map"
+    assert [source["role"] for source in record["provenance"]["inputs"]] == ["ct", "vessel_mask"]
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -6,7 +6,7 @@ import pytest
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_labelmap, write_labelmap
 from lungperfusion.labels import LabelImage, Segment
-from lungperfusion.segmentation.imports import CONVENTIONS, import_regions
+from lungperfusion.segmentation.imports import CONVENTIONS, import_regions, import_vessels
 from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import LOBES, STRUCTURES
 from lungperfusion.volume import Geometry, Labelmap
@@ -275,3 +275,67 @@ def test_chest_64_is_recognised_and_its_thirds_are_close_to_ours(real_data):
     for name in ours.names.values():
         a, b = ours.mask(name), imported.zones.mask(name)
         assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.85
+
+
+# ------------------------------------------------------------------------------- vessels alone
+
+
+def vessel_array():
+    """Values 1 and 2 in two lungs, 3 between them."""
+    array = np.zeros(GRID.shape, np.uint8)
+    array[4:16, 5, 20:27], array[4:16, 5, 3:10], array[10:18, 5, 14:16] = 1, 2, 3
+    return array
+
+
+@pytest.mark.parametrize(
+    ("image", "values"),
+    [
+        (plain((vessel_array() == 1).astype(np.uint8)), {1}),
+        (named([("Segment_1", "painted", 1)], vessel_array()), {1, 2, 3}),
+        (
+            named(
+                [("vessels_bv5", "BV5", 1), ("vessels_bv10", "BV10", 2), ("Segment_1", "new", 3)],
+                vessel_array(),
+            ),
+            {1, 2, 3},
+        ),
+        (
+            named(
+                [("a", "lung_arteries", 1), ("b", "lung_veins", 2), ("c", "airways", 3)],
+                vessel_array(),
+            ),
+            {1, 2},
+        ),
+        (named([("vessels", "Vessels", 1), ("x", "Tumour", 3)], vessel_array()), {1}),
+    ],
+    ids=["one value", "one segment", "by size, painted on", "arteries and veins", "beside others"],
+)
+def test_vessels_are_told_from_what_else_a_file_holds(image, values):
+    vessels, notes = import_vessels(image, GRID)
+
+    assert np.array_equal(vessels.mask("vessels"), np.isin(image.array, list(values)))
+    assert notes == ()
+
+
+def test_vessels_on_another_grid_are_resampled_and_said_so():
+    fine = Geometry.axial((40, 24, 60), (2.0, 2.5, 3.0), (59.0, 31.25, -61.5))
+    vessels, notes = import_vessels(plain((vessel_array() == 1).astype(np.uint8)), fine)
+
+    assert vessels.geometry.same_as(fine)
+    assert vessels.volume_ml("vessels") == pytest.approx(12 * 7 * 0.12, rel=0.3)
+    assert "were resampled onto the CT" in notes[0]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        named([("airways", "Airways", 1)], vessel_array()),
+        named([(lobe, lobe, STRUCTURES[lobe].label) for lobe in LOBES]),
+    ],
+    ids=["airways", "lobes"],
+)
+def test_files_without_vessels_are_refused(image):
+    with pytest.raises(
+        InputError, match=r"vessels were expected in s\.seg\.nrrd, but its segments"
+    ):
+        import_vessels(image, GRID)

@@ -29,13 +29,14 @@ from lungperfusion.segmentation.lobes import (
     _vessel_gaps,
     above_surface,
     absent_lobes,
+    prepare_lung,
     segment_lobes,
 )
 from lungperfusion.segmentation.lungs import lungs_from_mask
 from lungperfusion.segmentation.surfaces import Surface
-from lungperfusion.segmentation.vessel_map import label_vessels
+from lungperfusion.segmentation.vessel_map import VesselTree, label_vessels
 from lungperfusion.terms import LOBES, Region
-from lungperfusion.volume import Geometry, Volume
+from lungperfusion.volume import Geometry, Labelmap, Volume
 
 from .conftest import TRUTH, dice, make_lung
 
@@ -158,6 +159,34 @@ def test_vessel_load_answers_to_tubes_and_not_to_sheets():
     middle = slice(5, 35)
     assert load[27:29, 27:29, middle].min() > 0.5 * LOAD_HU
     assert load[8:13, middle, middle].max() < 0.01 * LOAD_HU
+
+
+def test_known_vessels_are_taken_for_those_that_would_be_found(right_lung):
+    vessels = np.zeros(right_lung.ct.geometry.shape, np.uint8)
+    k, j, i = np.argwhere(right_lung.lungs.mask("right_lung")).mean(axis=0).astype(int)
+    vessels[k - 8 : k + 8, j - 1 : j + 2, i - 1 : i + 2] = 4
+    known = Labelmap(vessels, right_lung.ct.geometry, {4: "vessels"})
+    lung = prepare_lung(right_lung.ct, right_lung.lungs, Region.RIGHT_LUNG, known)
+
+    assert lung.load.max() == LOAD_HU
+    voxel_ml = lung.image.geometry.voxel_volume_ml
+    assert lung.load.sum() / LOAD_HU * voxel_ml == pytest.approx(
+        known.volume_ml("vessels"), rel=0.1
+    )
+
+
+def test_consolidation_is_no_vessel_and_a_wide_artery_is():
+    hu = np.full((60, 60, 60), -860.0, np.float32)
+    hu[10:40, 5:35, 5:35] = 20.0  # consolidation
+    hu[:, 45:55, 45:55] = 40.0  # artery of 10 mm
+    nowhere = np.zeros(hu.shape, bool)
+    grid = Geometry.axial(hu.shape, (1.0, 1.0, 1.0))
+    tree = VesselTree(
+        LungImage(hu, ~nowhere, nowhere, grid, -860.0, 1.0),
+        np.where(hu > -500, np.float32(LOAD_HU), np.float32(0)),
+    )
+    assert not tree.vessels[10:40, 5:35, 5:35].any()
+    assert tree.vessels[:, 45:55, 45:55].all()
 
 
 def test_removed_lobes_leave_their_space_to_the_others(right_lung):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import LOBES, ZONES
+from lungperfusion.volume import Labelmap
 from lungperfusion.vq.classes import HealthyBins
 from lungperfusion.vq.displacement import displacement_from_sitk
 
@@ -114,6 +116,31 @@ def test_lobes_of_inspiration_are_carried_over(small, states, analysis):
     for lobe in LOBES:
         volume = small.expiration_lobes.volume_ml(lobe)
         assert got[lobe, "expiratory_volume"] == pytest.approx(volume, rel=0.06)
+
+
+def test_vessels_of_the_expiratory_scan_hold_no_parenchyma(small, states, analysis):
+    """Dense blood among them must not pass for perfused lung."""
+    lungs = small.expiration_lungs
+    vessels = np.zeros(lungs.array.shape, np.uint8)
+    k, j, i = np.argwhere(lungs.mask("right_lung")).mean(axis=0).astype(int)
+    vessels[k - 3 : k + 4, j - 3 : j + 4, i - 3 : i + 4] = 4
+    here = vessels > 0
+    dense = np.where(here, -300, small.expiration.array).astype(np.int16)
+    expiration = small.expiration.with_array(dense)
+    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    known = replace(states[0], vessels=Labelmap(vessels, lungs.geometry, {4: "vessels"}))
+    q = [
+        analyse_ctvq(
+            expiration, small.inspiration, there, states[1], transform=field, pictures=False
+        )
+        .maps["perfusion"]
+        .array[here]
+        .mean()
+        for there in (states[0], known)
+    ]
+    expected = analysis.maps["perfusion"].array[here].mean()
+    assert q[0] > 1.2 * expected
+    assert q[1] == pytest.approx(expected, rel=0.1)
 
 
 def test_swapped_scans_are_refused(small, states):
