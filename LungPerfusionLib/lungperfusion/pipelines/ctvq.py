@@ -418,7 +418,8 @@ def _check_breath(expiration: Labelmap, inspiration: Labelmap) -> None:
     if after <= before:
         raise InputError(
             f"the lungs hold {after / 1000:.2f} L in the inspiratory and {before / 1000:.2f} L in "
-            "the expiratory scan; an inspiration is larger: check whether the scans are swapped"
+            "the expiratory scan; an inspiration is larger: check whether the scans are swapped, "
+            "or the inspiratory one cuts the lungs off"
         )
 
 
