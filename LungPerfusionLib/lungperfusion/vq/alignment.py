@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from lungperfusion.volume import Axis, Geometry, Mask, Volume, bounding_box
 from lungperfusion.vq.displacement import DisplacementField
 
 Float = NDArray[np.float32]
+Edge = Literal["nearest", "constant"]
 
 RIM_MM = 3.0
 """Parenchyma nearer to the pleura is not matched: blur of the chest wall reaches that far.
@@ -168,7 +169,7 @@ def _features(part: Part, stage: Stage) -> _Features:
 
 
 def _sample(
-    array: NDArray[Any], source: Geometry, target: Geometry, mode: str = "nearest"
+    array: NDArray[Any], source: Geometry, target: Geometry, mode: Edge = "nearest"
 ) -> Float:
     """Linear interpolation on another grid; border values, or 0 by "constant", go on outside."""
     to_source = np.linalg.inv(source.ijk_to_ras) @ target.ijk_to_ras
