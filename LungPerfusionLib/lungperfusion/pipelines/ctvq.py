@@ -439,9 +439,7 @@ def _lung_box(lungs: Labelmap, margin_mm: float) -> Box:
 
 def _inner(outer: Box, box: Box) -> Box:
     """Box in the array that another box, which it lies in, was cut from."""
-    k, j, i = (
-        slice(a.start + b.start, a.start + b.stop) for a, b in zip(outer, box, strict=True)
-    )
+    k, j, i = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(outer, box, strict=True))
     return k, j, i
 
 
