@@ -36,8 +36,12 @@ PAIR = ROOT.parent / "shared" / "data" / "lung_followup_pair"
 PEERS = Path(__file__).with_name("_registration_peers.py")
 
 
+CUT_MM = 30.0
+
+
 def main() -> list[Figure]:
-    return [*phantom_figures(make_breathing_phantom(spacing_mm=2.0)), *real_pair_figures()]
+    phantom = make_breathing_phantom(spacing_mm=2.0)
+    return [*phantom_figures(phantom), *cut_figures(phantom), *real_pair_figures()]
 
 
 def phantom_figures(phantom: BreathingPhantom) -> Iterator[Figure]:
@@ -79,6 +83,40 @@ def phantom_figures(phantom: BreathingPhantom) -> Iterator[Figure]:
     yield Figure(name=f"{name}: worst lobe, Jacobian volume", value=scaled, unit="%", at_most=1.0)
     yield from _function_figures(phantom, registration, lungs, lobes, name)
     yield Figure(name=f"{name}: registration, processor time", value=seconds, unit="s")
+
+
+def cut_figures(phantom: BreathingPhantom) -> Iterator[Figure]:
+    """Let the lowest part of the lungs miss in one scan, as when a deep breath leaves its range."""
+    for state in ("inspiratory", "expiratory"):
+        scans = []
+        for ct, lungs, cut in (
+            (phantom.expiration, phantom.expiration_lungs, state == "expiratory"),
+            (phantom.inspiration, phantom.inspiration_lungs, state == "inspiratory"),
+        ):
+            lowest = int(np.flatnonzero(lungs.array.any(axis=(1, 2)))[0])
+            first = lowest + round(CUT_MM / ct.geometry.spacing_kji_mm[0]) if cut else 0
+            box = (slice(first, None), slice(None), slice(None))
+            scans.append((ct.crop(box), lungs.crop(box), first))
+        (still, here, first), (moving, there, _) = scans
+        registration = register_lungs(still, moving, here, there)
+        pair = pair_breaths(still, moving, registration, here, there)
+        truth = phantom.displacement_ras_mm[first:]
+        error = np.concatenate(
+            [
+                np.linalg.norm(
+                    fields.alignment.at(voxel_positions(still.geometry, seen)) - truth[seen], axis=1
+                )
+                for _, fields, mask in registration.each()
+                for seen in (mask & pair.mask,)
+            ]
+        )
+        name = f"breathing phantom, lowest {CUT_MM:g} mm of the {state} lungs out of view"
+        yield Figure(name=f"{name}: mean error", value=float(error.mean()), unit="mm", at_most=0.6)
+        p95 = float(np.percentile(error, 95))
+        yield Figure(name=f"{name}: 95th percentile", value=p95, unit="mm", at_most=1.6)
+        true_ratio = phantom.jacobian.array[first:][pair.mask].mean(dtype=np.float64)
+        off = 100 * float(pair.jacobian[pair.mask].mean(dtype=np.float64) / true_ratio - 1)
+        yield Figure(name=f"{name}: volume change", value=off, unit="%", at_least=-1, at_most=1)
 
 
 def _function_figures(phantom, registration, lungs, lobes, name) -> Iterator[Figure]:

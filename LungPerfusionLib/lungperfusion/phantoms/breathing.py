@@ -41,6 +41,7 @@ BODY_HU = 40.0
 BONE_HU = 500.0
 VESSEL_HU = 45.0
 _DESCENT_POWER = 1.6  # caudal weighting of the craniocaudal motion
+_CLOSE_MM = 10.0  # from the lungs; farther away motion only leads to them
 _EDGE_MM = 2.5  # over which a loss of blood or tissue begins
 _HILUM = np.array([28.0, -5.0, 0.0])  # of the right lung; the left one is its mirror image
 
@@ -175,7 +176,8 @@ class _Motion:
             offset = points - np.asarray(defect.centre_ras_mm) * self.scale
             sigma = defect.radius_mm * self.scale
             stiffness = STIFFNESS * reach
-            profile = stiffness * np.exp(-0.5 * np.sum(offset**2, axis=1) / sigma**2)
+            squared = np.einsum("ij,ij->i", offset, offset)
+            profile = stiffness * np.exp(-0.5 * squared / sigma**2)
             same_lung = side == np.sign(defect.centre_ras_mm[0])
             profile = np.where(same_lung, profile, 0.0)
             u -= profile[:, None] * offset
@@ -477,13 +479,18 @@ def _draw(
     )
     j, i = np.mgrid[0 : shape[1], 0 : shape[2]]
     spacing = max(geometry.spacing_ijk_mm)
+    back = np.zeros((i.size, 3))
     for k in range(shape[0]):
         ijk = np.stack([i.ravel(), j.ravel(), np.full(i.size, k)], axis=1)
         here = geometry.ras_from_ijk(ijk)
         density = _body(here, matter.scale)
         there = here
         if inspiration:
-            there = motion.backward(here, here, 14)
+            # From the slice before it is a small step; in and near the lungs it ends within 1 um.
+            there = motion.backward(here, here + back, 14 if k == 0 else 2)
+            close = _outline_mm(there, matter.scale) < _CLOSE_MM
+            there[close] = motion.backward(here[close], there[close], 6)
+            back = there - here
             there = there - motion.slip(there)
         outline = _outline_mm(there, matter.scale)
         near = outline < spacing

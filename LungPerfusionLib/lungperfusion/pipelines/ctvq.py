@@ -110,6 +110,11 @@ VOLUME_TRANSFORM = "inspiration_to_expiration_volume_transform"
 """Name of the stiffer field whose Jacobian gives the volume change."""
 
 _CROP_MM = 30.0
+"""Around the lungs, for the registration and its transform."""
+
+_MAP_MM = 15.0
+"""Around the lungs, for maps and pictures."""
+
 _FIELD_MM = 2.0
 
 Grid = Literal["expiration", "inspiration"]
@@ -216,10 +221,10 @@ def analyse_ctvq(
         collateral_model.require_purpose(collateral.PURPOSE)
     if defect_model is not None:
         defect_model.require_purpose(defects.PURPOSE)
-    box = _lung_box(expiration_found.lungs)
+    box = _lung_box(expiration_found.lungs, _CROP_MM)
     whole = expiration.geometry
     scan, found = expiration.crop(box), expiration_found.crop(box)
-    other_box = _lung_box(inspiration_found.lungs)
+    other_box = _lung_box(inspiration_found.lungs, _CROP_MM)
     other, other_found = inspiration.crop(other_box), inspiration_found.crop(other_box)
     lobes = _lobes_of_both(found, other_found)
 
@@ -238,6 +243,14 @@ def analyse_ctvq(
             landmarks=landmarks,
             progress=part(progress, 0.0, 0.55),
         )
+    transforms = {
+        TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM)),
+        VOLUME_TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM, kind="volume")),
+    }
+    near = _lung_box(found.lungs, _MAP_MM)
+    scan, found, registration = scan.crop(near), found.crop(near), registration.crop(near)
+    box = _inner(box, near)
+    lobes = _lobes_of_both(found, other_found)
     if lobes is None and (transferred := _lobes_from(other_found, registration)) is not None:
         regions = RegionSet(
             (found.regions.partitions[0], transferred, *found.regions.partitions[1:]),
@@ -373,10 +386,6 @@ def analyse_ctvq(
             pair.geometry,
             {c.number: f"perfusion_defect_{c.number}" for c in candidates},
         )
-    transforms = {
-        TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM)),
-        VOLUME_TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM, kind="volume")),
-    }
     if options.grid == "expiration":
         maps = {name: _padded_map(volume, box, whole) for name, volume in maps.items()}
         labelmaps = {name: _padded(labels, box, whole) for name, labels in labelmaps.items()}
@@ -417,13 +426,20 @@ def _check_breath(expiration: Labelmap, inspiration: Labelmap) -> None:
     if after <= before:
         raise InputError(
             f"the lungs hold {after / 1000:.2f} L in the inspiratory and {before / 1000:.2f} L in "
-            "the expiratory scan; an inspiration is larger: check whether the scans are swapped"
+            "the expiratory scan; an inspiration is larger: check whether the scans are swapped, "
+            "or the inspiratory one cuts the lungs off"
         )
 
 
-def _lung_box(lungs: Labelmap) -> Box:
-    margin = [int(np.ceil(_CROP_MM / s)) for s in lungs.geometry.spacing_kji_mm]
+def _lung_box(lungs: Labelmap, margin_mm: float) -> Box:
+    margin = [int(np.ceil(margin_mm / s)) for s in lungs.geometry.spacing_kji_mm]
     return bounding_box(lungs.mask(*LUNGS), (margin[0], margin[1], margin[2]))
+
+
+def _inner(outer: Box, box: Box) -> Box:
+    """Box in the array that another box, which it lies in, was cut from."""
+    k, j, i = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(outer, box, strict=True))
+    return k, j, i
 
 
 def _lobes_of_both(

@@ -72,7 +72,10 @@ def register_and_subtract(
         )
     except InputError as error:
         raise InputError(f"the native CT could not be registered: {error}") from error
-    ratio, _ = scale_to_volumes(map_jacobian(registration), contrast_lungs, native_lungs, LUNGS)
+    views = contrast.valid, native.valid
+    ratio, _ = scale_to_volumes(
+        map_jacobian(registration), contrast_lungs, native_lungs, LUNGS, views=views
+    )
     surface_mm = max(SURFACE_MM, *contrast.geometry.spacing_kji_mm)
     subtracted = subtract_native(
         contrast,

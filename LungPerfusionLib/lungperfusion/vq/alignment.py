@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from lungperfusion.volume import Axis, Geometry, Mask, Volume, bounding_box
 from lungperfusion.vq.displacement import DisplacementField
 
 Float = NDArray[np.float32]
+Edge = Literal["nearest", "constant"]
 
 RIM_MM = 3.0
 """Parenchyma nearer to the pleura is not matched: blur of the chest wall reaches that far.
@@ -46,6 +47,9 @@ NORMALISE_MM = 4.0
 On three breathing phantoms 6 / 5 / 4 / 3 mm give a root-mean-square error of the Jacobian of
 0.0368 / 0.0361 / 0.0356 / 0.0358 at the same or a smaller mean distance error.
 """
+
+VIEW_MM = max(NORMALISE_MM, SURFACE_BAND_MM)
+"""Nearer to the end of the field of view neither feature is what it would be in a larger one."""
 
 CONTRAST_HU = 120.0
 """Spread that counts as much as the local one: keeps vessels ahead of noise in even regions."""
@@ -117,7 +121,7 @@ class _Features:
     """1 where the parenchyma feature is meaningful."""
     surface: Float
     known: Float
-    """1 where the image tells whether there is lung: not past its border."""
+    """1 where all that a feature is made from lies within the field of view."""
     mask: Mask
     origin: NDArray[np.float64]
     spacing: float
@@ -147,10 +151,10 @@ def _features(part: Part, stage: Stage) -> _Features:
     blurred = ndimage.gaussian_filter(hu * inside, sigma, truncate=3)
     smooth = np.asarray(blurred / np.maximum(weight, 1e-3), np.float32)
 
-    hu_grid = _sample(smooth, source, grid, 0.0)
-    distance_grid = _sample(distance, source, grid, np.nan)
-    known = np.isfinite(distance_grid)
-    distance_grid = np.where(known, distance_grid, -SURFACE_BAND_MM)
+    hu_grid = _sample(smooth, source, grid)
+    distance_grid = _sample(distance, source, grid)
+    view = _in_view(part.ct, grid)
+    known = depth_mm(view, grid.spacing_kji_mm) > VIEW_MM
     core = (known & (distance_grid > RIM_MM)).astype(np.float32)
     surface = np.clip(distance_grid, -SURFACE_BAND_MM, SURFACE_BAND_MM) / (SURFACE_BAND_MM / 2)
     return _Features(
@@ -158,20 +162,28 @@ def _features(part: Part, stage: Stage) -> _Features:
         core=core,
         surface=ndimage.gaussian_filter(surface.astype(np.float32), 1.0, truncate=3),
         known=known.astype(np.float32),
-        mask=known & (distance_grid > 0),
+        mask=view & (distance_grid > 0),
         origin=lower,
         spacing=spacing,
     )
 
 
-def _sample(array: Float, source: Geometry, target: Geometry, outside: float) -> Float:
-    """Linear interpolation on another grid; ``outside`` beyond the centres of border voxels."""
+def _sample(
+    array: NDArray[Any], source: Geometry, target: Geometry, mode: Edge = "nearest"
+) -> Float:
+    """Linear interpolation on another grid; border values, or 0 by "constant", go on outside."""
     to_source = np.linalg.inv(source.ijk_to_ras) @ target.ijk_to_ras
     matrix, offset = to_source[:3, :3][::-1, ::-1], to_source[:3, 3][::-1]
     sampled = ndimage.affine_transform(
-        array, matrix, offset, output_shape=target.shape, order=1, mode="constant", cval=outside
+        np.asarray(array, np.float32), matrix, offset, output_shape=target.shape, order=1, mode=mode
     )
     return np.asarray(sampled, dtype=np.float32)
+
+
+def _in_view(ct: Volume, grid: Geometry) -> Mask:
+    """Nodes of a grid that lie within the field of view of an image."""
+    seen = np.ones(ct.geometry.shape, np.bool_) if ct.valid is None else ct.valid
+    return _sample(seen, ct.geometry, grid, "constant") > 0.99
 
 
 def _normalised(hu: Float, core: Float, sigma: float) -> Float:

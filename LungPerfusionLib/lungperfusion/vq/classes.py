@@ -95,7 +95,7 @@ def low_regions(
     smallest_ml: float = SMALLEST_ML,
 ) -> Mask:
     """Voxels strictly below a share of the mean, in patches of at least ``smallest_ml``."""
-    low = inside & (np.nan_to_num(relative, nan=np.inf) < below)
+    low = inside & (relative < below)
     least = int(np.ceil(smallest_ml / geometry.voxel_volume_ml - 1e-9))
     if least <= 1 or not low.any():
         return low
@@ -136,26 +136,28 @@ def classify(
 
     """
     limits = thresholds or Thresholds()
-    low_v = low_regions(
-        relative_to_mean(ventilation, inside),
-        inside,
-        geometry,
-        below=limits.ventilation,
-        smallest_ml=smallest_ml,
-    )
-    low_q = low_regions(
-        relative_to_mean(perfusion, inside),
-        inside,
-        geometry,
-        below=limits.perfusion,
-        smallest_ml=smallest_ml,
+    low_v, low_q = (
+        low_regions(
+            relative_to_mean(values, inside), inside, geometry, below=below, smallest_ml=smallest_ml
+        )
+        for values, below in (
+            (ventilation, limits.ventilation),
+            (perfusion, limits.perfusion),
+        )
     )
     label = {name: STRUCTURES[name].label for name in CLASSES}
-    labels = np.where(inside, label["vq_normal"], 0)
-    labels[low_v & ~low_q] = label["shunt"]
-    labels[low_q & ~low_v] = label["dead_space"]
-    labels[low_v & low_q] = label["matched_defect"]
-    return Labelmap(labels.astype(np.uint8), geometry, {v: k for k, v in label.items()})
+    labels = np.where(inside, np.uint8(label["vq_normal"]), np.uint8(0))
+    for name, mask in _impaired(low_v, low_q).items():
+        labels[mask] = label[name]
+    return Labelmap(labels, geometry, {v: k for k, v in label.items()})
+
+
+def _impaired(low_v: Mask, low_q: Mask) -> dict[str, Mask]:
+    return {
+        "shunt": low_v & ~low_q,
+        "dead_space": low_q & ~low_v,
+        "matched_defect": low_v & low_q,
+    }
 
 
 def sensitivity(
@@ -170,18 +172,15 @@ def sensitivity(
     """Volume shares of the classes at several thresholds, in %."""
     rows = []
     total = max(1, int(np.count_nonzero(inside)))
+    maps = [relative_to_mean(values, inside) for values in (ventilation, perfusion)]
     for threshold in thresholds:
-        classes = classify(
-            ventilation,
-            perfusion,
-            inside,
-            geometry,
-            thresholds=Thresholds(ventilation=threshold, perfusion=threshold),
-            smallest_ml=smallest_ml,
+        low_v, low_q = (
+            low_regions(values, inside, geometry, below=threshold, smallest_ml=smallest_ml)
+            for values in maps
         )
         row = {"threshold": float(threshold)}
-        for name in CLASSES[1:]:
-            row[f"{name}_percent"] = 100 * int(np.count_nonzero(classes.mask(name))) / total
+        for name, mask in _impaired(low_v, low_q).items():
+            row[f"{name}_percent"] = 100 * int(np.count_nonzero(mask)) / total
         row["abnormal_percent"] = sum(value for key, value in row.items() if key != "threshold")
         rows.append(row)
     return rows

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.quality import Gate, Verdict
-from lungperfusion.terms import LUNGS, title
+from lungperfusion.terms import LUNGS, Region, title
 from lungperfusion.volume import Geometry, Labelmap
 from lungperfusion.vq.displacement import voxel_positions
 from lungperfusion.vq.pair import BreathPair
@@ -31,6 +31,12 @@ CORRELATION = 0.5
 VOLUME_PERCENT = 5.0
 """Difference of the Jacobian's integral from the segmented volume before it is scaled away."""
 
+COMMON_PERCENT = 98.0
+"""Share of the expiratory lungs that the inspiratory scan should show as well.
+
+The pleura of both segmentations differs by a voxel, so that 100 % is not reached.
+"""
+
 LEAST_BREATH = 1.10
 """Inspiratory over expiratory volume below which there is too little breath to measure."""
 
@@ -40,7 +46,7 @@ _ERODED_MM = 5.0
 def registration_gates(
     registration: Registration, pair: BreathPair, inspiration_lungs: Labelmap
 ) -> tuple[Gate, ...]:
-    """Check folding, inverse, vessels, density, volume and depth of breath.
+    """Check folding, inverse, vessels, density, volume, depth of breath and the common view.
 
     Parameters
     ----------
@@ -148,11 +154,23 @@ def _alignment(pair: BreathPair) -> tuple[Gate, Gate]:
 
 
 def _volumes(pair: BreathPair, after: Labelmap) -> tuple[Gate, ...]:
+    lungs = pair.lungs.mask(*LUNGS)
+    common = 100 * float(np.count_nonzero(pair.mask)) / max(1, int(np.count_nonzero(lungs)))
+    view = Gate(
+        id="common_view",
+        verdict=_verdict(common >= COMMON_PERCENT),
+        message=f"{common:.1f} % of the expiratory lungs lie within the inspiratory scan as well; "
+        "maps and shares hold for these only.",
+        value=common,
+        unit="%",
+        limit=f"at least {COMMON_PERCENT:g}",
+    )
     factors = {lung: pair.volume_factors[lung] for lung in LUNGS if lung in pair.volume_factors}
+    if not factors:
+        return _volume_unknown(), _breath_in_view(pair), view
     worst = max(factors, key=lambda lung: abs(np.log(factors[lung])))
     off = 100 * (1 / factors[worst] - 1)
     volumes = pair.lungs.volume_ml(*factors), after.volume_ml(*factors)
-    breath = volumes[1] / volumes[0]
     return (
         Gate(
             id="registration_volume",
@@ -163,13 +181,41 @@ def _volumes(pair: BreathPair, after: Labelmap) -> tuple[Gate, ...]:
             unit="%",
             limit=f"within {VOLUME_PERCENT:g} of 0",
         ),
-        Gate(
-            id="breath_depth",
-            verdict="pass" if breath >= LEAST_BREATH else "fail" if breath <= 1 else "warn",
-            message=f"The lungs hold {volumes[0] / 1000:.2f} L at expiration and "
-            f"{volumes[1] / 1000:.2f} L at inspiration, a ratio of {breath:.2f}.",
-            value=breath,
-            unit="1",
-            limit=f"at least {LEAST_BREATH:g}",
+        _breath(
+            volumes[1] / volumes[0],
+            f"{_these(tuple(factors))} {volumes[0] / 1000:.2f} L at expiration and "
+            f"{volumes[1] / 1000:.2f} L at inspiration",
         ),
+        view,
+    )
+
+
+def _these(lungs: tuple[Region, ...]) -> str:
+    return "The lungs hold" if len(lungs) == len(LUNGS) else f"The {title(lungs[0]).lower()} holds"
+
+
+def _volume_unknown() -> Gate:
+    return Gate(
+        id="registration_volume",
+        verdict="unknown",
+        message="The field of view cuts the lungs off, so that no segmented volume is at hand to "
+        "check the Jacobian by.",
+        unit="%",
+        limit=f"within {VOLUME_PERCENT:g} of 0",
+    )
+
+
+def _breath_in_view(pair: BreathPair) -> Gate:
+    breath = float(np.mean(pair.jacobian[pair.mask], dtype=np.float64))
+    return _breath(breath, "Where both scans show them, the lungs grow on inspiration")
+
+
+def _breath(ratio: float, text: str) -> Gate:
+    return Gate(
+        id="breath_depth",
+        verdict="pass" if ratio >= LEAST_BREATH else "fail" if ratio <= 1 else "warn",
+        message=f"{text}, a ratio of {ratio:.2f}.",
+        value=ratio,
+        unit="1",
+        limit=f"at least {LEAST_BREATH:g}",
     )

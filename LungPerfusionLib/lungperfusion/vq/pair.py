@@ -42,12 +42,15 @@ class BreathPair:
     inspiration_hu: Float
     """Inspiratory HU of the tissue in each voxel."""
     jacobian: Float
-    """Inspiratory per expiratory volume, scaled to the segmented volumes."""
+    """Inspiratory per expiratory volume, scaled to the segmented volumes that both scans hold."""
     lungs: Labelmap
     parenchyma: Mask
     """Lung voxels without vessels, airways and solid tissue, in both states."""
     volume_factors: dict[str, float]
-    """What the Jacobian of each lung, then of each lobe, was multiplied by."""
+    """What the Jacobian of each lung, then of each lobe, was multiplied by.
+
+    None of a lung or lobe that the field of view of either scan cuts off.
+    """
 
     @property
     def geometry(self) -> Geometry:
@@ -106,9 +109,12 @@ def pair_breaths(
     """
     expiration.geometry.require_same(registration.geometry, what="expiration and registration")
     jacobian = map_jacobian(registration)
-    jacobian, factors = scale_to_volumes(jacobian, expiration_lungs, inspiration_lungs, LUNGS)
+    views = expiration.valid, inspiration.valid
+    jacobian, factors = scale_to_volumes(
+        jacobian, expiration_lungs, inspiration_lungs, LUNGS, views=views
+    )
     if lobes is not None:
-        jacobian, by_lobe = scale_to_volumes(jacobian, *lobes, LOBES)
+        jacobian, by_lobe = scale_to_volumes(jacobian, *lobes, LOBES, views=views)
         factors |= by_lobe
     inspiration_hu = registration.warp(inspiration)
     inside = np.isfinite(jacobian) & np.isfinite(inspiration_hu)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.resampling import from_sitk, resample_array, to_sitk
 from lungperfusion.terms import LOBES, LUNGS, STRUCTURES, Region, title
 from lungperfusion.threads import thread_count
-from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
+from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume
 from lungperfusion.vq.alignment import (
     COARSE_STAGES,
     FINE_STAGES,
@@ -88,6 +88,10 @@ class Registration:
     def geometry(self) -> Geometry:
         """The expiratory grid."""
         return self.labels.geometry
+
+    def crop(self, box: Box) -> Registration:
+        """Cut a box out of the expiratory grid; the motion stays whole."""
+        return replace(self, labels=self.labels.crop(box))
 
     def each(self) -> list[tuple[Region, PartFields, Mask]]:
         """Parts with their voxels on the expiratory grid."""

@@ -21,7 +21,7 @@ from lungperfusion.vq.displacement import (
     voxel_positions,
 )
 from lungperfusion.vq.gates import registration_gates
-from lungperfusion.vq.jacobian import jacobian_of, map_jacobian, scale_to_volumes
+from lungperfusion.vq.jacobian import cut_area_mm2, jacobian_of, map_jacobian, scale_to_volumes
 from lungperfusion.vq.pair import pair_breaths
 from lungperfusion.vq.registration import register_lungs, registration_from_field, repair_folding
 
@@ -84,6 +84,50 @@ def test_gates_pass_on_a_good_registration_and_warn_on_none(phantom, registratio
     assert verdicts["registration_vessels"] == "warn"
     assert verdicts["registration_density"] == "warn"
     assert verdicts["registration_volume"] == "warn"
+
+
+@pytest.mark.parametrize("cut_mm", [(0, 24), (24, 0)])
+def test_lungs_that_the_field_of_view_cuts_keep_their_motion(phantom, cut_mm):
+    # The bases are missing in one scan: its end is no diaphragm to pull the other's to.
+    images = []
+    for ct, lungs, mm in zip(
+        (phantom.expiration, phantom.inspiration),
+        (phantom.expiration_lungs, phantom.inspiration_lungs),
+        cut_mm,
+        strict=True,
+    ):
+        lowest = int(np.flatnonzero(lungs.array.any(axis=(1, 2)))[0])
+        first = lowest + round(mm / ct.geometry.spacing_kji_mm[0]) if mm else 0
+        box = (slice(first, None), slice(None), slice(None))
+        images.append((ct.crop(box), lungs.crop(box), first))
+    (still, here, first), (moving, there, _) = images
+    registration = register_lungs(still, moving, here, there)
+    truth = phantom.displacement_ras_mm[first:]
+    for _, fields, mask in registration.each():
+        points = voxel_positions(still.geometry, mask)
+        error = np.linalg.norm(fields.alignment.at(points) - truth[mask], axis=1)
+        end = moving.geometry.ijk_from_ras(points + truth[mask])[:, 2]
+        assert error[end >= 0].mean() < 0.7
+        assert np.percentile(error[end >= 0], 95) < 2
+    pair = pair_breaths(still, moving, registration, here, there)
+    assert pair.volume_factors == {}
+    true_ratio = phantom.jacobian.array[first:][pair.mask].mean()
+    assert pair.jacobian[pair.mask].mean() == pytest.approx(true_ratio, rel=0.01)
+    gates = {gate.id: gate for gate in registration_gates(registration, pair, there)}
+    assert gates["registration_volume"].verdict == "unknown"
+    assert gates["breath_depth"].value == pytest.approx(true_ratio, rel=0.01)
+    assert gates["common_view"].verdict == ("pass" if cut_mm[0] else "warn")
+
+
+def test_area_at_the_end_of_the_view():
+    geometry = Geometry.axial((6, 6, 6), (1.0, 2.0, 3.0), (0, 0, 0))
+    mask = np.zeros((6, 6, 6), np.bool_)
+    mask[:3, 2:4, 2:4] = True
+    assert cut_area_mm2(mask, geometry) == 4 * (1.0 * 2.0)
+    view = np.ones_like(mask)
+    view[:, :, 4:] = False
+    assert cut_area_mm2(mask, geometry, view) == 4 * (1.0 * 2.0) + 6 * (2.0 * 3.0)
+    assert cut_area_mm2(np.zeros_like(mask), geometry) == 0
 
 
 def test_lobes_slide_along_the_fissure():
