@@ -14,6 +14,7 @@ from lungperfusion.vessels.area import claim_territory, integral_area
 from lungperfusion.vessels.centreline import Vessels, joined_vessels, trace_vessels
 from lungperfusion.vessels.detection import VesselMap, blood_fraction
 from lungperfusion.vessels.enhancement import enhance_vessels
+from lungperfusion.vessels.sheets import sheet_excess_hu
 from lungperfusion.volume import Labelmap, Mask, Volume
 
 KEPT_SHARE = 0.5
@@ -148,8 +149,8 @@ def _painted_vessels(
 
 def _measured_again(vessel_map: VesselMap, ct: Volume, vessels: Vessels) -> VesselMap:
     """Blood of changed vessels with the density between the vessels as it was."""
-    shape = vessel_map.geometry.shape
-    territory = claim_territory(vessels, shape, vessel_map.geometry.spacing_kji_mm)
+    shape, spacing = vessel_map.geometry.shape, vessel_map.geometry.spacing_kji_mm
+    territory = claim_territory(vessels, shape, spacing)
     blood = np.full(vessels.size, float(vessel_map.blood_hu_common))
     before = {
         tuple(point): hu
@@ -166,6 +167,7 @@ def _measured_again(vessel_map: VesselMap, ct: Volume, vessels: Vessels) -> Vess
         vessel_map.background,
         vessel_map.surface,
         blood,
+        sheet_excess_hu(vessel_map.sheets, vessels, territory, vessel_map.background, spacing),
     )
     return replace(
         vessel_map,

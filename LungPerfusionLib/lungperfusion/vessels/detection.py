@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,7 @@ from lungperfusion.vessels.enhancement import (
     CORE_FRACTION,
     SCALES_MM,
     Float32,
-    Spacing,
     enhance_vessels,
-    in_plates,
     smooth_mm,
 )
 from lungperfusion.vessels.exclusion import (
@@ -45,11 +43,16 @@ from lungperfusion.vessels.exclusion import (
     thick_tissue,
     won_from_airways,
 )
+from lungperfusion.vessels.sheets import (
+    Sheets,
+    around_sheets,
+    clear_sheets,
+    sheet_excess_hu,
+    sheet_points,
+)
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
 
 _MARGIN_MM = 6.0
-CLEAR_OF_WALL_MM = 0.9
-"""Nearer to a vessel's wall, the vessel itself curves the density as a sheet does."""
 LEAST_CONTRAST_HU = 200.0
 """Blood must be denser than the lung by this much for vessels to be told from it."""
 
@@ -86,6 +89,8 @@ class VesselMap:
         Voxels whose blood counts: lung without thick tissue, airway walls and blurred surface.
     surface
         Blur of the chest wall.
+    sheets
+        Fissures and septa clear of the vessels.
     blood_hu
         Density of blood, at each axis point.
     blood_hu_common
@@ -110,6 +115,7 @@ class VesselMap:
     lung: Mask
     usable: Mask
     surface: Surface
+    sheets: Sheets
     blood_hu: NDArray[np.float64]
     blood_hu_common: float
     excluded_ml: Mapping[str, float]
@@ -233,10 +239,13 @@ def find_vessels(
     vessels = vessels.keep(lengths[vessels.component] >= LEAST_VESSEL_MM)
     blocked = walls | thick
     reject_ml = {"nodule": 0.0, "speck": 0.0}
+    on_sheets = sheet_points(extended, search & ~walls, spacing)
     for last in (False, True):
         territory = claim_territory(vessels, image.shape, spacing)
         free = lung & ~blocked
         free.ravel()[territory.index] = False
+        sheets = clear_sheets(on_sheets, vessels, territory, spacing)
+        free &= ~around_sheets(sheets, image.shape, spacing)
         background = local_background(image, free & (share < 2e-3), spacing)
         surface = surface_blur(image, free, share, background)
         blood = blood_at(vessels, geometry, blood_hu, class_blood_hu, classes, box)
@@ -244,10 +253,10 @@ def find_vessels(
         claimed = usable.ravel()[territory.index] & won_from_airways(vessels, territory, airway_mm)
         usable &= ~walls
         usable.ravel()[territory.index[claimed]] = True
-        if last:
-            usable.ravel()[_sheets_beside(vessels, territory, extended, spacing)] = False
-        fraction = blood_fraction(image, usable, territory, background, surface, blood)
+        sheets_hu = sheet_excess_hu(sheets, vessels, territory, background, spacing)
+        fraction = blood_fraction(image, usable, territory, background, surface, blood, sheets_hu)
         measured = integral_area(vessels, territory, fraction, geometry.voxel_volume_ml * 1000)
+        on_sheets = replace(on_sheets, blur_mm=measured.blur_mm)
         if last:
             break
         rejected = judge_segments(vessels, measured.area_mm2, LEAST_VESSEL_MM)
@@ -277,6 +286,7 @@ def find_vessels(
         lung=lung,
         usable=usable,
         surface=surface,
+        sheets=sheets,
         blood_hu=blood,
         blood_hu_common=blood_hu,
         excluded_ml={
@@ -287,19 +297,6 @@ def find_vessels(
         },
         noise_hu=background.noise_hu,
     )
-
-
-def _sheets_beside(
-    vessels: Vessels, territory: Territory, image_hu: Float32, spacing_kji_mm: Spacing
-) -> NDArray[np.int64]:
-    """Voxels of sheets that vessels pass through, such as fissures, clear of their walls."""
-    clear = territory.off_axis_mm > vessels.radius_mm[territory.owner] + CLEAR_OF_WALL_MM
-    for place, size in zip(
-        np.unravel_index(territory.index, image_hu.shape), image_hu.shape, strict=True
-    ):
-        clear &= (place > 0) & (place < size - 1)
-    index = territory.index[clear]
-    return index[in_plates(image_hu, index, spacing_kji_mm)]
 
 
 def blood_at(
@@ -342,10 +339,11 @@ def blood_fraction(
     background: Background,
     surface: Surface,
     blood_hu: NDArray[np.float64],
+    sheets_hu: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Share of blood in each voxel of the territory; 0 where the lung cannot be measured."""
     index = territory.index
     lung_hu = background.at(index).astype(np.float64)
-    excess = image_hu.ravel()[index] - lung_hu - surface.excess_at(index)
+    excess = image_hu.ravel()[index] - lung_hu - surface.excess_at(index) - sheets_hu
     fraction = excess / np.maximum(blood_hu[territory.owner] - lung_hu, LEAST_CONTRAST_HU)
     return np.where(usable.ravel()[index], fraction, 0.0)

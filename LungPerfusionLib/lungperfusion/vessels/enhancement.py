@@ -61,13 +61,6 @@ Keeps bundles of thin vessels and hollow airways from passing as one wide vessel
 LEAST_FILLED_SCALE_MM = 1.0
 """Scale from which tubes must be filled; thinner ones are not resolved."""
 
-PLATE_SCALE_MM = 0.7
-"""Fissures are thinner than any scale at which they stand out from the noise."""
-PLATE_HU = 50.0
-"""Sheets curved more than this across, in units of the scale, are fissures and septa."""
-PLATE_FLATNESS = 0.3
-"""Largest curvature within a sheet, as a share of that across it."""
-
 SLICE_BLUR = 0.5
 """Standard deviation of what a thick slice adds to the blur along its axis, in excess spacings.
 
@@ -196,12 +189,12 @@ def enhance_vessels(
         half = next((image for scale, image in finer if scale >= 0.45 * sigma), smooth)
         finer = [*finer[-1:], (sigma, smooth)]
         units = axis_scales_mm(sigma, spacing_kji_mm)
-        noise[sigma] = _curvature_noise_hu(smooth, flat_mask, spacing_kji_mm, units)
+        noise[sigma] = curvature_noise_hu(smooth, flat_mask, spacing_kji_mm, units)
         threshold = max(LEAST_STRENGTH_HU, low_over_noise * noise[sigma])
         least_lumen, most_lumen = LUMEN_SCALES_MM
         lumen = max(LUMEN_STRENGTH_HU, LUMEN_OVER_NOISE * noise[sigma])
         lumen = lumen if least_lumen <= sigma <= most_lumen else np.inf
-        for down, up in _curved(smooth, flat_mask, spacing_kji_mm, threshold, lumen, units):
+        for down, up in curved(smooth, flat_mask, spacing_kji_mm, threshold, lumen, units):
 
             def filled(voxels: NDArray[np.int64], half: Float32 = half) -> Mask:
                 if filled_from_hu is None:
@@ -242,7 +235,7 @@ def _stronger(
 ) -> Found:
     """Voxels at which this scale answers most strongly so far, with derivatives; updates best."""
     units = axis_scales_mm(sigma, spacing)
-    jet = _second_derivatives(smooth, index, spacing, units) * np.float32(sign)
+    jet = second_derivatives(smooth, index, spacing, units) * np.float32(sign)
     strength = tubeness(jet)
     strong = (strength > threshold) & (strength > best.ravel()[index])
     if accept is not None:
@@ -250,7 +243,7 @@ def _stronger(
         strong[where] = accept(index[where])
     index, jet, strength = index[strong], jet[:, strong], strength[strong]
     best.ravel()[index] = strength
-    slope = _first_derivatives(smooth, index, spacing, units) * np.float32(sign)
+    slope = first_derivatives(smooth, index, spacing, units) * np.float32(sign)
     return index, strength, np.concatenate([jet, slope]), sigma
 
 
@@ -282,7 +275,7 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape[1] * shape[2], shape[2], 1
 
 
-def _curved(
+def curved(
     smooth: Float32,
     flat_mask: NDArray[np.int64],
     spacing: Spacing,
@@ -308,7 +301,7 @@ def _curved(
         yield index[laplacian < -np.float32(bright)], index[laplacian > np.float32(dark)]
 
 
-def _curvature_noise_hu(
+def curvature_noise_hu(
     smooth: Float32, flat_mask: NDArray[np.int64], spacing: Spacing, units: Spacing
 ) -> float:
     """Noise of one scale-normalised second derivative: from the median absolute deviation."""
@@ -322,7 +315,7 @@ def _curvature_noise_hu(
     return float(np.mean(spread))
 
 
-def _second_derivatives(
+def second_derivatives(
     smooth: Float32, index: NDArray[np.int64], spacing: Spacing, units: Spacing
 ) -> Float32:
     """Hessian by central differences in units of the blur: KK, JJ, II, KJ, KI, JI; shape (6, n)."""
@@ -342,7 +335,7 @@ def _second_derivatives(
     return out
 
 
-def _first_derivatives(
+def first_derivatives(
     smooth: Float32, index: NDArray[np.int64], spacing: Spacing, units: Spacing
 ) -> Float32:
     """Gradient by central differences in units of the blur, shape (3, n)."""
@@ -365,31 +358,12 @@ def tubeness(hessian: Float32) -> Float32:
         Components KK, JJ, II, KJ, KI, JI, shape (6, n).
 
     """
-    _, middle, high = _eigenvalues(hessian)
+    _, middle, high = eigenvalues(hessian)
     # The lowest and `middle` lie across a bright tube, `high`, near 0, along it.
     return np.asarray(np.where(middle < 0, np.maximum(-middle - np.abs(high), 0), 0))
 
 
-def in_plates(image_hu: Float32, index: NDArray[np.int64], spacing_kji_mm: Spacing) -> Mask:
-    """Tell which voxels lie in a bright sheet: curved across it and in no other direction.
-
-    Parameters
-    ----------
-    image_hu
-        Image, float32, shape (K, J, I).
-    index
-        Voxels to judge, not on the border of the image.
-    spacing_kji_mm
-        Voxel size.
-
-    """
-    units = axis_scales_mm(PLATE_SCALE_MM, spacing_kji_mm)
-    smooth = smooth_mm(image_hu, PLATE_SCALE_MM, spacing_kji_mm)
-    low, middle, _ = _eigenvalues(_second_derivatives(smooth, index, spacing_kji_mm, units))
-    return np.asarray((low < -PLATE_HU) & (middle > PLATE_FLATNESS * low))
-
-
-def _eigenvalues(hessian: Float32) -> tuple[Float32, Float32, Float32]:
+def eigenvalues(hessian: Float32) -> tuple[Float32, Float32, Float32]:
     """Eigenvalues of symmetric 3x3 matrices, ascending.
 
     By the trigonometric solution of the characteristic cubic (Smith 1961, Commun ACM 4:168).
@@ -408,6 +382,14 @@ def _eigenvalues(hessian: Float32) -> tuple[Float32, Float32, Float32]:
     return low, 3 * mean - high - low, high
 
 
+def symmetric_matrices(components: NDArray[Any]) -> NDArray[np.float64]:
+    """Matrices, shape (n, 3, 3), from their components KK, JJ, II, KJ, KI, JI."""
+    matrix = np.empty((components.shape[1], 3, 3))
+    for n, (r, c) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))):
+        matrix[:, r, c] = matrix[:, c, r] = components[n]
+    return matrix
+
+
 def _ridges(
     found: list[Found],
     best: Float32,
@@ -421,10 +403,7 @@ def _ridges(
     for index, strength, jet, sigma in found:
         top = flat[index] == strength
         index, jet, strength = index[top], jet[:, top].astype(np.float64), strength[top]
-        matrix = np.empty((index.size, 3, 3))
-        for n, (r, c) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))):
-            matrix[:, r, c] = matrix[:, c, r] = jet[n]
-        values, vectors = np.linalg.eigh(matrix)
+        values, vectors = np.linalg.eigh(symmetric_matrices(jet))
         slope = np.einsum("ni,nij->nj", jet[6:].T, vectors)
         # Newton step to the maximum across the tube: Steger 1998, IEEE PAMI 20:113.
         across = -slope[:, :2] / values[:, :2]

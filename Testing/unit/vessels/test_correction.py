@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lungperfusion.errors import GeometryMismatchError
-from lungperfusion.phantoms.vessel_tree import straight_tube
+from lungperfusion.phantoms.vessel_tree import Traps, straight_tube
 from lungperfusion.terms import VESSELS
 from lungperfusion.vessels.correction import correct_vessels
 from lungperfusion.vessels.detection import find_vessels
@@ -37,6 +37,15 @@ def test_unchanged_mask_changes_nothing(pair):
     corrected = correct_vessels(found, image.ct, label(image, mask(image, found)))
     assert corrected.rows == ()
     assert corrected.vessel_map.measured.volume_ml.tobytes() == found.measured.volume_ml.tobytes()
+
+
+def test_what_a_fissure_adds_stays_off_the_blood(make_phantom):
+    fissure = Traps(fissures=(((0.0, 0.0, 0.0), (0.0, 0.0, 1.0)),), fissure_thickness_mm=0.5)
+    image = make_phantom(straight_tube((0, 0, 0), (1, 0.1, 0), 30.0, 6.0), traps=fissure)
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    assert found.sheets.index.size > 100
+    corrected = correct_vessels(found, image.ct, label(image, mask(image, found)))
+    np.testing.assert_array_equal(corrected.vessel_map.blood_fraction, found.blood_fraction)
 
 
 def test_erased_vessel_goes_with_its_blood_and_is_listed(pair):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lungperfusion.phantoms.vessel_tree import correlated_noise
-from lungperfusion.vessels.enhancement import enhance_vessels, in_plates, smooth_mm, tubeness
+from lungperfusion.vessels.enhancement import enhance_vessels, smooth_mm, tubeness
 from lungperfusion.volume import Geometry
 
 
@@ -85,21 +85,6 @@ def test_a_bright_block_elsewhere_changes_nothing():
     image[:, :, 20:] += 3000
     after = enhance_vessels(image, mask, (0.7,) * 3, scales_mm=(0.5, 0.7)).strength_hu
     np.testing.assert_array_equal(before, after)
-
-
-def test_sheets_are_told_from_tubes_and_noise():
-    shape = (28, 28, 28)
-    rng = np.random.default_rng(2)
-    tube = line((0.7,) * 3, shape) + rng.normal(0, 8, shape).astype(np.float32)
-    sheet = np.full(shape, -850, np.float32) + rng.normal(0, 8, shape).astype(np.float32)
-    sheet[14] += 300
-    inner = np.ravel_multi_index(np.indices((24, 24, 24)).reshape(3, -1) + 2, shape)
-    found = np.zeros(shape, bool)
-    found.ravel()[inner[in_plates(sheet, inner, (0.7,) * 3)]] = True
-    assert found[14, 2:26, 2:26].mean() > 0.95
-    assert found[[k for k in range(28) if abs(k - 14) > 2]].mean() < 0.01
-    axis = np.ravel_multi_index(([14] * 20, [13] * 20, range(4, 24)), shape)
-    assert not in_plates(tube, axis, (0.7,) * 3).any()
 
 
 def test_noise_makes_no_airways():
