@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -10,8 +9,13 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungperfusion.resampling import from_sitk, to_sitk
-from lungperfusion.threads import thread_count
+from lungperfusion.resampling import (
+    from_sitk,
+    geometry_from_sitk,
+    set_sitk_geometry,
+    to_sitk,
+)
+from lungperfusion.threads import both
 from lungperfusion.volume import Geometry, Mask
 
 VOXELS_PER_SIGMA = 2
@@ -52,31 +56,93 @@ def gaussian_mean(
     share = known.astype(np.float32)
     if sigma_mm <= 0:
         return signal, share
+    return _mean(signal, share, geometry, sigma_mm)
+
+
+def gaussian_band(
+    values: NDArray[np.floating],
+    known: Mask,
+    geometry: Geometry,
+    sigmas_mm: tuple[float, float],
+) -> NDArray[np.float32]:
+    """Spots between two sizes: the Gaussian mean of the small sigma minus that of the large one.
+
+    Parameters
+    ----------
+    values, known, geometry
+        As in `gaussian_mean`.
+    sigmas_mm
+        Small and large standard deviation.
+
+    """
+    signal = np.where(known, values, 0).astype(np.float32, copy=False)
+    share = known.astype(np.float32)
+    block = _block(geometry, sigmas_mm[0])
+    signal, cells = _in_cells(signal, geometry, block)
+    share, _ = _in_cells(share, geometry, block)
+    spacing = np.array(geometry.spacing_kji_mm)
+    small, large = (
+        _mean(signal, share, cells, np.sqrt(sigma**2 - _widened(block) * spacing**2))[0]
+        for sigma in sigmas_mm
+    )
+    return _between_cells(np.subtract(small, large, out=small), cells, geometry)
+
+
+def _mean(
+    signal: NDArray[np.float32],
+    share: NDArray[np.float32],
+    geometry: Geometry,
+    sigma_mm: float | NDArray[np.float64],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     smooth = partial(_smoothed, geometry=geometry, sigma_mm=sigma_mm)
-    with ThreadPoolExecutor(thread_count(2)) as pool:
-        total, weight = pool.map(smooth, (signal, share))
+    total, weight = both(partial(smooth, signal), partial(smooth, share))
     return np.divide(total, np.maximum(weight, LEAST_WEIGHT), out=total), weight
 
 
 def _smoothed(
-    array: NDArray[np.float32], *, geometry: Geometry, sigma_mm: float
+    array: NDArray[np.float32], *, geometry: Geometry, sigma_mm: float | NDArray[np.float64]
 ) -> NDArray[np.float32]:
     spacing = np.array(geometry.spacing_kji_mm)
-    block = np.maximum(1, (sigma_mm / (VOXELS_PER_SIGMA * spacing)).astype(int))
+    block = _block(geometry, sigma_mm)
     if block.max() == 1:
         return _filtered(array, sigma_mm / spacing)
-    # means of blocks and lines between them smooth as well: (b^2 - 1) / 12 + b^2 / 6 voxels squared
-    widened = np.where(block > 1, (block**2 - 1) / 12 + block**2 / 6, 0.0)
-    sigma = np.sqrt((sigma_mm / spacing) ** 2 - widened) / block
+    sigma = np.sqrt((sigma_mm / spacing) ** 2 - _widened(block)) / block
+    coarse, cells = _in_cells(array, geometry, block)
+    return _between_cells(_filtered(coarse, sigma), cells, geometry)
+
+
+def _block(geometry: Geometry, sigma_mm: float | NDArray[np.float64]) -> NDArray[np.int_]:
+    """Voxels along each axis that make one cell."""
+    spacing = np.array(geometry.spacing_kji_mm)
+    return np.asarray(np.maximum(1, (sigma_mm / (VOXELS_PER_SIGMA * spacing)).astype(int)))
+
+
+def _widened(block: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Variance, in voxels squared, that means of cells and lines between them add."""
+    return np.where(block > 1, (block**2 - 1) / 12 + block**2 / 6, 0.0)
+
+
+def _in_cells(
+    array: NDArray[np.float32], geometry: Geometry, block: NDArray[np.int_]
+) -> tuple[NDArray[np.float32], Geometry]:
+    """Means of blocks of voxels; nothing lies outside of the array."""
     fine = to_sitk(array, geometry)
     shrink = [int(n) for n in block[::-1]]
     past_end = [-size % n for size, n in zip(fine.GetSize(), shrink, strict=True)]
-    coarse = sitk.BinShrink(sitk.ConstantPad(fine, [0, 0, 0], past_end, 0.0), shrink)
-    filtered = sitk.GetImageFromArray(_filtered(from_sitk(coarse), sigma))
-    filtered.CopyInformation(coarse)
-    identity = sitk.Transform()
+    if any(past_end):
+        fine = sitk.ConstantPad(fine, [0, 0, 0], past_end, 0.0)
+    coarse = sitk.BinShrink(fine, shrink)
+    return from_sitk(coarse), geometry_from_sitk(coarse)
+
+
+def _between_cells(
+    array: NDArray[np.float32], cells: Geometry, geometry: Geometry
+) -> NDArray[np.float32]:
+    """Values at voxels on lines between the middles of cells; level beyond the last one."""
+    fine = set_sitk_geometry(sitk.Image(geometry.shape[::-1], sitk.sitkUInt8), geometry)
+    coarse, identity = to_sitk(array, cells), sitk.Transform()
     return from_sitk(
-        sitk.Resample(filtered, fine, identity, sitk.sitkLinear, 0.0, sitk.sitkFloat32, True)
+        sitk.Resample(coarse, fine, identity, sitk.sitkLinear, 0.0, sitk.sitkFloat32, True)
     )
 
 

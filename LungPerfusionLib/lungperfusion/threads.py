@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TypeVar
+
+First = TypeVar("First")
+Second = TypeVar("Second")
 
 THREADS_VARIABLE = "LUNGPERFUSION_THREADS"
 """Environment variable with the most threads a stage may start; batch workers set it to 1."""
@@ -25,3 +32,15 @@ def thread_count(at_most: int) -> int:
     allowed = os.environ.get(THREADS_VARIABLE, "")
     limit = int(allowed) if allowed.isdigit() else os.cpu_count() or 1
     return max(1, min(at_most, limit))
+
+
+def both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+    """Carry out two tasks that do not depend on each other, at once where threads are allowed.
+
+    NumPy, SciPy and SimpleITK leave other threads alone while they compute.  Both tasks see the
+    context of the caller (what `lungperfusion.pipelines.stages` remembers); what one of them
+    raises is raised here after the other one has ended.
+    """
+    with ThreadPoolExecutor(thread_count(2)) as pool:
+        tasks = pool.submit(copy_context().run, first), pool.submit(copy_context().run, second)
+    return tasks[0].result(), tasks[1].result()

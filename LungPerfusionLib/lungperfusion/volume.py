@@ -7,7 +7,7 @@ a stage returns new ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -317,8 +317,8 @@ class Labelmap:
                 f"the label array has shape {self.array.shape}, its geometry {self.geometry.shape}"
             )
         names = {int(value): str(name) for value, name in self.names.items()}
-        unnamed = sorted(set(present_labels(self.array)) - set(names))
-        if unnamed:
+        if not _all_among(self.array, {0, *names}):
+            unnamed = sorted(set(present_labels(self.array)) - set(names))
             raise InputError(f"label values {unnamed} have no name; named are {sorted(names)}")
         object.__setattr__(self, "array", _frozen(self.array))
         object.__setattr__(self, "names", MappingProxyType(names))
@@ -344,6 +344,20 @@ class Labelmap:
     def crop(self, box_kji: Box) -> Labelmap:
         """Part of the label map, at the same place in the patient."""
         return Labelmap(self.array[box_kji], self.geometry.crop(box_kji), self.names)
+
+
+_FEW_LABELS = 16
+"""So many labels are counted one by one in less time than all at once."""
+
+
+def _all_among(array: NDArray[np.unsignedinteger[Any]], values: Collection[int]) -> bool:
+    """Whether every voxel has one of these values."""
+    held = [value for value in values if 0 <= value <= np.iinfo(array.dtype).max]
+    if len(held) > _FEW_LABELS:
+        return set(present_labels(array)) <= set(held)
+    return all(
+        sum(np.count_nonzero(plane == value) for value in held) == plane.size for plane in array
+    )
 
 
 def present_labels(array: NDArray[np.unsignedinteger[Any]]) -> list[int]:

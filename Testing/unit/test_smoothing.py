@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lungperfusion.smoothing import gaussian_mean
+from lungperfusion.smoothing import gaussian_band, gaussian_mean
 from lungperfusion.threads import THREADS_VARIABLE
 from lungperfusion.volume import Geometry
 
@@ -65,3 +65,12 @@ def test_without_a_sigma_the_known_values_stay(spots):
     mean, weight = gaussian_mean(values, known, GRID, 0.0)
     np.testing.assert_array_equal(mean, np.where(known, values, 0))
     np.testing.assert_array_equal(weight, known)
+
+
+@pytest.mark.parametrize("sigmas_mm", [(1.0, 3.0), (4.0, 12.0)])
+def test_a_band_is_the_difference_of_two_means(spots, sigmas_mm):
+    values, known = spots
+    small, large = (gaussian_mean(values, known, GRID, sigma)[0] for sigma in sigmas_mm)
+    band = gaussian_band(values, known, GRID, sigmas_mm)
+    error = (band - (small - large))[known]
+    assert np.sqrt((error**2).mean()) < 0.015 * (small - large)[known].std()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextvars import ContextVar
 
 import pytest
 
-from lungperfusion.threads import thread_count
+from lungperfusion.threads import THREADS_VARIABLE, both, thread_count
 
 
 @pytest.mark.parametrize(
@@ -20,3 +22,38 @@ def test_thread_count(monkeypatch, allowed, cores, count):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
 
     assert thread_count(4) == count
+
+
+def test_both_tasks_run_at_once_and_keep_their_order(monkeypatch):
+    monkeypatch.setenv(THREADS_VARIABLE, "2")
+    meeting = threading.Barrier(2, timeout=10)
+
+    assert both(lambda: (meeting.wait(), "a")[1], lambda: (meeting.wait(), 2)[1]) == ("a", 2)
+
+
+def test_both_tasks_run_one_after_the_other_where_one_thread_is_allowed(monkeypatch):
+    monkeypatch.setenv(THREADS_VARIABLE, "1")
+    seen = []
+
+    both(lambda: seen.append(threading.active_count()), lambda: seen.append(threading.get_ident()))
+
+    assert len(seen) == 2
+    assert seen[0] == threading.active_count() + 1
+
+
+def test_both_tasks_see_what_their_caller_has_set():
+    folder = ContextVar("folder", default="none")
+    folder.set("here")
+
+    assert both(folder.get, folder.get) == ("here", "here")
+
+
+def test_an_error_comes_after_the_other_task_has_ended():
+    done = threading.Event()
+
+    def fails():
+        raise ValueError("no lung")
+
+    with pytest.raises(ValueError, match="no lung"):
+        both(fails, done.set)
+    assert done.is_set()

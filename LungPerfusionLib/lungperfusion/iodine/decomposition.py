@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,15 +22,14 @@ DEFAULT_MODEL: Model = "three-material"
 class IodineMap:
     """Iodine of every voxel.
 
-    ``concentration`` is in mg/mL.  ``tissue`` is the share of soft tissue (0 air, 1 tissue),
-    ``virtual_native`` the image without iodine in HU; both are None for a vendor map alone.
+    ``concentration`` is in mg/mL.  ``virtual_native`` is the image without iodine in HU, from air
+    at -1000 to soft tissue at `REFERENCE_SOFT_TISSUE_HU`; None for a vendor map alone.
     """
 
     concentration: Volume
     hu_per_mg_ml: float
     """k_ref, which turns concentration into HU of enhancement."""
     method: str
-    tissue: Volume | None = None
     virtual_native: Volume | None = None
 
     @property
@@ -106,18 +105,34 @@ def decompose(
         high_hu += np.float32(1000)
         concentration = _combine(low_hu, high_hu, a_high / determinant, -a_low / determinant)
         tissue = _combine(low_hu, high_hu, -k_high / determinant, k_low / determinant)
-    native = tissue * np.float32(1000 + REFERENCE_SOFT_TISSUE_HU) - np.float32(1000)
+    native = tissue  # its share of soft tissue, scaled in place
+    native *= np.float32(1000 + REFERENCE_SOFT_TISSUE_HU)
+    native -= np.float32(1000)
     return IodineMap(
         concentration=Volume(concentration, low.geometry, "mg/mL", valid),
         hu_per_mg_ml=pair.reference_hu_per_mg_ml,
         method=f"{model} decomposition, {pair.method}",
-        tissue=Volume(tissue, low.geometry, "1", valid),
         virtual_native=Volume(native, low.geometry, "HU", valid),
     )
 
 
 REFERENCE_SOFT_TISSUE_HU = 50.5
 """Lung soft tissue at 120 kV (mean of blood 56 HU and lung tissue 45 HU, `BEAM_SOURCE`)."""
+
+
+def in_whole_hu(made: IodineMap) -> IodineMap:
+    """Store the virtual native image as a CT stores densities: in whole HU.
+
+    Whole numbers are counted where others have to be sorted, and their rounding adds less than a
+    thousandth to the noise.
+    """
+    native = made.virtual_native
+    if native is None:
+        return made
+    limits = np.iinfo(np.int16)
+    array = np.clip(native.array, limits.min, limits.max)
+    array = np.rint(array, out=array).astype(np.int16)
+    return replace(made, virtual_native=native.with_array(array))
 
 
 def noise_mg_ml(pair: SpectralPair, low_sd_hu: float, high_sd_hu: float) -> float:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage, spatial, stats
+from scipy import ndimage, spatial
 
 from lungperfusion.density import (
     GROUND_GLASS_FROM_HU,
@@ -285,7 +285,9 @@ def gravity_slope_per_mm(front_mm: FloatArray, values: FloatArray) -> float | No
             medians.append(float(np.median(ranked[start:stop])))
     if len(centres) < GRADIENT_SLABS // 2:
         return None
-    return float(stats.theilslopes(medians, centres).slope)
+    here, there = np.triu_indices(len(centres), 1)
+    places_mm, levels = np.array(centres), np.array(medians)
+    return float(np.median((levels[there] - levels[here]) / (places_mm[there] - places_mm[here])))
 
 
 def _components(low: Mask, enhancement: Volume, minimal_volume_ml: float) -> NDArray[np.uint16]:

@@ -17,7 +17,7 @@ from lungperfusion.iodine.defects import (
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.regions import RegionSet
-from lungperfusion.smoothing import gaussian_mean
+from lungperfusion.smoothing import gaussian_band
 from lungperfusion.terms import Region
 from lungperfusion.volume import Mask, Volume, bounding_box
 
@@ -116,17 +116,17 @@ def score_iodine(
     for region in regions.names:
         count = int(np.count_nonzero(regions.mask(region)))
         inside = members[region]
-        values = lung_values[inside].astype(np.float64)
+        values = lung_values[inside]
         if not values.size:
             reason = (
                 regions.why_missing(region) if not count else "no measurable voxel in the region"
             )
             rows += [missing(region, score, reason) for score in SCORES]
             continue
-        mean = float(values.mean())
+        mean, sd = _mean_and_sd(values)
         whole_ml = values.size * voxel_ml / measured_share
-        p10, median, p90 = np.percentile(values, (10, 50, 90)) * iodine.hu_per_mg_ml
         k_ref = iodine.hu_per_mg_ml
+        p10, median, p90 = (float(x) * k_ref for x in np.percentile(values, (10, 50, 90)))
         how = iodine.method
 
         def row(measure: str, value: float, method: str, region: Region = region) -> Measurement:
@@ -136,7 +136,7 @@ def score_iodine(
             row("iodine_mean", mean * k_ref, how),
             _aerated(iodine, lung_values[inside], None if hu is None else hu[inside], region),
             row("iodine_median", median, how),
-            row("iodine_sd", float(values.std()) * k_ref, how),
+            row("iodine_sd", sd * k_ref, how),
             row("iodine_p10", p10, how),
             row("iodine_p90", p90, how),
             row("iodine_concentration", mean, how),
@@ -168,8 +168,12 @@ def _members(regions: RegionSet, lung: Mask) -> dict[Region, Mask]:
         labels = partition.array[lung]
         for region in found.keys() & set(partition.names.values()):
             values = [value for value, name in partition.names.items() if name == region]
-            found[region] = np.isin(labels, values)
+            found[region] = np.logical_or.reduce([labels == value for value in values])
     return found
+
+
+def _mean_and_sd(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
 
 
 def _aerated(
@@ -231,7 +235,7 @@ def score_heterogeneity(
     in_lung = enhancement.array[lung]
     band = _mottle_band(enhancement, lung) if lung.any() else in_lung
     front = enhancement.geometry.coordinate_mm("A")[lung]
-    hu = None if density is None else density.array[lung]
+    per_tissue = None if density is None else in_lung / _tissue_g_ml(density.array[lung])
     how = iodine.method
     names = (
         "iodine_cv",
@@ -242,15 +246,15 @@ def score_heterogeneity(
     )
     for region in regions.names:
         inside = members[region]
-        values = in_lung[inside].astype(np.float64)
-        mean = float(values.mean()) if values.size else 0.0
+        values = in_lung[inside]
+        mean, sd = _mean_and_sd(values) if values.size else (0.0, 0.0)
         if mean <= 0:
             reason = "mean iodine is not above 0" if values.size else regions.why_missing(region)
             rows += [missing(region, name, reason) for name in names]
             continue
         q1, q3 = np.percentile(values, (25, 75))
         slope = gravity_slope_per_mm(front[inside], values)
-        figures = (values.std() / mean, (q3 - q1) / mean)
+        figures = (sd / mean, float(q3 - q1) / mean)
         rows += [
             measured(region, name, value, how)
             for name, value in zip(names[:2], figures, strict=True)
@@ -260,16 +264,19 @@ def score_heterogeneity(
             if slope is None
             else measured(region, names[2], -1000 * slope / mean, f"towards the back; {how}")
         )
-        rows.append(measured(region, names[3], float(band[inside].std()) / mean, how))
-        if hu is None:
+        rows.append(measured(region, names[3], _mean_and_sd(band[inside])[1] / mean, how))
+        if per_tissue is None:
             rows.append(missing(region, names[4], "no CT that shows the density"))
         else:
-            tissue = np.maximum(hu[inside] / 1000.0 + 1.0, TISSUE_FLOOR_G_ML)
-            per_tissue = values / tissue
-            spread = float(per_tissue.std() / per_tissue.mean())
-            rows.append(measured(region, names[4], spread, f"iodine / lung density; {how}"))
+            level, spread = _mean_and_sd(per_tissue[inside])
+            how_corrected = f"iodine / lung density; {how}"
+            rows.append(measured(region, names[4], spread / level, how_corrected))
     rows.append(_rim_to_core(in_lung, members, how))
     return tuple(rows)
+
+
+def _tissue_g_ml(density_hu: NDArray[Any]) -> NDArray[np.float32]:
+    return np.maximum(density_hu / np.float32(1000) + np.float32(1), np.float32(TISSUE_FLOOR_G_ML))
 
 
 def score_defects(
@@ -337,10 +344,7 @@ def _mottle_band(enhancement: Volume, inside: Mask) -> NDArray[np.float32]:
     """Spots between the two sigmas, in HU, of the voxels inside in array order."""
     box = bounding_box(inside)
     here, values, geometry = inside[box], enhancement.array[box], enhancement.geometry.crop(box)
-    fine, coarse = (
-        gaussian_mean(values, here, geometry, sigma)[0][here] for sigma in MOTTLE_BAND_MM
-    )
-    return fine - coarse
+    return gaussian_band(values, here, geometry, MOTTLE_BAND_MM)[here]
 
 
 def _rim_to_core(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.air_calibration import air_offset_hu, airway_core
 from lungperfusion.iodine.calibration import SpectralPair
-from lungperfusion.iodine.decomposition import DEFAULT_MODEL, IodineMap, Model, decompose
+from lungperfusion.iodine.decomposition import (
+    DEFAULT_MODEL,
+    IodineMap,
+    Model,
+    decompose,
+    in_whole_hu,
+)
 from lungperfusion.iodine.exclusion import slices_with_streaks
 from lungperfusion.iodine.pair_alignment import join_half_way, measure_shift
 from lungperfusion.iodine.self_calibration import measure_iodine_ratio
@@ -17,6 +24,7 @@ from lungperfusion.iodine.trunk import find_trunk
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
 from lungperfusion.terms import LUNGS
+from lungperfusion.threads import both
 from lungperfusion.volume import Labelmap, Volume
 
 JOIN_FROM_MM = 0.1
@@ -71,8 +79,9 @@ def separate_pair(
 
     """
     progress(0.0, "comparing both images")
-    offsets, notes = _air_offsets(low, high, lungs)
-    images, gate = _aligned(low, high, lungs)
+    (offsets, notes), (images, gate) = both(
+        partial(_air_offsets, low, high, lungs), partial(_aligned, low, high, lungs)
+    )
     progress(0.6, "separating iodine, air and tissue")
 
     def separate(pair: SpectralPair) -> IodineMap:
@@ -92,7 +101,7 @@ def separate_pair(
         made = separate(pair.with_ratio(ratio, "ratio from own blood"))
     progress(1.0, "separated")
     air = f"air offsets {offsets[0]:+.1f} and {offsets[1]:+.1f} HU subtracted"
-    return replace(made, method=f"{made.method}, {air}"), gate, notes
+    return replace(in_whole_hu(made), method=f"{made.method}, {air}"), gate, notes
 
 
 def _air_offsets(
@@ -112,7 +121,7 @@ def _air_offsets(
 
 def _aligned(low: Volume, high: Volume, lungs: Labelmap) -> tuple[tuple[Volume, Volume], Gate]:
     """Move both images together by the mean shift of the lungs, and judge what is left."""
-    found = [measure_shift(low, high, lungs.mask(lung)) for lung in LUNGS]
+    found = both(*(partial(measure_shift, low, high, lungs.mask(lung)) for lung in LUNGS))
     shifts = [shift for shift in found if shift is not None]
     if not shifts:
         message = "Too little lung to tell whether both images of the pair coincide."

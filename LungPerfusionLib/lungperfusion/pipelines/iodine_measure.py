@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, VESSELS, Region
+from lungperfusion.threads import both
 from lungperfusion.volume import Box, FloatArray, Labelmap, Mask, Volume, bounding_box
 
 PRESETS = ("lung-pbv-like",)
@@ -162,13 +164,17 @@ def measure_iodine(
 
     """
     regions, lungs = found.regions, found.regions.mask(Region.LUNGS)
-    progress(0.0, "large vessels and streaks")
-    exclusion = remembered(
-        find_exclusions,
-        contrast or density,
-        found.lungs,
-        streak_reach_mm=options.streak_reach_mm,
-        heart_rim_mm=options.heart_rim_mm,
+    progress(0.0, "large vessels, streaks and pulmonary trunk")
+    exclusion, blood = both(
+        partial(
+            remembered,
+            find_exclusions,
+            contrast or density,
+            found.lungs,
+            streak_reach_mm=options.streak_reach_mm,
+            heart_rim_mm=options.heart_rim_mm,
+        ),
+        partial(_trunk, iodine, found.lungs, trunk),
     )
     measurable = exclusion.measurable(lungs) if options.exclusions == "exclude" else lungs.copy()
     if iodine.concentration.valid is not None:
@@ -176,38 +182,35 @@ def measure_iodine(
     if options.window_hu is not None:
         low, high = options.window_hu
         measurable &= (density.array >= low) & (density.array <= high)
-    progress(0.2, "pulmonary trunk")
-    blood = _trunk(iodine, found.lungs, trunk)
-    progress(0.3, "smoothing inside each lung")
-    smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm)
-    progress(0.4, "vessels")
-    vessels = _vessels(density, lungs, found)
-    progress(0.5, "defects")
-    parenchyma = _parenchyma(iodine, measurable, vessels, regions, options.smoothing_mm)
-    defects = remembered(
-        find_defects,
-        parenchyma.enhancement,
-        measurable,
-        regions,
-        ct=density,
-        rule=options.defect_rule,
-        absolute_below_hu=options.defect_below_hu,
-        relative_below=options.defect_relative_below,
-        minimal_volume_ml=options.defect_minimal_ml,
-        reviewed=reviewed_defects,
-    )
-    progress(0.75, "scores")
-    measurements = (
-        *remembered(score_iodine, smooth, regions, measurable, density=density, trunk=blood),
-        *remembered(
-            score_heterogeneity,
-            smooth,
-            regions,
+
+    def scored() -> tuple[IodineMap, tuple[Measurement, ...]]:
+        smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm)
+        even = remembered(_smoothed_image, density, measurable, regions, options.smoothing_mm)
+        return smooth, (
+            *remembered(score_iodine, smooth, regions, measurable, density=density, trunk=blood),
+            *remembered(score_heterogeneity, smooth, regions, measurable, density=even),
+        )
+
+    def defective() -> tuple[Defects, tuple[Measurement, ...]]:
+        vessels = _vessels(density, lungs, found)
+        between = _parenchyma(iodine, measurable, vessels, regions, options.smoothing_mm)
+        defects = remembered(
+            find_defects,
+            between.enhancement,
             measurable,
-            density=remembered(_smoothed_image, density, measurable, regions, options.smoothing_mm),
-        ),
-        *score_defects(parenchyma, defects, regions, measurable),
-    )
+            regions,
+            ct=density,
+            rule=options.defect_rule,
+            absolute_below_hu=options.defect_below_hu,
+            relative_below=options.defect_relative_below,
+            minimal_volume_ml=options.defect_minimal_ml,
+            reviewed=reviewed_defects,
+        )
+        return defects, score_defects(between, defects, regions, measurable)
+
+    progress(0.2, "scores and defects")
+    (smooth, scores), (defects, shares) = both(scored, defective)
+    measurements = (*scores, *shares)
     return IodineAnalysis(
         iodine=smooth,
         measurable=measurable,

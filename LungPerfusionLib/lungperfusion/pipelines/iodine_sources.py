@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
 from lungperfusion.resampling import resample_volume
 from lungperfusion.terms import Region
+from lungperfusion.threads import both
 from lungperfusion.volume import Box, Volume
 
 
@@ -261,8 +263,7 @@ def _read_in_its_unit(path: Path, unit: str | None, progress: Progress) -> Scan:
 def _read_pair(arguments: argparse.Namespace, progress: Progress) -> Images:
     if arguments.kv is not None:  # refuse before anything is read
         _pair(arguments, _voltages(arguments, (Acquisition(), Acquisition())), ASSUMED_PATH)
-    low = read_ct(arguments.low, progress=part(progress, 0.0, 0.5))
-    high = read_ct(arguments.high, progress=part(progress, 0.5, 1.0))
+    low, high = _read_two(arguments.low, arguments.high, progress)
     voltages = _voltages(arguments, (low.acquisition, high.acquisition))
     _pair(arguments, voltages, ASSUMED_PATH)
     high_volume, warnings = _onto(high.volume, low.volume, "high-voltage image", "the low one")
@@ -294,8 +295,7 @@ def _read_pair(arguments: argparse.Namespace, progress: Progress) -> Images:
 
 
 def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> Images:
-    contrast = read_ct(arguments.contrast, progress=part(progress, 0.0, 0.5))
-    native = read_ct(arguments.native, progress=part(progress, 0.5, 1.0))
+    contrast, native = _read_two(arguments.contrast, arguments.native, progress)
 
     def iodine(found: FoundRegions, box: Box, path: WaterPath, progress: Progress) -> MadeIodine:
         lungs = find_regions(native.volume, RegionOptions(), progress=part(progress, 0, 0.3)).lungs
@@ -319,6 +319,13 @@ def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> Imag
         acquisition=contrast.acquisition,
         sources={"contrast": contrast, "native": native},
     )
+
+
+def _read_two(first: Path, second: Path, progress: Progress) -> tuple[Scan, Scan]:
+    progress(0.0, "reading both images")
+    scans = both(partial(read_ct, first), partial(read_ct, second))
+    progress(1.0, "images read")
+    return scans
 
 
 def _voltages(

@@ -8,7 +8,7 @@ import numpy as np
 
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML
-from lungperfusion.iodine.decomposition import IodineMap
+from lungperfusion.iodine.decomposition import IodineMap, in_whole_hu
 from lungperfusion.iodine.subtraction import (
     GOOD_ALIGNMENT,
     GOOD_NEGATIVE_SHARE,
@@ -91,7 +91,7 @@ def register_and_subtract(
         f"{lung.replace('_', ' ').capitalize()}: no subtraction, {reason}."
         for lung, reason in registration.missing.items()
     )
-    return made, _alignment_gate(contrast, made, contrast_lungs), warnings
+    return in_whole_hu(made), _alignment_gate(contrast, made, contrast_lungs), warnings
 
 
 def _inside(made: IodineMap, counted: Mask) -> IodineMap:

@@ -468,8 +468,7 @@ def _sample_map(
         valid, _ = sample(volume.valid, volume.geometry, points_ras_mm, order=0)
         return values, inside & (valid > 0)
     weight, inside = sample(volume.valid, volume.geometry, points_ras_mm)
-    held = volume.array * volume.valid
-    values, _ = sample(held, volume.geometry, points_ras_mm)
+    values, _ = sample(volume.array, volume.geometry, points_ras_mm, known=volume.valid)
     return np.asarray(values / np.maximum(weight, np.float32(1e-6))), inside & (weight >= 0.5)
 
 

@@ -65,11 +65,13 @@ def sample(
     points_ras_mm: NDArray[np.float64],
     *,
     equal_to: int | None = None,
+    known: Mask | None = None,
     order: Literal[0, 1] = 1,
 ) -> tuple[NDArray[np.float32], Mask]:
     """Values at patient positions, linear; and whether each lies in the image.
 
-    With ``equal_to``, the share of voxels around each position that carry this label.
+    With ``equal_to``, the share of voxels around each position that carry this label; with
+    ``known``, voxels outside of it count as 0.
     """
     kji = np.moveaxis(geometry.ijk_from_ras(points_ras_mm)[..., ::-1], -1, 0)
     sizes = np.reshape(geometry.shape, (3, 1, 1))
@@ -79,9 +81,11 @@ def sample(
     needed = np.clip(kji[:, inside], 0, np.reshape(geometry.shape, (3, 1)) - 1)
     starts = np.floor(needed.min(axis=1)).astype(int)
     stops = np.ceil(needed.max(axis=1)).astype(int) + 1
-    part = array[tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))]
-    chosen = part if equal_to is None else np.equal(part, equal_to)
+    box = tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))
+    chosen = array[box] if equal_to is None else np.equal(array[box], equal_to)
     source: NDArray[np.float32] = chosen.astype(np.float32)
+    if known is not None:
+        source *= known[box]
     values = np.zeros(inside.shape, np.float32)
     offsets = np.asarray(needed - starts[:, None])
     values[inside] = ndimage.map_coordinates(source, offsets, order=order, mode="nearest")

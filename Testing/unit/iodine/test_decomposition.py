@@ -1,5 +1,7 @@
 """Decomposition, vendor maps, smoothing: known mixtures in, the same mixtures out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,13 @@ from lungperfusion.iodine.calibration import (
     beam,
     spectral_pair,
 )
-from lungperfusion.iodine.decomposition import decompose, iodine_from_vendor_map, noise_mg_ml
+from lungperfusion.iodine.decomposition import (
+    REFERENCE_SOFT_TISSUE_HU,
+    decompose,
+    in_whole_hu,
+    iodine_from_vendor_map,
+    noise_mg_ml,
+)
 from lungperfusion.iodine.score import volume_corrected_iodine
 from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.volume import Geometry, Volume
@@ -42,10 +50,28 @@ def test_three_materials_are_separated_exactly(low, high):
     tissue, iodine = random_lung()
     found = decompose(*mixture(tissue, iodine, pair), pair)
     np.testing.assert_allclose(found.concentration.array, iodine, atol=1e-3)
-    np.testing.assert_allclose(found.tissue.array, tissue, atol=1e-4)
+    native = found.virtual_native.array
+    np.testing.assert_allclose(native, -1000 + tissue * (1000 + REFERENCE_SOFT_TISSUE_HU), atol=0.1)
     assert found.enhancement.unit == "HU"
     np.testing.assert_allclose(found.enhancement.array, iodine * REFERENCE_HU_PER_MG_ML, atol=0.05)
     assert "k_ref 25 HU per mg/mL" in found.method
+
+
+def test_the_virtual_native_image_is_stored_in_whole_hu():
+    pair = spectral_pair("80", "140Sn")
+    found = decompose(*mixture(*random_lung(), pair), pair)
+    stored = in_whole_hu(found)
+    assert stored.virtual_native.array.dtype == np.int16
+    error = stored.virtual_native.array - found.virtual_native.array
+    assert np.abs(error).max() <= 0.5
+    assert abs(error.mean()) < 0.02, "rounding moves no mean"
+    assert stored.concentration is found.concentration
+    beyond = replace(
+        found, virtual_native=found.virtual_native.with_array(found.virtual_native.array * 1e3)
+    )
+    assert in_whole_hu(beyond).virtual_native.array.min() == -32768
+    vendor = iodine_from_vendor_map(found.concentration, unit="mg/mL", hu_per_mg_ml=25)
+    assert in_whole_hu(vendor) is vendor
 
 
 def test_two_materials_are_biased_by_tissue_as_documented():
