@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,8 @@ KEPT_SHARE = 0.5
 """A segment stays when at least this share of what was shown of it is in the user's mask."""
 LEAST_PAINTED_MM3 = 3.0
 """Smaller strokes beside known vessels are outline, not vessels."""
+STROKES_SHOWN = 5
+"""Places that a warning about strokes without vessel lists."""
 _MARGIN_MM = 8.0
 _AROUND = np.ones((3, 3, 3), np.bool_)
 
@@ -114,7 +116,7 @@ def _painted_vessels(
     )[0]
     image = ct.array[vessel_map.box].astype(np.float32)
     painted = vessel_map.vessels.keep(np.zeros(vessel_map.vessels.count, np.bool_))
-    warnings: list[str] = []
+    empty: list[str] = []
     margin = [int(np.ceil(_MARGIN_MM / mm)) for mm in spacing]
     voxel_mm3 = vessel_map.geometry.voxel_volume_ml * 1000
     for number, box in enumerate(ndimage.find_objects(strokes), start=1):
@@ -137,14 +139,21 @@ def _painted_vessels(
             middle = vessel_map.geometry.ras_from_ijk(
                 [(side.start + side.stop - 1) / 2 for side in box[::-1]]
             )
-            warnings.append(
-                f"No vessel could be seen in the painted stroke at R {middle[0]:.0f}, "
-                f"A {middle[1]:.0f}, S {middle[2]:.0f} mm; it was left out."
-            )
+            empty.append(f"R {middle[0]:.0f}, A {middle[1]:.0f}, S {middle[2]:.0f} mm")
             continue
         origin = np.array([side.start for side in wide]) * np.asarray(spacing)
         painted = joined_vessels(painted, replace(found, position_mm=found.position_mm + origin))
-    return painted, tuple(warnings)
+    return painted, _without_vessel(empty)
+
+
+def _without_vessel(places: Sequence[str]) -> tuple[str, ...]:
+    if not places:
+        return ()
+    shown = "; ".join(places[:STROKES_SHOWN])
+    more = len(places) - STROKES_SHOWN
+    rest = f"; and {more} more" if more > 0 else ""
+    strokes, were = ("stroke", "it was") if len(places) == 1 else ("strokes", "they were")
+    return (f"No vessel could be seen in the painted {strokes} at {shown}{rest}; {were} left out.",)
 
 
 def _measured_again(vessel_map: VesselMap, ct: Volume, vessels: Vessels) -> VesselMap:

@@ -8,7 +8,7 @@ import pytest
 from lungperfusion.errors import GeometryMismatchError
 from lungperfusion.phantoms.vessel_tree import Traps, straight_tube
 from lungperfusion.terms import VESSELS
-from lungperfusion.vessels.correction import correct_vessels
+from lungperfusion.vessels.correction import STROKES_SHOWN, correct_vessels
 from lungperfusion.vessels.detection import find_vessels
 from lungperfusion.volume import Labelmap
 
@@ -82,7 +82,12 @@ def test_a_stroke_in_empty_lung_is_left_out_with_a_warning(pair):
     array[k + 16 : k + 19, j : j + 3, i : i + 3] = 1
     corrected = correct_vessels(found, image.ct, label(image, array))
     assert corrected.rows == ()
-    assert "No vessel could be seen" in corrected.warnings[0]
+    assert "No vessel could be seen in the painted stroke at R" in corrected.warnings[0]
+    for step in range(STROKES_SHOWN + 1):
+        array[k + 16 : k + 19, j : j + 3, i - 6 * step : i - 6 * step + 3] = 1
+    (warning,) = correct_vessels(found, image.ct, label(image, array)).warnings
+    assert warning.count("R ") == STROKES_SHOWN
+    assert "and 1 more; they were left out" in warning
 
 
 def test_other_grid_is_refused(pair):
