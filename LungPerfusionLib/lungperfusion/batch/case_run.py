@@ -50,7 +50,7 @@ LEAST_FREE_BYTES = 64 * 2**20
 
 _DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _RESULTS = "results.json"
-_SHARED_STEPS = ("segment_lungs", "segment_lobes")
+_SHARED_STEPS = ("segment_lungs", "segment_lobes", "find_trees")
 """What the analyses of a case need of each scan, and one of them finds for all."""
 
 
@@ -116,7 +116,7 @@ def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
 
 
 class _Memory:
-    """Lungs and lobes of the scans of a case, for those of its analyses that come later."""
+    """Lungs, lobes, vessels of the scans of a case, for those of its analyses that come later."""
 
     def __init__(self, out: Path, case: Case) -> None:
         self.folder = _part_folder(out, case.name) / "shared"
