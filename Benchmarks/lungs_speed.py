@@ -28,10 +28,16 @@ FIELD_MM = 512 * SPACING_MM
 
 def full_size_chest(share: float) -> Volume:
     """Chest of 512 x 512 x 450 voxels at 0.7 mm, or a thinner slab grid with a share of them."""
-    coarse = KINDS["small"]((2.8, 2.8, 2.8)).ct
     slices = round(FULL[0] * share)
     spacing = (SPACING_MM, SPACING_MM, SPACING_MM / share)
-    target = Geometry.axial((slices, *FULL[1:]), spacing)
+    return enlarged(KINDS["small"]((2.8, 2.8, 2.8)).ct, (slices, *FULL[1:]), spacing)
+
+
+def enlarged(
+    coarse: Volume, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
+) -> Volume:
+    """Interpolate a CT to a grid around the same centre, with fresh noise."""
+    target = Geometry.axial(shape, spacing_mm)
     matrix = target.ijk_to_ras.copy()
     k, j, i = (n - 1 for n in coarse.geometry.shape)
     middle = coarse.geometry.ras_from_ijk((i / 2, j / 2, k / 2))

@@ -464,11 +464,15 @@ def _lobes_from(inspiration: FoundRegions, registration: Registration) -> Labelm
     for lung, fields, mask in registration.each():
         points = voxel_positions(registration.geometry, mask)
         index = source.geometry.ijk_from_ras(points + fields.alignment.at(points)).T[::-1]
-        side = np.where(inspiration.lungs.mask(lung), source.array, 0)
-        labels[mask] = _nearest_label(side)[
+        side = inspiration.lungs.mask(lung)
+        if not side.any():
+            continue
+        box = bounding_box(side)
+        within = _nearest_label(np.where(side[box], source.array[box], 0))
+        labels[mask] = within[
             tuple(
-                np.clip(np.rint(axis).astype(int), 0, size - 1)
-                for axis, size in zip(index, side.shape, strict=True)
+                np.clip(np.rint(axis).astype(int) - start.start, 0, size - 1)
+                for axis, start, size in zip(index, box, within.shape, strict=True)
             )
         ]
     return Labelmap(labels, registration.geometry, source.names)

@@ -6,18 +6,20 @@ probability of disease.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lungperfusion.morphology import depth_mm
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.terms import LOBES, LUNGS, Region
-from lungperfusion.volume import Geometry, Mask, bounding_box
+from lungperfusion.volume import Box, Geometry, Mask, bounding_box
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.pair import BreathPair, Float
 
@@ -150,24 +152,16 @@ def find_defects(
     depth = _depth(pair)
     mean_v = float(np.nanmean(ventilation[pair.mask], dtype=np.float64))
     relative_v = (ventilation / mean_v).astype(np.float32)
-    found = []
-    for number in range(1, int(labels.max()) + 1):
-        inside = labels == number
-        box = bounding_box(inside)
-        found.append(
-            _describe(
-                number,
-                inside,
-                box,
-                pair,
-                ratio,
-                relative_v,
-                depth,
-                regions,
-                model,
-            )
+    lobes = {lobe: regions.mask(lobe) for lobe in LOBES if lobe in regions.names}
+    lungs = _lungs(pair)
+    boxes: list[Any] = ndimage.find_objects(labels)
+    found = tuple(
+        _describe(
+            number, labels[box] == number, box, pair, ratio, relative_v, depth, lobes, lungs, model
         )
-    return tuple(found), labels
+        for number, box in enumerate(boxes, start=1)
+    )
+    return found, labels
 
 
 def expected_perfusion(pair: BreathPair, perfusion: Float) -> Float:
@@ -210,34 +204,32 @@ def _depth(pair: BreathPair) -> Float:
 
 def _describe(
     number: int,
-    inside: Mask,
-    box: tuple[slice, slice, slice],
+    here: Mask,
+    box: Box,
     pair: BreathPair,
     ratio: Float,
     relative_v: Float,
     depth: Float,
-    regions: RegionSet,
+    lobes: Mapping[Region, Mask],
+    lungs: Sequence[_Lung],
     model: LogisticModel,
 ) -> Candidate:
-    here = inside[box]
     geometry = pair.geometry.crop(box)
     points = geometry.ras_from_ijk(np.argwhere(here)[:, ::-1])
     volume = len(points) * geometry.voxel_volume_ml
-    lobe, share = _lobe_of(inside, regions)
+    centre = points.mean(axis=0)
+    lobe, share = _lobe_of(here, box, lobes)
     emphysema = float((pair.inspiration_hu[box][here] < -950).mean())
     ventilation = float(np.nanmean(relative_v[box][here]))
+    nearest = min(lungs, key=lambda lung: lung.distance_mm(centre))
     candidate = Candidate(
         number=number,
         volume_ml=volume,
-        centre_ras_mm=(
-            float(points[:, 0].mean()),
-            float(points[:, 1].mean()),
-            float(points[:, 2].mean()),
-        ),
+        centre_ras_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
         lobe=lobe,
         lobe_share=share,
         contrast=1 - float(ratio[box][here].mean()),
-        wedge=_wedge(points, _hilum(pair, points), geometry),
+        wedge=_wedge(points, nearest.hilum, geometry),
         pleural_contact=float((depth[box][here] <= PLEURA_MM).mean()),
         ventilation=ventilation,
         emphysema=emphysema,
@@ -247,37 +239,40 @@ def _describe(
     return replace(candidate, score=model.probability(candidate.features()))
 
 
-def _lobe_of(inside: Mask, regions: RegionSet) -> tuple[str, float]:
+def _lobe_of(here: Mask, box: Box, lobes: Mapping[Region, Mask]) -> tuple[str, float]:
     best, share, most = "", 0.0, 0
-    for lobe in LOBES:
-        if lobe not in regions.names:
-            continue
-        mask = regions.mask(lobe)
-        common = int(np.count_nonzero(mask & inside))
+    for lobe, mask in lobes.items():
+        common = int(np.count_nonzero(mask[box] & here))
         if common > most:
             best, most, share = lobe.value, common, common / int(np.count_nonzero(mask))
     return best, share
 
 
-def _hilum(pair: BreathPair, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where the vessels of a lung come from: the medial side at two fifths of its height."""
-    centre = points.mean(axis=0)
-    best, nearest = centre, np.inf
+@dataclass(frozen=True, eq=False)
+class _Lung:
+    """Evenly taken points of one lung, and where its vessels come from."""
+
+    points: NDArray[np.float64]
+    hilum: NDArray[np.float64]
+    """The medial side at two fifths of its height."""
+
+    def distance_mm(self, point: NDArray[np.float64]) -> float:
+        return float(np.linalg.norm(self.points - point, axis=1).min())
+
+
+def _lungs(pair: BreathPair) -> list[_Lung]:
+    found = []
     for lung in LUNGS:
-        mask = pair.lungs.mask(lung)
-        if not mask.any():
+        voxels = np.argwhere(pair.lungs.mask(lung))
+        if not voxels.size:
             continue
-        voxels = np.argwhere(mask)
         step = max(1, len(voxels) // 20_000)
-        lung_points = pair.geometry.ras_from_ijk(voxels[::step, ::-1])
-        distance = float(np.linalg.norm(lung_points - centre, axis=1).min())
-        if distance < nearest:
-            nearest = distance
-            height = np.quantile(lung_points[:, 2], 0.45)
-            medial = 1.0 if lung is Region.LEFT_LUNG else 0.0
-            x = np.quantile(lung_points[:, 0], 0.05 + 0.9 * medial)
-            best = np.array([x, float(np.median(lung_points[:, 1])), height])
-    return best
+        points = pair.geometry.ras_from_ijk(voxels[::step, ::-1])
+        medial = 1.0 if lung is Region.LEFT_LUNG else 0.0
+        x = np.quantile(points[:, 0], 0.05 + 0.9 * medial)
+        hilum = np.array([x, np.median(points[:, 1]), np.quantile(points[:, 2], 0.45)])
+        found.append(_Lung(points, hilum))
+    return found
 
 
 def _wedge(points: NDArray[np.float64], hilum: NDArray[np.float64], geometry: Geometry) -> float:
