@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -463,7 +464,7 @@ def _findings(key: str, table: Table) -> str:
     heading = f"<h2>{html.escape(title(key))}</h2>"
     if not table.rows:
         return f'<section>{heading}<p class="soft">None found.</p></section>\n'
-    rows = [[row.get(name) for name in table.columns] for row in table.rows[:MOST_ROWS]]
+    rows = [[_named(row.get(name)) for name in table.columns] for row in table.rows[:MOST_ROWS]]
     numeric = [
         index
         for index in range(1, len(table.columns))
@@ -485,11 +486,18 @@ def _parameters(analysis: Analysis) -> str:
     return f"<section><h2>Settings</h2><dl>{items}</dl></section>\n"
 
 
+def _named(value: Any) -> Any:
+    """Words for the ID of a region; other values as they are."""
+    return title(value) if isinstance(value, str) and value in set(Region) else value
+
+
 def _plain(value: Any) -> str:
     if value is None:
         return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and math.isnan(value):
+        return "–"
     if isinstance(value, float):
         return f"{value:.4g}".replace("-", "−")
     if isinstance(value, str | int):

@@ -152,6 +152,19 @@ def test_findings_are_listed_up_to_a_limit(page):
     assert "None found" in page.text
 
 
+def test_findings_name_regions_in_words_and_gaps_by_a_dash(provenance):
+    rows = ({"fissure": "left_oblique_fissure", "completeness_percent": float("nan")},)
+    analysis = Analysis(
+        module="lobes",
+        measurements=(),
+        tables={"fissures": Table(("fissure", "completeness_percent"), rows)},
+    )
+    page = Page(render_report(analysis, case="one", provenance=provenance))
+    assert "Left oblique fissure" in page.text
+    assert "left_oblique_fissure" not in page.text
+    assert "nan" not in page.text.split("Left oblique fissure")[1][:20]
+
+
 def test_text_from_outside_cannot_become_markup(provenance):
     evil = "<img src=x onerror=alert(1)>\"'"
     analysis = Analysis(
