@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,16 @@ from lungperfusion.results.analysis import Table
 from lungperfusion.results.tables import csv_text
 from lungperfusion.results.vq_tables import agreement_table
 from lungperfusion.terms import LOBES, ZONES
-from lungperfusion.vq.comparison import agree_by_region
+from lungperfusion.vq.comparison import agree_by_region, agree_within_patients
 from lungperfusion.vq.metrics import kendall_tau
 
 HELP = "agreement of V/Q maps with reference images and readers over many cases"
 
 _PARTITIONS = {"lobes": LOBES, "zones": ZONES}
+_MIXED_COLUMNS = (
+    *("over", "subjects", "count", "slope", "lower", "upper", "p"),
+    *("subject_sd", "residual_sd", "reason"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +62,35 @@ def pooled_agreement(rows: Sequence[Mapping[str, Any]], by: str) -> Table:
     return agreement_table({f"all {by}" if k == "all" else k: v for k, v in found.items()})
 
 
+def mixed_agreement(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Slope of the reference on the CT beyond region and size, by a model with random patients.
+
+    Parameters
+    ----------
+    rows
+        Of ``reference_comparison.csv`` of all cases, with their ``case``.
+
+    """
+    out = []
+    for name, members in _PARTITIONS.items():
+        chosen = [row for row in rows if row["region"] in set(members)]
+        if not chosen:
+            continue
+        row: dict[str, Any] = dict.fromkeys(_MIXED_COLUMNS, math.nan)
+        row |= {"over": f"all {name}", "reason": ""}
+        try:
+            found = agree_within_patients(
+                chosen, ct="ct_percent", reference="reference_percent", volume="volume_percent"
+            )
+        except InputError as error:
+            row["reason"] = str(error)
+        else:
+            row |= asdict(found)
+            row["lower"], row["upper"] = row.pop("interval")
+        out.append(row)
+    return Table(_MIXED_COLUMNS, tuple(out))
+
+
 def rating_agreement(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Kendall's tau of derived and given ratings over all cases, per reader, zone and in all."""
     columns = ("over", "count", "kendall_tau", "p")
@@ -79,6 +114,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     compared = _all_rows(arguments.folder, "reference_comparison.csv")
     rated = _all_rows(arguments.folder, "zone_ratings.csv")
     tables = {f"agreement_{by}": pooled_agreement(compared, by) for by in _PARTITIONS}
+    tables["agreement_mixed_model"] = mixed_agreement(compared)
     tables["agreement_ratings"] = rating_agreement(rated)
     tables = {name: table for name, table in tables.items() if table.rows}
     if not tables:
@@ -101,5 +137,6 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
 
 
 def _all_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Rows of the tables of all cases, with the folder of each as ``case``."""
     paths: Iterable[Path] = sorted(Path(folder).rglob(name))
-    return [row for path in paths for row in read_table(path)]
+    return [row | {"case": path.parent.as_posix()} for path in paths for row in read_table(path)]
