@@ -248,7 +248,9 @@ def tubes() -> list[Figure]:
 def tube_ratio(area_mm2: float, direction: tuple[float, float, float], seed: int) -> float:
     """Measured over true cross-section in the middle of a tube."""
     tube = straight_tube((0.2, -0.3, 0.1), direction, 80.0, area_mm2)
-    image = render_vessels(tube, grid((0.7, 0.7, 0.7), 32.0), psf_fwhm_mm=1.2, seed=seed)
+    image = render_vessels(
+        tube, grid((0.7, 0.7, 0.7), 32.0), psf_fwhm_mm=1.2, seed=seed, fine_mm=0.18
+    )
     found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
     return middle_area(found) / area_mm2
 

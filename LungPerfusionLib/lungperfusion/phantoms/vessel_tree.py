@@ -36,7 +36,8 @@ MURRAY_EXPONENT = 3.0
 LEAST_RADIUS_MM = 0.4
 
 _AXES: tuple[Axis, Axis, Axis] = ("R", "A", "S")
-_FINE_MM = 0.36
+FINE_MM = 0.36
+"""Largest side of the voxels that vessels are painted on."""
 _EDGE_MM = 0.35
 _SLAB_VOXELS = 16_000_000
 _FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
@@ -322,6 +323,7 @@ def render_vessels(
     blood_hu: float = BLOOD_HU,
     traps: Traps | None = None,
     seed: int = 0,
+    fine_mm: float = FINE_MM,
 ) -> VesselPhantom:
     """Image vessels as a scanner would.
 
@@ -344,10 +346,13 @@ def render_vessels(
         Dense tissue that is no vessel.
     seed
         Seed of the noise.
+    fine_mm
+        Largest side of the voxels that vessels are painted on.  At the default a tube of 1 mm2
+        holds 1.5 % too little to 0.8 % too much, by its direction, and its truth with it.
 
     """
     traps = traps or Traps()
-    parts = [max(1, math.ceil(mm / _FINE_MM)) for mm in geometry.spacing_kji_mm]
+    parts = [max(1, math.ceil(mm / fine_mm)) for mm in geometry.spacing_kji_mm]
     steps = (parts[0], parts[1], parts[2])
     ct = np.empty(geometry.shape, np.float32)
     coverage = np.empty(geometry.shape, np.float32)

@@ -24,8 +24,14 @@ from lungperfusion.volume import Mask
 
 INTEGRATION_MARGIN_MM = 1.7
 """Reach beyond the wall: three standard deviations of a point spread of 1.3 mm FWHM."""
-ALONG_SIGMA_MM = 1.6
-"""Gaussian window along the axis, about the mean over +-2 mm of methods.md D.3."""
+ALONG_SIGMAS_MM = (1.6, 3.2, 6.4)
+"""Gaussian windows along the axis; the first is about the mean over +-2 mm of methods.md D.3."""
+LEAST_LOCAL_MM2 = 4.0
+"""Vessels of this mean area keep the first window; that of thinner ones grows inversely.
+
+The noise of an area does not depend on the area, so thin vessels need more of their length; they
+taper little between two branch points, which no window passes.
+"""
 JUNCTION_RADII = 1.0
 """Length from a branch point, in radii, where vessels have not yet parted."""
 JUNCTION_MM = 0.8
@@ -189,7 +195,6 @@ def integral_area(
     blood_fraction: NDArray[Any],
     voxel_mm3: float,
     *,
-    sigma_mm: float = ALONG_SIGMA_MM,
     blur: float | None = None,
 ) -> Measured:
     """Cross-sections from the blood in the voxels around each vessel.
@@ -202,42 +207,40 @@ def integral_area(
         Density above parenchyma over that of blood, at ``territory.index``.
     voxel_mm3
         Voxel volume.
-    sigma_mm
-        Window along the axis.
     blur
         Standard deviation of the point spread; None measures it on the thin vessels.
 
     Returns
     -------
     Measured
-        Areas from the blood near the axis, made up for what the point spread carries farther;
+        Areas from the blood near the axis, averaged along it over a window that thin vessels
+        need longer, and made up for what the point spread carries farther;
         volumes from all of the territory.  Near branch points, where vessels have not parted, the
         area is that of the same segment beyond; a segment without free length takes its middle.
 
     """
     mass = blood_fraction * voxel_mm3
     volume = np.bincount(territory.owner, weights=mass, minlength=vessels.size)
-    start, bins = _bins(vessels, sigma_mm)
+    start, bins = _bins(vessels)
     place = start[vessels.segment[territory.owner]] + territory.arc_mm / _BIN_MM
-    arc = vessels.arc_mm
-    clean = _free_of_junctions(vessels)
-    at = start[vessels.segment] + arc / _BIN_MM
-    free = _free_bins(vessels, clean, start, bins)
-    sigma = sigma_mm / _BIN_MM
-    denominator = ndimage.gaussian_filter1d(free * _BIN_MM, sigma, mode="constant", truncate=4.0)
+    at = start[vessels.segment] + vessels.arc_mm / _BIN_MM
+    free = _free_bins(vessels, _free_of_junctions(vessels), start, bins)
     # Blood beyond the ends of a segment counts as its volume, but lies in no cross-section of it.
     length = vessels.segment_length_mm[vessels.segment[territory.owner]]
     between = (territory.arc_mm > 0) & (territory.arc_mm < length)
 
-    def area_of(part: Mask) -> Float64:
-        profile = _spread(place[part], mass[part], bins)
-        total = ndimage.gaussian_filter1d(profile * free, sigma, mode="constant", truncate=4.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(denominator > 1e-6, total / denominator, np.nan)
-        known = _filled_from_nearest(vessels, np.interp(at, np.arange(bins) + 0.5, ratio))
-        return np.maximum(known, LEAST_AREA_MM2)
+    def area_of(part: Mask, window: NDArray[np.int64]) -> Float64:
+        profile = _spread(place[part], mass[part], bins) * free
+        area = np.empty(vessels.size)
+        for number, sigma_mm in enumerate(ALONG_SIGMAS_MM):
+            here = window == number
+            ratio = _windowed(profile, free * _BIN_MM, sigma_mm / _BIN_MM)
+            area[here] = np.interp(at[here], np.arange(bins) + 0.5, ratio)
+        return np.maximum(_filled_from_nearest(vessels, area), LEAST_AREA_MM2)
 
-    area = area_of(between)
+    window = np.zeros(vessels.size, np.int64)
+    area = area_of(between, window)
+    window = _windows(vessels, area)
     if blur is None:
         blur = blur_mm(territory, blood_fraction, area)
     blur = USUAL_BLUR_MM if blur is None else blur
@@ -245,7 +248,9 @@ def integral_area(
         radius = np.sqrt(area / np.pi)
         reach = np.minimum(radius + APERTURE_MARGIN_MM, vessels.radius_mm + INTEGRATION_MARGIN_MM)
         inner = between & (territory.off_axis_mm <= reach[territory.owner])
-        area = area_of(inner) / np.maximum(captured_share(radius, reach, blur), LEAST_CAPTURED)
+        area = area_of(inner, window) / np.maximum(
+            captured_share(radius, reach, blur), LEAST_CAPTURED
+        )
     return Measured(area, volume / 1000.0, blur)
 
 
@@ -283,12 +288,31 @@ def captured_share(radius_mm: Float64, reach_mm: Float64, blur_mm: float) -> Flo
     return np.asarray(np.mean(shares, axis=0))
 
 
-def _bins(vessels: Vessels, sigma_mm: float) -> tuple[Float64, int]:
+def _windows(vessels: Vessels, area_mm2: Float64) -> NDArray[np.int64]:
+    """Choose the window of each point by the mean area of its segment."""
+    points = np.bincount(vessels.segment, minlength=vessels.count)
+    mean = np.bincount(vessels.segment, area_mm2, vessels.count) / np.maximum(points, 1)
+    needed = ALONG_SIGMAS_MM[0] * LEAST_LOCAL_MM2 / np.maximum(mean, LEAST_AREA_MM2)
+    borders = np.sqrt(np.multiply(ALONG_SIGMAS_MM[1:], ALONG_SIGMAS_MM[:-1]))
+    return np.searchsorted(borders, needed)[vessels.segment]
+
+
+def _windowed(profile: Float64, length: Float64, sigma: float) -> Float64:
+    """Profile over length, both seen through a Gaussian window; NaN where there is no length."""
+    total, seen = (
+        ndimage.gaussian_filter1d(array, sigma, mode="constant", truncate=4.0)
+        for array in (profile, length)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(seen > 1e-6, total / seen, np.nan)
+
+
+def _bins(vessels: Vessels) -> tuple[Float64, int]:
     """First bin of each segment on one long axis, with gaps that no window bridges.
 
     At least one bin: a lung may hold no vessel.
     """
-    gap = int(np.ceil(4 * sigma_mm / _BIN_MM)) + 2
+    gap = int(np.ceil(4 * ALONG_SIGMAS_MM[-1] / _BIN_MM)) + 2
     counts = np.ceil(vessels.segment_length_mm / _BIN_MM).astype(np.int64) + 1
     start = np.cumsum(counts + gap) - counts
     return start.astype(np.float64), int(start[-1] + counts[-1] + gap) if counts.size else 1
