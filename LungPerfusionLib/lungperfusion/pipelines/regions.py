@@ -36,6 +36,7 @@ from lungperfusion.segmentation.zones import (
     label_zones,
 )
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, Region, title
+from lungperfusion.threads import both
 from lungperfusion.volume import Geometry, Labelmap, Volume
 
 LobeChoice = LabelImage | Literal["auto", "none"]
@@ -249,18 +250,20 @@ def find_regions(
     if given is not None:
         warnings += [*given.notes, f"Lobes were taken from the file by {given.how}."]
     progress(0.85, "dividing the lungs into zones")
-    partitions = [
-        lungs.labelmap,
-        remembered(label_zones, lungs.labelmap, rule=options.zones),
-        remembered(label_halves, lungs.labelmap),
-        *remembered(
+    slabs, shells = both(
+        lambda: (
+            remembered(label_zones, lungs.labelmap, rule=options.zones),
+            remembered(label_halves, lungs.labelmap),
+        ),
+        lambda: remembered(
             label_shells,
             lungs.labelmap,
             rim_mm=options.rim_mm,
             rim_fraction=options.rim_fraction,
             subpleural_mm=options.subpleural_mm,
         ),
-    ]
+    )
+    partitions = [lungs.labelmap, *slabs, *shells]
     if lobes is not None:
         partitions.insert(1, lobes.labelmap)
     return FoundRegions(
