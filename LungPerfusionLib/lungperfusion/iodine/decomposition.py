@@ -193,8 +193,10 @@ def _combine(
     first_weight: float,
     second_weight: float,
 ) -> NDArray[np.float32]:
-    out: NDArray[np.float32] = first * np.float32(first_weight)
-    out += second * np.float32(second_weight)
+    out = np.empty_like(first)
+    for plane, one, other in zip(out, first, second, strict=True):  # no copy of the whole
+        np.multiply(one, np.float32(first_weight), out=plane)
+        plane += other * np.float32(second_weight)
     return out
 
 

@@ -17,6 +17,7 @@ from lungperfusion.iodine.defects import DEFECT_COLUMNS, defect_table_rows
 from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, exclusion_rows
 from lungperfusion.iodine.phenotype import LungFunction, Pattern
 from lungperfusion.iodine.trunk import Trunk
+from lungperfusion.measurement import Measurement
 from lungperfusion.opacity import mark_vessels
 from lungperfusion.pipelines.ct_signs import (
     CtSigns,
@@ -55,6 +56,7 @@ from lungperfusion.results.iodine_sections import (
 )
 from lungperfusion.results.section import Section
 from lungperfusion.terms import Region
+from lungperfusion.threads import both
 from lungperfusion.volume import Mask, Volume
 
 
@@ -119,30 +121,31 @@ def analyse_ipv(
         reviewed_defects=reviewed_defects,
         progress=part(progress, 0.0, 0.6),
     )
-    densities = remembered(
-        measure_density,
-        beneath,
-        found.regions,
-        vessels=remembered(mark_vessels, beneath, found.regions.mask(Region.LUNGS)),
-        progress=part(progress, 0.6, 0.7),
-    )
+
+    def drawn() -> tuple[Section, ...]:
+        if not pictures:
+            return ()
+        return iodine_sections(
+            beneath, found.lungs, analysed.iodine, analysed.defects, analysed.measurable
+        )
+
+    def counted() -> tuple[tuple[Measurement, ...], tuple[Mapping[str, object], ...]]:
+        thin = remembered(mark_vessels, beneath, found.regions.mask(Region.LUNGS))
+        return (
+            remembered(measure_density, beneath, found.regions, vessels=thin),
+            exclusion_rows(analysed.exclusion, found.regions),
+        )
+
+    progress(0.6, "densities and pictures")
+    sections, (densities, left_out) = both(drawn, counted)
+    progress(1.0, "densities and pictures")
     signs = signs or CtSigns()
     checked = () if function is None else patterns(function, signs, densities)
-    sections: tuple[Section, ...] = ()
-    if pictures:
-        sections = iodine_sections(
-            beneath,
-            found.lungs,
-            analysed.iodine,
-            analysed.defects,
-            analysed.measurable,
-            progress=part(progress, 0.7, 1.0),
-        )
     if function is not None:
         sections = (*sections, pattern_section(function, checked))
     tables = {
         "defects": Table(DEFECT_COLUMNS, defect_table_rows(analysed.defects)),
-        "left_out": Table(EXCLUSION_COLUMNS, exclusion_rows(analysed.exclusion, found.regions)),
+        "left_out": Table(EXCLUSION_COLUMNS, left_out),
     }
     if checked:
         tables["patterns"] = _pattern_table(checked)

@@ -42,6 +42,7 @@ from lungperfusion.segmentation.zones import (
     label_zones,
 )
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, Region, title
+from lungperfusion.threads import both
 from lungperfusion.volume import Box, Geometry, Labelmap, Volume
 
 LobeChoice = LabelImage | Literal["auto", "none"]
@@ -290,18 +291,20 @@ def find_regions(
         progress(0.8, "looking for vessels")
         vessel_map = _vessels(ct, lungs.labelmap, lobes)
     progress(0.85, "dividing the lungs into zones")
-    partitions = [
-        lungs.labelmap,
-        remembered(label_zones, lungs.labelmap, rule=options.zones),
-        remembered(label_halves, lungs.labelmap),
-        *remembered(
+    slabs, shells = both(
+        lambda: (
+            remembered(label_zones, lungs.labelmap, rule=options.zones),
+            remembered(label_halves, lungs.labelmap),
+        ),
+        lambda: remembered(
             label_shells,
             lungs.labelmap,
             rim_mm=options.rim_mm,
             rim_fraction=options.rim_fraction,
             subpleural_mm=options.subpleural_mm,
         ),
-    ]
+    )
+    partitions = [lungs.labelmap, *slabs, *shells]
     if lobes is not None:
         partitions.insert(1, lobes.labelmap)
     return FoundRegions(

@@ -9,7 +9,6 @@ import numpy as np
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import Defects
 from lungperfusion.iodine.phenotype import LungFunction, Pattern, stratum
-from lungperfusion.progress import Progress, ignore
 from lungperfusion.results.colours import IODINE_PERFUSION
 from lungperfusion.results.figures import (
     Labels,
@@ -38,8 +37,6 @@ def iodine_sections(
     iodine: IodineMap,
     defects: Defects,
     measurable: Mask,
-    *,
-    progress: Progress = ignore,
 ) -> tuple[Section, ...]:
     """Draw iodine over the CT in three planes, slices with defects, and defects from the front.
 
@@ -57,7 +54,6 @@ def iodine_sections(
         Lung whose iodine counts; the rest stays grey.
 
     """
-    progress(0.0, "drawing iodine")
     shown = Volume(iodine.enhancement.array, ct.geometry, "HU", measurable)
     overlay = Overlay(volume=shown, colours=IODINE_PERFUSION, title="Iodine", opacity=0.65)
     planes = figure_html(
@@ -66,7 +62,6 @@ def iodine_sections(
         caption="Iodine enhancement over the CT: black and blue below 40 HU, then green, yellow "
         "and red. Large vessels and streak regions are left grey.",
     )
-    progress(0.4, "drawing defects")
     marked = defect_labelmap(defects, ct)
     slices = figure_html(
         montage(
@@ -81,7 +76,6 @@ def iodine_sections(
         alt="Coronal slices from front to back with iodine in colours and defects outlined",
         caption="Coronal slices from front to back; outlined: perfusion defects.",
     )
-    progress(0.8, "drawing defects")
     if defects.found:
         front = figure_html(
             label_projection(Labels(labelmap=_in_lungs(marked, lungs)), width_in=3.6),
@@ -102,7 +96,6 @@ def iodine_sections(
         caption="Least iodine along the line of sight; bright means little.",
         width_percent=38,
     )
-    progress(1.0, "drawing defects")
     return (
         Section(title="Iodine", html=planes, place="top"),
         Section(title="Defects", html=slices + front + bright),

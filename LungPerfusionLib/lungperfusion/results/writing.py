@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lungperfusion.results.provenance import Provenance
 from lungperfusion.results.reference import compare
 from lungperfusion.results.report import render_report
 from lungperfusion.results.tables import COLUMNS, csv_text, measurement_rows
+from lungperfusion.threads import both
 
 RESULTS_FORMAT = 1
 """Version of the results.json layout; grows when a reader of it would have to change."""
@@ -54,13 +56,17 @@ def write_results(
     ]
     _write_text(folder / "measurements.csv", csv_text(rows, COLUMNS))
 
-    for analysis in analyses:
+    def write_maps(analysis: Analysis) -> None:
         for name, volume in analysis.maps.items():
-            progress(0.1, f"writing {name}")
             write_volume(volume, folder / f"{name}.nrrd")
+
+    def write_labelmaps(analysis: Analysis) -> None:
         for name, labelmap in analysis.labelmaps.items():
-            progress(0.5, f"writing {name}")
             write_labelmap(labelmap, folder / f"{name}.seg.nrrd")
+
+    for analysis in analyses:
+        progress(0.1, "writing maps and segmentations")
+        both(partial(write_maps, analysis), partial(write_labelmaps, analysis))
         for name, field in analysis.transforms.items():
             progress(0.7, f"writing {name}")
             sitk.WriteImage(field, str(folder / f"{name}.nrrd"), useCompression=True)

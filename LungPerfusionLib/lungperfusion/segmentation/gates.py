@@ -84,7 +84,11 @@ DENSE_SHARE = 0.15
 
 
 def lung_gates(
-    ct: Volume, labelmap: Labelmap, acquisition: Acquisition | None = None
+    ct: Volume,
+    labelmap: Labelmap,
+    acquisition: Acquisition | None = None,
+    *,
+    coarse: Coarse | None = None,
 ) -> tuple[Gate, ...]:
     """Check a CT and its lungs.
 
@@ -97,6 +101,8 @@ def lung_gates(
         external.
     acquisition
         Technical facts, if the file told them.
+    coarse
+        `coarse_copy` of the CT, where there is one already.
 
     Returns
     -------
@@ -106,13 +112,14 @@ def lung_gates(
     """
     ct.geometry.require_same(labelmap.geometry, what="CT and lungs")
     facts = acquisition or Acquisition()
-    coarse = coarse_copy(ct)
+    coarse = coarse or coarse_copy(ct)
     blocks = _block_labels(coarse, labelmap)
     blood = _blood_hu(coarse, blocks)
+    left, right = (labelmap.volume_ml(lung) for lung in LUNGS)
     return (
-        _both_lungs(labelmap),
-        _side_ratio(labelmap),
-        _volume(labelmap),
+        _both_lungs(left, right),
+        _side_ratio(left, right),
+        _volume(left, right),
         _truncation(ct, labelmap),
         _air(ct, labelmap),
         _blood(blood),
@@ -131,8 +138,7 @@ def _verdict(value: float, good: tuple[float, float], usable: tuple[float, float
     return "warn" if usable[0] <= value <= usable[1] else "fail"
 
 
-def _both_lungs(lungs: Labelmap) -> Gate:
-    left, right = lungs.volume_ml(Region.LEFT_LUNG), lungs.volume_ml(Region.RIGHT_LUNG)
+def _both_lungs(left: float, right: float) -> Gate:
     if left and right:
         return Gate(id="both_lungs", verdict="pass", message="Left and right lung were found.")
     side, other = ("left", "right") if left else ("right", "left")
@@ -147,8 +153,7 @@ def _both_lungs(lungs: Labelmap) -> Gate:
     )
 
 
-def _side_ratio(lungs: Labelmap) -> Gate:
-    left, right = lungs.volume_ml(Region.LEFT_LUNG), lungs.volume_ml(Region.RIGHT_LUNG)
+def _side_ratio(left: float, right: float) -> Gate:
     limit = f"{SIDE_RATIO[0]} to {SIDE_RATIO[1]}"
     if not (left and right):
         return Gate(
@@ -175,10 +180,9 @@ def _side_ratio(lungs: Labelmap) -> Gate:
     )
 
 
-def _volume(lungs: Labelmap) -> Gate:
-    litres = lungs.volume_ml(Region.LEFT_LUNG, Region.RIGHT_LUNG) / 1000
-    both = bool(lungs.volume_ml(Region.LEFT_LUNG) and lungs.volume_ml(Region.RIGHT_LUNG))
-    share = 1.0 if both else 0.5
+def _volume(left: float, right: float) -> Gate:
+    litres = (left + right) / 1000
+    share = 1.0 if left and right else 0.5
     good = (VOLUME_L[0] * share, VOLUME_L[1] * share)
     usable = (VOLUME_FAIL_L[0] * share, VOLUME_FAIL_L[1] * share)
     verdict = _verdict(litres, good, usable)

@@ -157,7 +157,8 @@ def segment_lungs(
     labels = from_upright(labels, ct.geometry)
     progress(0.9, "quality")
     labelmap = Labelmap(labels, ct.geometry, NAMES)
-    return LungSegmentation(labelmap, lung_gates(ct, labelmap, acquisition), tuple(warnings))
+    gates = lung_gates(ct, labelmap, acquisition, coarse=coarse)
+    return LungSegmentation(labelmap, gates, tuple(warnings))
 
 
 def lungs_from_mask(
