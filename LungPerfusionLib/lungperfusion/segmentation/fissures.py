@@ -52,6 +52,8 @@ CLEAR_ANSWER = 3.0
 """Answers from this multiple of the threshold on are trusted in full."""
 
 MARGIN_MM = 6.0
+AROUND_AIRWAYS_MM = 6.0
+"""Airways up to about twice this wide count as inside the lung that surrounds them."""
 ALIGNED_COSINE = 0.8
 """Neighbouring points of one sheet differ less in direction than the angle of this cosine."""
 
@@ -162,12 +164,16 @@ def _tight(mask: Mask) -> tuple[slice, slice, slice]:
 
 
 def _near(airways: Mask, lung: Mask, geometry: Geometry) -> Mask:
-    """Airways inside the lung: those that it surrounds."""
+    """Airways inside the lung: those in its closing by `AROUND_AIRWAYS_MM`."""
     if not airways.any():
         return airways
-    grown = distance_mm(lung, geometry.spacing_kji_mm) <= 6.0
-    filled = distance_mm(~grown, geometry.spacing_kji_mm) > 6.0
-    return np.asarray(airways & filled)
+    reach = [int(2 * AROUND_AIRWAYS_MM / mm) + 2 for mm in geometry.spacing_kji_mm]
+    box = bounding_box(airways, (reach[0], reach[1], reach[2]))  # all that plays a part
+    grown = distance_mm(lung[box], geometry.spacing_kji_mm) <= AROUND_AIRWAYS_MM
+    filled = distance_mm(~grown, geometry.spacing_kji_mm) > AROUND_AIRWAYS_MM
+    near = np.zeros_like(airways)
+    near[box] = airways[box] & filled
+    return near
 
 
 def parenchyma(image: LungImage, depth_mm: Float32) -> Float32:

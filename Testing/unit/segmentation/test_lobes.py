@@ -6,13 +6,14 @@ from scipy import ndimage
 
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.io import labelmap_of, read_ct, read_labelmap
-from lungperfusion.morphology import depth_mm
+from lungperfusion.morphology import depth_mm, distance_mm
 from lungperfusion.segmentation.completeness import fissure_evidence, patch_in
 from lungperfusion.segmentation.correction import fissure_map
 from lungperfusion.segmentation.fissures import (
     LOAD_HU,
     LungImage,
     Sheets,
+    _near,
     structures,
     vessel_load,
 )
@@ -159,6 +160,20 @@ def test_vessel_load_answers_to_tubes_and_not_to_sheets():
     middle = slice(5, 35)
     assert load[27:29, 27:29, middle].min() > 0.5 * LOAD_HU
     assert load[8:13, middle, middle].max() < 0.01 * LOAD_HU
+
+
+def test_airways_inside_the_lung_are_those_of_its_closing():
+    """Looked for around the airways only, with the answer of the whole image."""
+    rng = np.random.default_rng(7)
+    lung = ndimage.gaussian_filter(rng.normal(size=(60, 50, 40)), 4.0) > 0
+    airways = ndimage.binary_dilation(rng.random(lung.shape) < 0.002) & ~lung
+    airways[:, :, 30:] = False
+    grid = Geometry.axial(lung.shape, (1.0, 1.2, 0.8))
+    grown = distance_mm(lung, grid.spacing_kji_mm) <= 6.0
+    closed = distance_mm(~grown, grid.spacing_kji_mm) > 6.0
+
+    assert np.array_equal(_near(airways, lung, grid), airways & closed)
+    assert 0 < np.count_nonzero(airways & closed) < np.count_nonzero(airways)
 
 
 def test_known_vessels_are_taken_for_those_that_would_be_found(right_lung):
