@@ -18,7 +18,7 @@ from lungperfusion.density import (
     LUNG_DENSITY_THRESHOLD_HU,
 )
 from lungperfusion.errors import InputError
-from lungperfusion.morphology import depth_mm
+from lungperfusion.morphology import depth_mm, dilated, eroded
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.terms import LOBES, LUNGS, Region
@@ -55,8 +55,10 @@ WEDGE_MINIMAL_DEPTH_MM = 12.0
 WEDGE_TAPER = -0.6
 """Correlation of a wedge's cross-section with depth: it narrows from the pleura inwards."""
 
-WEDGE_SLENDERNESS = 0.4
-"""Depth of a wedge over the width of its pleural base; flatter ones are subpleural bands."""
+WEDGE_SLENDERNESS = 0.3
+"""Depth of a wedge over the width of its pleural base; flatter ones are subpleural bands.  A cone
+with an opening of 65 degrees has 0.8 where it meets the pleura at right angles, and 0.3 where its
+axis is tilted by 45 degrees."""
 
 MOTTLE_BELOW_ML = 5.0
 """Defects smaller than this, scattered, make a mottled pattern (a segment has about 200 mL)."""
@@ -163,6 +165,8 @@ def find_defects(
     absolute_below_hu: float = ABSOLUTE_BELOW_HU,
     relative_below: float = RELATIVE_BELOW,
     minimal_volume_ml: float = MINIMAL_VOLUME_ML,
+    detail: Volume | None = None,
+    blur_mm: float = 0.0,
     reviewed: Mask | None = None,
 ) -> Defects:
     """Find perfusion defects and describe each.
@@ -182,6 +186,12 @@ def find_defects(
         ``"absolute"``: below ``absolute_below_hu``.
     minimal_volume_ml
         Smaller components are dropped.
+    detail
+        The same map smoothed less, in which outlines are drawn; ``enhancement`` when None.  Noise
+        does not make a defect there, as only outlines that are found in ``enhancement`` are drawn.
+    blur_mm
+        Sigma of the smoothing of ``enhancement``, by which it moves outlines at most: tips and
+        edges of a defect draw back.
     reviewed
         Defects as a reader corrected them, to describe instead of searching by rule; only what
         lies outside the lungs is dropped.
@@ -203,14 +213,17 @@ def find_defects(
         found = _with_mottle(tuple(_describe(labels, enhancement, expected, regions, ct)))
         return Defects(labels=labels, found=found, method="corrected by the reader")
     if rule == "absolute":
-        low = enhancement.array < absolute_below_hu
+        limit: FloatArray | float = absolute_below_hu
         method = f"iodine < {absolute_below_hu:g} HU"
     else:
-        with np.errstate(invalid="ignore"):
-            low = enhancement.array < relative_below * expected
+        limit = np.float32(relative_below) * expected  # NaN outside the lungs, below which is none
         method = f"iodine < {relative_below:g} x lobe mean, gravity-corrected"
-    labels = _components(low & measurable, enhancement, minimal_volume_ml)
-    found = _with_mottle(tuple(_describe(labels, enhancement, expected, regions, ct)))
+    labels = _components((enhancement.array < limit) & measurable, enhancement, minimal_volume_ml)
+    if detail is not None:
+        low = (detail.array < limit) & measurable
+        drawn = _redrawn(labels > 0, low, blur_mm, enhancement.geometry.spacing_kji_mm)
+        labels = _components(drawn, enhancement, minimal_volume_ml)
+    found = _with_mottle(tuple(_describe(labels, detail or enhancement, expected, regions, ct)))
     return Defects(
         labels=labels, found=found, method=f"{method}, components >= {minimal_volume_ml:g} mL"
     )
@@ -288,6 +301,14 @@ def gravity_slope_per_mm(front_mm: FloatArray, values: FloatArray) -> float | No
     here, there = np.triu_indices(len(centres), 1)
     places_mm, levels = np.array(centres), np.array(medians)
     return float(np.median((levels[there] - levels[here]) / (places_mm[there] - places_mm[here])))
+
+
+def _redrawn(
+    found: Mask, low: Mask, reach_mm: float, spacing_kji_mm: tuple[float, float, float]
+) -> Mask:
+    """Take the voxels that lie this close to an outline from another map."""
+    border = dilated(found, reach_mm, spacing_kji_mm) & ~eroded(found, reach_mm, spacing_kji_mm)
+    return np.where(border, low, found)
 
 
 def _components(low: Mask, enhancement: Volume, minimal_volume_ml: float) -> NDArray[np.uint16]:

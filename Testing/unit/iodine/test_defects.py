@@ -16,8 +16,11 @@ from lungperfusion.iodine.defects import (
     find_defects,
     gravity_slope_per_mm,
 )
+from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.regions import RegionSet
 from lungperfusion.volume import Geometry, Labelmap, Volume
+
+from .conftest import Blocks
 
 
 def places(geometry):
@@ -107,6 +110,48 @@ def test_volume_place_and_iodine_of_a_defect(blocks):
     assert tuple(row) == DEFECT_COLUMNS
 
 
+@pytest.fixture(scope="module")
+def cone():
+    """A cone without iodine in one lung, smoothed twice, with noise."""
+    fine = Blocks(spacing_mm=2.0)
+    r, a, s = places(fine.geometry)
+    out = fine.geometry.coordinate_mm("R")[fine.lungs.mask("right_lung")].max()
+    deep, away = out - r, np.hypot(a - a.mean(), s - s.mean())
+    true = fine.inside & (deep >= 0) & (away < 0.6 * (30.0 - deep))
+    values = np.where(true, 10.0, 50.0) + np.random.default_rng(8).normal(0, 10, true.shape)
+    return (
+        fine,
+        true,
+        *(
+            fine.volume(smooth_inside(values, fine.inside, fine.geometry, sigma_mm=sigma))
+            for sigma in (5.0, 2.5)
+        ),
+    )
+
+
+def dice(found, true):
+    return 2 * np.count_nonzero(found & true) / (np.count_nonzero(found) + np.count_nonzero(true))
+
+
+def test_outlines_are_drawn_where_less_is_smoothed(cone):
+    lungs, true, smooth, detail = cone
+    coarse = find_defects(smooth, lungs.inside, lungs.regions)
+    drawn = find_defects(smooth, lungs.inside, lungs.regions, detail=detail, blur_mm=5.0)
+    assert dice(drawn.mask, true) > dice(coarse.mask, true) + 0.03
+    assert abs(drawn.mask.sum() / true.sum() - 1) < 0.5 * abs(coarse.mask.sum() / true.sum() - 1)
+    assert len(drawn.found) == 1
+    assert drawn.found[0].relative_iodine < coarse.found[0].relative_iodine
+
+
+def test_what_shows_in_detail_alone_is_no_defect(cone):
+    lungs, _, smooth, detail = cone
+    even = lungs.volume(50.0)
+    assert not find_defects(even, lungs.inside, lungs.regions, detail=detail, blur_mm=5.0).found
+    same = find_defects(smooth, lungs.inside, lungs.regions, detail=smooth, blur_mm=5.0)
+    plain = find_defects(smooth, lungs.inside, lungs.regions)
+    np.testing.assert_array_equal(same.labels, plain.labels)
+
+
 def wedge(blocks, half_angle, depth):
     """Cone from inside the right lung to its lateral pleura."""
     r, a, s = places(blocks.geometry)
@@ -130,7 +175,12 @@ def band(blocks):
 
 
 @pytest.mark.parametrize(
-    ("make", "shape"), [(lambda b: wedge(b, 28, 40), "wedge"), (band, "subpleural")]
+    ("make", "shape"),
+    [
+        (lambda b: wedge(b, 28, 40), "wedge"),
+        (lambda b: wedge(b, 54, 24), "wedge"),
+        (band, "subpleural"),
+    ],
 )
 def test_shapes_at_the_pleura(blocks, make, shape):
     values = np.where(make(blocks), 8.0, 50.0).astype(np.float32)
