@@ -32,11 +32,9 @@ from lungperfusion.vessels.enhancement import (
     SCALES_MM,
     Float32,
     enhance_vessels,
-    smooth_mm,
 )
 from lungperfusion.vessels.exclusion import (
     DENSE_HU,
-    LUMEN_ABOVE_LUNG_HU,
     airway_axes,
     airway_depth_mm,
     judge_segments,
@@ -225,9 +223,7 @@ def find_vessels(
     )
     progress(0.6, "leaving out airway walls")
     lumens = enhanced.lumens
-    level = smooth_mm(image, 0.5, spacing).ravel()[lumens.index] if lumens.size else np.zeros(0)
-    hollow = level < background.at(lumens.index) + LUMEN_ABOVE_LUNG_HU
-    axes = airway_axes(lumens, spacing, hollow)
+    axes = airway_axes(lumens, image, background, spacing)
     airway_mm = airway_depth_mm(image.shape, spacing, airways, axes)
     walls = airway_mm > 0
     progress(0.65, "tracing vessels")

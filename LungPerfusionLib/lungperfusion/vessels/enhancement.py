@@ -33,7 +33,7 @@ HIGH_OVER_NOISE = 6.0
 LEAST_STRENGTH_HU = 12.0
 """Ridges weaker than this are no vessels, however quiet the image."""
 
-LUMEN_STRENGTH_HU = 50.0
+LUMEN_STRENGTH_HU = 30.0
 """Dark tubes this strong are airways: lumen and wall differ by several hundred HU."""
 LUMEN_OVER_NOISE = 4.0
 """They are stronger than the noise of the scale by this factor, too."""

@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from lungperfusion.vessels.area import Territory
-from lungperfusion.vessels.background import block_steps, block_sums
+from lungperfusion.vessels.background import Background, block_steps, block_sums
 from lungperfusion.vessels.centreline import RADIUS_OVER_SCALE, Vessels, trace_vessels
 from lungperfusion.vessels.enhancement import Float32, Ridges, Spacing
 from lungperfusion.volume import Mask, bounding_box
@@ -30,8 +30,10 @@ LUMEN_RADIUS_OVER_SCALE = 2.0
 """The bright wall makes a lumen answer best at half its radius."""
 LEAST_AIRWAY_MM = 6.0
 """Dark tubes shorter than this are gaps between vessels."""
-LUMEN_ABOVE_LUNG_HU = 60.0
-"""Airway centres are no denser than the lung plus the blur of their own wall."""
+LUMEN_ABOVE_LUNG_HU = 0.0
+"""Air in an airway is less dense than the lung on the average of its axis; gaps between vessels are
+not.
+"""
 BLOB_LENGTH_RADII = 2.5
 """A piece that swells, and is shorter than this many of its radii, is a nodule."""
 BLOB_SWELLING = 1.6
@@ -75,23 +77,32 @@ def thick_tissue(image_hu: Float32, lung: Mask, spacing_kji_mm: Spacing) -> Mask
     return thick & lung
 
 
-def airway_axes(lumens: Ridges, spacing_kji_mm: Spacing, beyond: Mask) -> Vessels | None:
-    """Axes of airways too thin for the airway label map: long dark tubes.
+def airway_axes(
+    lumens: Ridges, image_hu: Float32, background: Background, spacing_kji_mm: Spacing
+) -> Vessels | None:
+    """Axes of airways too thin for the airway label map: long dark tubes filled with air.
 
     Parameters
     ----------
     lumens
         Points on the axes of dark tubes.
+    image_hu
+        Image.
+    background
+        Density between the vessels.
     spacing_kji_mm
         Voxel size.
-    beyond
-        Which of the points are dark enough.
 
     """
-    chosen = lumens.take(np.flatnonzero(beyond))
-    if not chosen.size:
+    if not lumens.size:
         return None
-    traced = trace_vessels(chosen, spacing_kji_mm)
+    traced = trace_vessels(lumens, spacing_kji_mm)
+    place = traced.position_mm / np.asarray(spacing_kji_mm)
+    level = ndimage.map_coordinates(image_hu, place.T, order=1, mode="nearest")
+    index = np.ravel_multi_index(tuple(np.rint(place).astype(int).T), image_hu.shape, mode="clip")
+    above = np.bincount(traced.segment, level - background.at(index), traced.count)
+    points = np.bincount(traced.segment, minlength=traced.count)
+    traced = traced.keep(above < LUMEN_ABOVE_LUNG_HU * points)
     length = np.bincount(traced.component, weights=traced.segment_length_mm)
     return traced.keep(length[traced.component] >= LEAST_AIRWAY_MM)
 

@@ -268,19 +268,20 @@ def test_an_artery_shares_the_space_with_the_airway_beside_it(make_phantom):
     assert bins_ml(found).sum() == pytest.approx(sum(image.volume_ml), rel=0.1)
 
 
-def test_the_wall_of_a_thin_airway_is_put_where_it_is(make_phantom):
-    """Lumen of 2.5 mm, wall to wall with an artery of 3 mm2: that keeps its cross-section."""
+@pytest.mark.parametrize(("lumen_mm", "within"), [(2.0, 0.12), (2.5, 0.08)])
+def test_the_wall_of_a_thin_airway_is_put_where_it_is(make_phantom, lumen_mm, within):
+    """Wall to wall with an artery of 3 mm2, which would read 25 % high if it were not seen."""
     direction = (1, 1, 0)
     side = np.cross(direction, (1.0, 0.3, -0.2))
     side /= np.linalg.norm(side)
-    outer_mm = 2.5 / 2 / 0.7
+    outer_mm = lumen_mm / 2 / 0.7
     artery = straight_tube((0, 0, 0), direction, 60.0, 3.0)
     centre = side * (np.sqrt(3.0 / np.pi) + outer_mm)
     airway = straight_tube(centre, direction, 60.0, np.pi * outer_mm**2)
     image = make_phantom(artery, size_mm=26.0, rooms=(), traps=Traps(airways=airway))
     found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
     middle = np.linalg.norm(found.axis_ras_mm, axis=1) < 8
-    assert np.median(found.measured.area_mm2[middle]) == pytest.approx(3.0, rel=0.08)
+    assert np.median(found.measured.area_mm2[middle]) == pytest.approx(3.0, rel=within)
 
 
 def test_a_lung_without_vessels_holds_no_blood(make_phantom):
