@@ -270,7 +270,7 @@ def analyse_ctvq(
         vessels=None if found.vessels is None else found.vessels.mask(VESSELS),
     )
     progress(0.58, "checking the registration")
-    gates = registration_gates(registration, pair, other_found.lungs)
+    gates = registration_gates(registration, pair, other_found.lungs, landmarks=landmarks)
     progress(0.6, "mapping ventilation and perfusion")
     ventilation = map_ventilation(pair, method=options.ventilation)
     perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
