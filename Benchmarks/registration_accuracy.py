@@ -215,14 +215,15 @@ def _inside(part: Part, points: np.ndarray) -> np.ndarray:
 
 
 def _peer(name: str) -> tuple[DisplacementField, float] | None:
-    """Run another tool in a process of its own: some of them crash."""
+    """Run another tool in a process of its own, and a folder: some crash, some leave files."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "field.npz"
         command = [sys.executable, str(PEERS), name, str(PAIR), str(target)]
-        if subprocess.run(command, check=False, capture_output=True).returncode or not (
-            target.exists()
+        if (
+            subprocess.run(command, check=False, capture_output=True, cwd=folder).returncode
+            or not target.exists()
         ):
             return None
         with np.load(target) as record:

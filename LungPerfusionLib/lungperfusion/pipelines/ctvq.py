@@ -246,6 +246,7 @@ def analyse_ctvq(
     transforms = {
         TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM)),
         VOLUME_TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM, kind="volume")),
+        INVERSE: displacement_to_sitk(_way_back(registration, other_found.lungs)),
     }
     near = _lung_box(found.lungs, _MAP_MM)
     scan, found, registration = scan.crop(near), found.crop(near), registration.crop(near)
@@ -269,7 +270,7 @@ def analyse_ctvq(
         vessels=None if found.vessels is None else found.vessels.mask(VESSELS),
     )
     progress(0.58, "checking the registration")
-    gates = registration_gates(registration, pair, other_found.lungs)
+    gates = registration_gates(registration, pair, other_found.lungs, landmarks=landmarks)
     progress(0.6, "mapping ventilation and perfusion")
     ventilation = map_ventilation(pair, method=options.ventilation)
     perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
@@ -390,19 +391,25 @@ def analyse_ctvq(
         maps = {name: _padded_map(volume, box, whole) for name, volume in maps.items()}
         labelmaps = {name: _padded(labels, box, whole) for name, labels in labelmaps.items()}
     else:
-        maps, labelmaps, back = _at_inspiration(
+        maps, labelmaps = _at_inspiration(
             maps, labelmaps, scan, registration, inspiration_found.lungs, inspiration
         )
-        transforms[INVERSE] = displacement_to_sitk(back)
     return Analysis(
         module="ctvq",
         measurements=measurements,
-        gates=(*_named_gates(expiration_found, "expiration"), *gates),
+        gates=(
+            *gates,
+            *_gates_of(expiration_found, "expiration"),
+            *_gates_of(inspiration_found, "inspiration"),
+        ),
         warnings=(
-            *expiration_found.warnings,
-            *inspiration_found.warnings,
-            *registration.missing.values(),
-            *perfusion.left_out.values(),
+            *(f"{text} (expiration)" for text in expiration_found.warnings),
+            *(f"{text} (inspiration)" for text in inspiration_found.warnings),
+            *(f"Not registered: {why}." for why in registration.missing.values()),
+            *(
+                f"{name.replace('_', ' ').capitalize()} left out: {why}."
+                for name, why in perfusion.left_out.items()
+            ),
         ),
         parameters={
             **options.parameters,
@@ -507,14 +514,13 @@ def _at_inspiration(
     registration: Registration,
     lungs: Labelmap,
     inspiration: Volume,
-) -> tuple[dict[str, Volume], dict[str, Labelmap], DisplacementField]:
-    """Carry maps and labels to the inspiratory grid, and find the way back from there.
+) -> tuple[dict[str, Volume], dict[str, Labelmap]]:
+    """Carry maps and labels to the inspiratory grid.
 
     What is given per expiratory volume becomes per inspiratory volume, so that sums over a region
     stay; ratios and densities of a place stay as they are.
     """
     view = InspiratoryView.of(registration, lungs)
-    coarse = resample_labelmap(lungs, lungs.geometry.with_spacing((_FIELD_MM,) * 3))
     carried = {
         "ventilation": view.carry_density(maps["ventilation"], maps["jacobian"]),
         "perfusion": view.carry_density(maps["perfusion"], maps["jacobian"]),
@@ -527,11 +533,22 @@ def _at_inspiration(
     carried["perfusion"] = q.with_array(relative_to_mean(q.array, view.mask))
     labels = {name: view.carry_labels(m) for name, m in labelmaps.items() if name != "lungs"}
     inside = Labelmap(np.asarray(lungs.array), inspiration.geometry, lungs.names)
-    return carried, {"lungs": inside, **labels}, InspiratoryView.of(registration, coarse).field()
+    return carried, {"lungs": inside, **labels}
 
 
-def _named_gates(found: FoundRegions, state: str) -> tuple[Gate, ...]:
-    return tuple(replace(gate, message=f"{gate.message} ({state})") for gate in found.gates)
+def _way_back(registration: Registration, lungs: Labelmap) -> DisplacementField:
+    """Displacement from inspiration to expiration around the inspiratory lungs."""
+    coarse = resample_labelmap(lungs, lungs.geometry.with_spacing((_FIELD_MM,) * 3))
+    return InspiratoryView.of(registration, coarse).field()
+
+
+def _gates_of(found: FoundRegions, state: str) -> tuple[Gate, ...]:
+    """Gates of one scan; an expiratory one is not asked to look inspiratory."""
+    return tuple(
+        replace(gate, id=f"{state}_{gate.id}", message=f"{gate.message} ({state})")
+        for gate in found.gates
+        if (gate.id, state) != ("inspiration", "expiration")
+    )
 
 
 def _surrogate_text(perfusion: Perfusion) -> str:

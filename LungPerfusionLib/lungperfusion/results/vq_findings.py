@@ -96,7 +96,7 @@ def candidate_section(
     """
     unmatched = sum(not c.matched for c in candidates)
     text = (
-        f"<p>{unmatched} regions have low perfusion with ventilation kept, "
+        f"<p>Regions of low perfusion: {unmatched} with ventilation kept, "
         f"{len(candidates) - unmatched} with low ventilation or emphysema as well. Score of the "
         f"patient: {patient_score(candidates):.2f} ({html.escape(calibration)}). Research on "
         "screening: a low surrogate of perfusion has many causes, and no embolism was looked "
@@ -194,7 +194,7 @@ def comparison_section(rows: Sequence[RegionComparison], kind: str) -> Section:
         caption="Share of both lungs; line of identity.",
         width_percent=45,
     ) + figure_html(
-        scatter(difference, label=("Mean of both (%)", "CT − reference (%)"), levels=levels),
+        scatter(difference, label=("Mean of both (%)", "CT − reference (points)"), levels=levels),
         alt=f"Bland-Altman plot of the {name}",
         caption="Bland-Altman: bias and limits of agreement, dashed.",
         width_percent=45,

@@ -35,6 +35,7 @@ RATIO_RANGE = (-1.5, 1.5)
 """Shown range of log2 (V/Q): from about a third to three times the mean."""
 
 _MARGIN_MM = 15.0
+_MAP_WIDTH_PERCENT = 76.0  # leaves room for values and shares on the first page of a print
 
 
 def vq_sections(
@@ -114,6 +115,7 @@ def vq_sections(
                 picture,
                 alt=f"{name} in an axial, a coronal and a sagittal plane of the expiratory CT",
                 caption=f"{name}, expiratory scan.",
+                width_percent=_MAP_WIDTH_PERCENT,
             )
         )
     progress(0.45, "drawing classes")

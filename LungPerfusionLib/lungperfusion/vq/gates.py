@@ -31,6 +31,9 @@ CORRELATION = 0.5
 VOLUME_PERCENT = 5.0
 """Difference of the Jacobian's integral from the segmented volume before it is scaled away."""
 
+LANDMARK_MM = 3.0
+"""Mean distance of given landmarks after alignment; they are placed to a voxel or two."""
+
 COMMON_PERCENT = 98.0
 """Share of the expiratory lungs that the inspiratory scan should show as well.
 
@@ -44,7 +47,11 @@ _ERODED_MM = 5.0
 
 
 def registration_gates(
-    registration: Registration, pair: BreathPair, inspiration_lungs: Labelmap
+    registration: Registration,
+    pair: BreathPair,
+    inspiration_lungs: Labelmap,
+    *,
+    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> tuple[Gate, ...]:
     """Check folding, inverse, vessels, density, volume, depth of breath and the common view.
 
@@ -56,6 +63,8 @@ def registration_gates(
         Both states at the expiratory voxels, made with it.
     inspiration_lungs
         Lungs of the inspiratory scan.
+    landmarks
+        Corresponding points, RAS mm, of the expiratory and the inspiratory scan.
 
     """
     return (
@@ -63,6 +72,7 @@ def registration_gates(
         _round_trip(registration),
         *_alignment(pair),
         *_volumes(pair, inspiration_lungs),
+        *(() if landmarks is None else _landmarks(registration, *landmarks)),
     )
 
 
@@ -107,6 +117,36 @@ def _round_trip(registration: Registration) -> Gate:
         value=value,
         unit="mm",
         limit=f"at most {ROUND_TRIP_MM:g}",
+    )
+
+
+def _landmarks(
+    registration: Registration, here: NDArray[np.float64], there: NDArray[np.float64]
+) -> tuple[Gate, ...]:
+    """Distances of landmarks after alignment, of those that lie in a registered lung."""
+    grid = registration.geometry
+    index = np.rint(grid.ijk_from_ras(here)).astype(int)
+    i, j, k = np.clip(index, 0, np.array(grid.shape[::-1]) - 1).T
+    missed = np.concatenate(
+        [
+            np.linalg.norm((here + fields.alignment.at(here) - there)[mask[k, j, i]], axis=1)
+            for _, fields, mask in registration.each()
+        ]
+    )
+    if not missed.size:
+        return ()
+    value = float(missed.mean())
+    return (
+        Gate(
+            id="registration_landmarks",
+            verdict=_verdict(value <= LANDMARK_MM),
+            message=f"{missed.size} of {len(here)} given landmarks lie in the lungs; after "
+            f"alignment they miss each other by {value:.1f} mm on average, at most by "
+            f"{missed.max():.1f} mm.",
+            value=value,
+            unit="mm",
+            limit=f"at most {LANDMARK_MM:g} on average",
+        ),
     )
 
 

@@ -25,6 +25,7 @@ from lungperfusion.pipelines.ctvq import (
     read_transform,
 )
 from lungperfusion.pipelines.regions import FoundRegions
+from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import LOBES, ZONES
@@ -77,6 +78,22 @@ def test_maps_lie_on_the_whole_expiratory_grid_and_are_valid_in_the_lungs(analys
     assert len(analysis.tables["threshold_sensitivity"].rows) == 5
     assert len(analysis.tables["collateral_ventilation"].rows) == 3
     json.dumps(dict(analysis.parameters))
+    assert set(analysis.transforms) == {TRANSFORM, VOLUME_TRANSFORM, INVERSE}
+
+
+def test_gates_and_warnings_say_which_scan(small, states):
+    gates = tuple(
+        Gate(id=name, verdict="warn", message="Look.") for name in ("truncation", "inspiration")
+    )
+    both = [replace(state, gates=gates, warnings=("Odd.",)) for state in states]
+    made = analyse_ctvq(small.expiration, small.inspiration, *both, pictures=False)
+    found = {gate.id: gate.message for gate in made.gates}
+    assert found["expiration_truncation"] == "Look. (expiration)"
+    assert found["inspiration_truncation"] == "Look. (inspiration)"
+    # That an expiratory scan looks expiratory is no finding.
+    assert "inspiration_inspiration" in found
+    assert "expiration_inspiration" not in found
+    assert {"Odd. (expiration)", "Odd. (inspiration)"} <= set(made.warnings)
 
 
 def test_reused_transform_gives_nearly_the_same_shares(analysis, small, states):

@@ -71,9 +71,11 @@ def test_gates_pass_on_a_good_registration_and_warn_on_none(phantom, registratio
         phantom.inspiration_lungs,
     )
 
+    marks = phantom.landmarks_expiration_ras_mm, phantom.landmarks_inspiration_ras_mm
+
     def gates(given):
         paired = pair_breaths(images[0], images[1], given, *images[2:])
-        return registration_gates(given, paired, phantom.inspiration_lungs)
+        return registration_gates(given, paired, phantom.inspiration_lungs, landmarks=marks)
 
     assert {gate.verdict for gate in gates(registration)} == {"pass"}
     still = DisplacementField(
@@ -84,6 +86,11 @@ def test_gates_pass_on_a_good_registration_and_warn_on_none(phantom, registratio
     assert verdicts["registration_vessels"] == "warn"
     assert verdicts["registration_density"] == "warn"
     assert verdicts["registration_volume"] == "warn"
+    # What is left at the landmarks without registration is their motion.
+    moved = np.linalg.norm(marks[1] - marks[0], axis=1).mean()
+    left = {gate.id: gate.value for gate in gates(unmoved)}["registration_landmarks"]
+    assert verdicts["registration_landmarks"] == "warn"
+    assert left == pytest.approx(moved, rel=0.02)
 
 
 @pytest.mark.parametrize("cut_mm", [(0, 24), (24, 0)])
