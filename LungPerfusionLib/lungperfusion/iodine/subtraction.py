@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.decomposition import IodineMap
+from lungperfusion.iodine.exclusion import VESSEL_ABOVE_HU
 from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM, smooth_inside
+from lungperfusion.morphology import dilated
 from lungperfusion.terms import LUNGS
 from lungperfusion.volume import FloatArray, Labelmap, Mask, Volume
 
@@ -19,6 +21,10 @@ GOOD_ALIGNMENT = 0.8
 NEGATIVE_MG_ML = -0.4
 """Smoothed iodine below this cannot come from noise around an empty defect: it is some 2 standard
 deviations of clinical noise below none."""
+
+EDGE_REACH_MM = IODINE_SMOOTHING_MM
+"""Around an edge that is out of place iodine is wrong as far as smoothing carries it, one sigma;
+more would take away defects that lie beside a vessel."""
 
 GOOD_NEGATIVE_SHARE = 0.002
 MOST_NEGATIVE_SHARE = 0.05
@@ -113,6 +119,36 @@ def negative_share(iodine: IodineMap, lungs: Labelmap) -> float:
         below += int(np.count_nonzero(smooth[inside] < NEGATIVE_MG_ML))
         total += int(np.count_nonzero(inside))
     return below / total if total else float("nan")
+
+
+def misregistered(iodine: IodineMap, contrast: Volume, lungs: Labelmap) -> Mask:
+    """Lung beside edges that lie at different places in the two scans.
+
+    Where the native scan has the wall of a bronchus or a vessel and the contrast scan has lung,
+    there is less iodine than none; no lung without perfusion has that.  Around such places iodine
+    is wrong as well, as far as smoothing reaches.  What is dense in the contrast scan is left out
+    of the smoothing: one enhanced vessel would outweigh several displaced walls.
+
+    Parameters
+    ----------
+    iodine
+        Unsmoothed map.
+    contrast
+        Contrast CT in HU on the same grid.
+    lungs
+        Lungs on the same grid.
+
+    """
+    image = iodine.concentration
+    found = np.zeros(image.array.shape, np.bool_)
+    for lung in LUNGS:
+        inside = lungs.mask(lung) & (contrast.array < VESSEL_ABOVE_HU)
+        if image.valid is not None:
+            inside &= image.valid
+        smooth = smooth_inside(image.array, inside, image.geometry, sigma_mm=IODINE_SMOOTHING_MM)
+        found |= inside & (smooth < NEGATIVE_MG_ML)
+    near = dilated(found, EDGE_REACH_MM, image.geometry.spacing_kji_mm)
+    return np.asarray(near & lungs.mask(*LUNGS))
 
 
 def alignment(contrast: Volume, native: Volume, inside: Mask) -> float:

@@ -15,6 +15,7 @@ from lungperfusion.iodine.subtraction import (
     MINIMAL_ALIGNMENT,
     MOST_NEGATIVE_SHARE,
     alignment,
+    misregistered,
     negative_share,
     subtract_native,
 )
@@ -86,12 +87,19 @@ def register_and_subtract(
         source=f"native CT registered and subtracted, {surface_mm:.3g} mm of surface left out",
     )
     made = _inside(subtracted, beneath_surface(contrast_lungs, surface_mm))
+    gate = _alignment_gate(contrast, made, contrast_lungs)
+    edges = misregistered(made, contrast, contrast_lungs)
+    share = np.count_nonzero(edges) / np.count_nonzero(contrast_lungs.mask(*LUNGS))
+    made = replace(
+        _inside(made, ~edges),
+        method=f"{made.method}, {100 * share:.1f} % beside displaced edges left out",
+    )
     progress(1.0, "subtracted")
     warnings = tuple(
         f"{lung.replace('_', ' ').capitalize()}: no subtraction, {reason}."
         for lung, reason in registration.missing.items()
     )
-    return in_whole_hu(made), _alignment_gate(contrast, made, contrast_lungs), warnings
+    return in_whole_hu(made), gate, warnings
 
 
 def _inside(made: IodineMap, counted: Mask) -> IodineMap:

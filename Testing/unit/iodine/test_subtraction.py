@@ -8,9 +8,11 @@ import pytest
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.subtraction import (
+    EDGE_REACH_MM,
     GOOD_NEGATIVE_SHARE,
     MOST_NEGATIVE_SHARE,
     alignment,
+    misregistered,
     negative_share,
     subtract_native,
 )
@@ -106,3 +108,40 @@ def test_an_empty_defect_is_not_less_than_no_iodine_and_a_displaced_vessel_is():
     assert negative_share(left_out, lungs) <= GOOD_NEGATIVE_SHARE
     nothing = replace(made, concentration=Volume(mg_ml, grid, "mg/mL", ~(labels > 0)))
     assert np.isnan(negative_share(nothing, lungs))
+
+
+@pytest.fixture(scope="module")
+def even_lung():
+    """A noisy lung of even iodine with a place without any; iodine, contrast CT, lungs, place."""
+    geometry = Geometry.axial((30, 40, 40), (2.0, 2.0, 2.0))
+    labels = np.ones(geometry.shape, np.uint8)
+    iodine = np.random.default_rng(4).normal(1.4, 0.6, geometry.shape).astype(np.float32)
+    empty = np.zeros(geometry.shape, np.bool_)
+    empty[8:22, 6:20, 6:20] = True
+    iodine[empty] -= 1.4
+    contrast = np.full(geometry.shape, -850.0, np.float32)
+    lungs = Labelmap(labels, geometry, {1: "left_lung", 2: "right_lung"})
+    return iodine, contrast, lungs, empty
+
+
+def edges_of(iodine, contrast, lungs):
+    image = Volume(iodine, lungs.geometry, "mg/mL")
+    made = IodineMap(concentration=image, hu_per_mg_ml=25, method="subtraction")
+    return misregistered(made, Volume(contrast, lungs.geometry, "HU"), lungs)
+
+
+def test_lung_without_any_iodine_is_no_displaced_edge(even_lung):
+    iodine, contrast, lungs, _ = even_lung
+    assert not edges_of(iodine, contrast, lungs).any()
+
+
+def test_displaced_edges_are_found_beside_enhanced_vessels(even_lung):
+    iodine, contrast, lungs, empty = (np.copy(x) if x is not even_lung[2] else x for x in even_lung)
+    iodine[:, 30:32, 30:32] -= 8.0  # the wall of a bronchus in the native scan
+    iodine[:, 32:34, 30:32] += 12.0  # and the vessel that goes with it in the contrast scan
+    contrast[:, 32:34, 30:32] = -100.0
+    found = edges_of(iodine, contrast, lungs)
+    assert found[:, 30:32, 30:32].all()
+    rows = np.flatnonzero(found.any(axis=(0, 2)))
+    assert (30 - rows[0]) * 2.0 <= 3 * EDGE_REACH_MM
+    assert not found[empty].any()

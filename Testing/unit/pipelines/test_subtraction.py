@@ -103,13 +103,31 @@ def test_the_surface_is_left_out_and_the_native_ct_stays_whole(breaths, monkeypa
     found, *_ = subtract_with_field(breaths, monkeypatch, 0.0)
     spacing = phantom.expiration.geometry.spacing_kji_mm
     counted = found.concentration.valid
+    # the phantom's vessels thin out with the lung, which are displaced edges to a subtraction
+    away = distance_mm(phantom.vessels, spacing) > 4.0
     for lung in LUNGS:
         depth = depth_mm(phantom.expiration_lungs.mask(lung), spacing)
         assert not counted[(depth > 0) & (depth <= 3.0)].any()
-        assert counted[depth > 3.0].mean() > 0.99
+        assert counted[(depth > 3.0) & away].mean() > 0.99
+        assert counted[depth > 3.0].mean() > 0.98
         assert found.virtual_native.valid[depth > 0].mean() > 0.99
     assert (found.concentration.array[~counted] == 0).all()
     assert "3 mm of surface left out" in found.method
+
+
+def test_displaced_edges_are_left_out_and_the_true_defect_is_not(breaths, monkeypatch):
+    phantom, *_ = breaths
+    spacing = phantom.expiration.geometry.spacing_kji_mm
+    deep = depth_mm(phantom.expiration_lungs.mask(*LUNGS), spacing) > 3.0
+    defect = deep & phantom.expiration_lobes.mask("right_upper_lobe")
+    lost = []
+    for error_mm, kept in ((0.0, 0.95), (0.8, 0.8)):
+        found, *_ = subtract_with_field(breaths, monkeypatch, error_mm)
+        valid = found.concentration.valid
+        lost.append(1 - valid[deep & ~defect].mean())
+        assert valid[defect].mean() > kept
+        assert "beside displaced edges left out" in found.method
+    assert lost[0] < 0.005 < lost[1] < 0.02
 
 
 @pytest.mark.slow
