@@ -318,9 +318,14 @@ def crop_to_lungs(found: FoundRegions) -> tuple[FoundRegions, Box]:
         raise InputError("no lung was found in the CT; give the lungs with --lung-mask")
     margin = [int(np.ceil(CROP_MARGIN_MM / s)) for s in found.lungs.geometry.spacing_kji_mm]
     box = bounding_box(lungs, (margin[0], margin[1], margin[2]))
-    partitions = tuple(partition.crop(box) for partition in found.regions.partitions)
+    partitions = tuple(_cut(partition, box) for partition in found.regions.partitions)
     regions = RegionSet(partitions, found.regions.absent)
-    return replace(found, lungs=found.lungs.crop(box), regions=regions), box
+    return replace(found, lungs=_cut(found.lungs, box), regions=regions), box
+
+
+def _cut(labelmap: Labelmap, box: Box) -> Labelmap:
+    """Copy a part, so that the whole can be forgotten."""
+    return Labelmap(labelmap.array[box].copy(), labelmap.geometry.crop(box), labelmap.names)
 
 
 def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
