@@ -21,15 +21,18 @@ from Benchmarks import Figure
 from lungperfusion.__main__ import main as command
 from lungperfusion.io import read_map, read_segmentation, write_volume
 from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML, spectral_pair
-from lungperfusion.phantoms.chest import ChestModel
+from lungperfusion.phantoms.breath import Breath
+from lungperfusion.phantoms.chest import IODINE_HU_PER_MG_ML, ChestModel
 from lungperfusion.phantoms.dual_energy import Change, DualEnergyPhantom, Wedge
-from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS, DualEnergyKind
-from lungperfusion.resampling import resample_labelmap
+from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS, DualEnergyKind, default_geometry
+from lungperfusion.phantoms.rendering import render
+from lungperfusion.resampling import resample_labelmap, resample_volume
 from lungperfusion.terms import LOBES, LUNGS
 
 SPACING_MM = (1.5, 1.5, 1.5)
+SUBTRACTION_SPACING_MM = (2.5, 2.5, 2.5)
 SMALLEST_WEDGE_ML = 2.0
-DRAWN_CHESTS = (1, 2, 3)
+DRAWN_CHESTS = (1, 2, 3, 4, 5, 6)
 """Seeds of chests, each with `DRAWN_WEDGES` wedges at random places, of random size."""
 DRAWN_WEDGES = 10
 UNCALIBRATED_PERCENT = 15.0
@@ -48,6 +51,11 @@ def analysed(
     words += ["--kv", "80", "140Sn", "-o", str(folder / "out"), "--no-report", "--quiet"]
     if command([*words, *options]):
         raise RuntimeError("the analysis was refused")
+    return values(folder)
+
+
+def values(folder: Path) -> dict[tuple[str, str], float]:
+    """Written values by region and measure."""
     with (folder / "out" / "measurements.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     return {(row["region"], row["measure"]): float(row["value"]) for row in rows}
@@ -168,6 +176,43 @@ def many_wedges() -> Iterator[Figure]:
     yield Figure(name=f"{name}, mean", value=float(np.mean(dice)))
 
 
+def subtraction() -> Iterator[Figure]:
+    """Subtraction of a native CT after breathing out by 6 %, with the command's own outlines."""
+    geometry = default_geometry(SUBTRACTION_SPACING_MM)
+    enhanced = ChestModel(blood_iodine_mg_ml=10.0, parenchyma_iodine_mg_ml=1.3)
+    breathed = ChestModel(breath=Breath(rise_mm=10.0))
+    contrast = render(enhanced, geometry, seed=1, noise_sd_hu=12.0)
+    native = render(breathed, geometry, seed=2, noise_sd_hu=12.0)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_volume(contrast.ct, folder / "contrast.nrrd")
+        write_volume(native.ct, folder / "native.nrrd")
+        words = ["ipv", "--contrast", str(folder / "contrast.nrrd")]
+        words += ["--native", str(folder / "native.nrrd"), "-o", str(folder / "out")]
+        words += ["--sensitivity", str(IODINE_HU_PER_MG_ML), "--no-report", "--quiet"]
+        if command(words):
+            raise RuntimeError("the subtraction was refused")
+        found = values(folder)
+        counted = read_map(folder / "out" / "iodine.nrrd", unit="mg/mL").volume.geometry
+        true = resample_volume(contrast.iodine, counted).array
+        lungs = read_segmentation(folder / "out" / "lungs.seg.nrrd").mask(*LUNGS)
+        excluded = read_segmentation(folder / "out" / "exclusions.seg.nrrd").array > 0
+    expected = float(true[lungs & ~excluded].mean(dtype=np.float64))
+    yield Figure(
+        name="subtraction: iodine of the lungs, error",
+        value=found["lungs", "iodine_concentration"] - expected,
+        unit="mg/mL",
+        at_least=-0.15,
+        at_most=0.15,
+    )
+    yield Figure(
+        name="subtraction: false defects, share of what is counted",
+        value=found["lungs", "defect_share"],
+        unit="%",
+        at_most=1.0,
+    )
+
+
 def with_tube(kind: DualEnergyKind) -> DualEnergyKind:
     """Scan with the strongly filtered tube, which the calibration table does not describe."""
     return replace(kind, scan=replace(kind.scan, tube="filtered"))
@@ -203,4 +248,5 @@ def main() -> list[Figure]:
             if name in ("healthy", "defects"):
                 figures += lobes(name, phantom, folder)
     figures += many_wedges()
+    figures += subtraction()
     return figures

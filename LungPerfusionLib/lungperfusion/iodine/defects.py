@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -18,9 +18,11 @@ from lungperfusion.density import (
     LUNG_DENSITY_THRESHOLD_HU,
 )
 from lungperfusion.errors import InputError
+from lungperfusion.iodine.smoothing import MINIMAL_WEIGHT
 from lungperfusion.morphology import depth_mm, dilated, eroded
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, to_sitk
+from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LOBES, LUNGS, Region
 from lungperfusion.volume import Box, FloatArray, Mask, Volume, bounding_box
 
@@ -66,6 +68,10 @@ MOTTLE_BELOW_ML = 5.0
 MOTTLE_NEIGHBOURS = 3
 MOTTLE_REACH_MM = 40.0
 """A small defect is part of mottle when this many others lie within this distance of it."""
+
+OUTLINE_SMOOTHING = 0.5
+"""Outlines of defects are drawn in a map smoothed by this share of the smoothing that finds them:
+found coarse, drawn fine, as edges are in scale space (Witkin 1983, IJCAI: 1019)."""
 
 EXTENT_OF_SEGMENT = (0.25, 0.75)
 """Less than 25 % of a segment is small, more than 75 % large (PIOPED 1990, JAMA 263:2753)."""
@@ -165,7 +171,8 @@ def find_defects(
     absolute_below_hu: float = ABSOLUTE_BELOW_HU,
     relative_below: float = RELATIVE_BELOW,
     minimal_volume_ml: float = MINIMAL_VOLUME_ML,
-    detail: Volume | None = None,
+    unsmoothed: Volume | None = None,
+    between: Mask | None = None,
     blur_mm: float = 0.0,
     reviewed: Mask | None = None,
 ) -> Defects:
@@ -186,12 +193,13 @@ def find_defects(
         ``"absolute"``: below ``absolute_below_hu``.
     minimal_volume_ml
         Smaller components are dropped.
-    detail
-        The same map smoothed less, in which outlines are drawn; ``enhancement`` when None.  Noise
-        does not make a defect there, as only outlines that are found in ``enhancement`` are drawn.
+    unsmoothed
+        The same map before it was smoothed.  With it, outlines are drawn again with
+        `OUTLINE_SMOOTHING`; what was not found in ``enhancement`` is no defect there either.
+    between
+        Measurable voxels between vessels, which count in that; ``measurable`` when None.
     blur_mm
-        Sigma of the smoothing of ``enhancement``, by which it moves outlines at most: tips and
-        edges of a defect draw back.
+        Sigma that ``enhancement`` was smoothed with, by which that moved outlines at most.
     reviewed
         Defects as a reader corrected them, to describe instead of searching by rule; only what
         lies outside the lungs is dropped.
@@ -219,11 +227,11 @@ def find_defects(
         limit = np.float32(relative_below) * expected  # NaN outside the lungs, below which is none
         method = f"iodine < {relative_below:g} x lobe mean, gravity-corrected"
     labels = _components((enhancement.array < limit) & measurable, enhancement, minimal_volume_ml)
-    if detail is not None:
-        low = (detail.array < limit) & measurable
-        drawn = _redrawn(labels > 0, low, blur_mm, enhancement.geometry.spacing_kji_mm)
+    if unsmoothed is not None and blur_mm > 0:
+        known = measurable if between is None else between
+        drawn = _redrawn(labels, unsmoothed, known, limit, regions, blur_mm) & measurable
         labels = _components(drawn, enhancement, minimal_volume_ml)
-    found = _with_mottle(tuple(_describe(labels, detail or enhancement, expected, regions, ct)))
+    found = _with_mottle(tuple(_describe(labels, enhancement, expected, regions, ct)))
     return Defects(
         labels=labels, found=found, method=f"{method}, components >= {minimal_volume_ml:g} mL"
     )
@@ -304,11 +312,40 @@ def gravity_slope_per_mm(front_mm: FloatArray, values: FloatArray) -> float | No
 
 
 def _redrawn(
-    found: Mask, low: Mask, reach_mm: float, spacing_kji_mm: tuple[float, float, float]
+    labels: NDArray[np.uint16],
+    unsmoothed: Volume,
+    known: Mask,
+    limit: FloatArray | float,
+    regions: RegionSet,
+    blur_mm: float,
 ) -> Mask:
-    """Take the voxels that lie this close to an outline from another map."""
-    border = dilated(found, reach_mm, spacing_kji_mm) & ~eroded(found, reach_mm, spacing_kji_mm)
-    return np.where(border, low, found)
+    """Draw every defect again within ``blur_mm`` of its outline, where less is smoothed."""
+    sigma_mm = OUTLINE_SMOOTHING * blur_mm
+    geometry, spacing = unsmoothed.geometry, unsmoothed.geometry.spacing_kji_mm
+    limits = np.broadcast_to(limit, labels.shape)
+    lungs = [known & regions.mask(lung) for lung in LUNGS]
+    margin = [int(np.ceil((blur_mm + 4 * sigma_mm) / s)) for s in spacing]  # 4: end of the Gaussian
+    out = labels > 0
+    for label, tight in enumerate(_boxes(labels), start=1):
+        box = _widened(tight, margin, labels.shape)
+        own = labels[box] == label
+        border = dilated(own, blur_mm, spacing) & ~eroded(own, blur_mm, spacing)
+        for lung in lungs:  # each for itself: nothing crosses the pleura
+            if lung[box].any():
+                mean, weight = gaussian_mean(
+                    unsmoothed.array[box], lung[box], geometry.crop(box), sigma_mm
+                )
+                here = border & lung[box] & (weight > MINIMAL_WEIGHT)
+                out[box][here] = mean[here] < limits[box][here]
+    return out
+
+
+def _widened(box: Box, margin: Sequence[int], shape: tuple[int, ...]) -> Box:
+    k, j, i = (
+        slice(max(0, part.start - more), min(size, part.stop + more))
+        for part, more, size in zip(box, margin, shape, strict=True)
+    )
+    return k, j, i
 
 
 def _components(low: Mask, enhancement: Volume, minimal_volume_ml: float) -> NDArray[np.uint16]:

@@ -286,7 +286,8 @@ def score_defects(
     voxel_ml = regions.geometry.voxel_volume_ml
     lung = regions.mask(Region.LUNGS) & measurable
     members = _members(regions, lung)
-    below_40 = iodine.enhancement.array[lung] < ABSOLUTE_BELOW_HU
+    enhancement_hu = iodine.concentration.array[lung] * np.float32(iodine.hu_per_mg_ml)
+    below_40 = enhancement_hu < ABSOLUTE_BELOW_HU
     labels = defects.labels[lung]
     lookup = _kinds(defects)
     rows: list[Measurement] = []

@@ -54,10 +54,6 @@ between -960 and -600 HU (Galvez 2016, J Adv Radiol Med Imaging 1:204), the tabu
 voltages without adaptation to the patient's size, and a fixed threshold for defects.  The vendor's
 own calibration and filters are not public, so numbers agree in kind, not in value."""
 
-OUTLINE_SMOOTHING = 0.5
-"""Outlines of defects are drawn in a map smoothed by this share of the smoothing that finds them:
-found coarse, drawn fine, as edges are in scale space (Witkin 1983, IJCAI: 1019)."""
-
 CROP_MARGIN_MM = 20.0
 """Around the lungs: what is farther away plays no part in any iodine measure."""
 
@@ -197,10 +193,7 @@ def measure_iodine(
 
     def defective() -> tuple[Defects, tuple[Measurement, ...]]:
         vessels = _vessels(density, lungs, found)
-        between = partial(_parenchyma, iodine, measurable, vessels, regions)
-        smooth, detail = (
-            between(share * options.smoothing_mm) for share in (1.0, OUTLINE_SMOOTHING)
-        )
+        smooth = _parenchyma(iodine, measurable, vessels, regions, options.smoothing_mm)
         defects = remembered(
             find_defects,
             smooth.enhancement,
@@ -211,7 +204,8 @@ def measure_iodine(
             absolute_below_hu=options.defect_below_hu,
             relative_below=options.defect_relative_below,
             minimal_volume_ml=options.defect_minimal_ml,
-            detail=detail.enhancement,
+            unsmoothed=iodine.enhancement,
+            between=measurable & ~vessels,
             blur_mm=options.smoothing_mm,
             reviewed=reviewed_defects,
         )

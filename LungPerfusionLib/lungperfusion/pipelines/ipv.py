@@ -234,6 +234,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         )
         path = measured_water_path(arguments, images.hard, whole)
         found, box = crop_to_lungs(whole)
+        del whole  # no full-sized label maps beside the maps
         made = images.iodine(found, box, path, part(progress, 0.45, 0.6))
         trunk = None if arguments.trunk is None else read_labelmap(arguments.trunk)
         reviewed = None if arguments.defects is None else read_labelmap(arguments.defects)

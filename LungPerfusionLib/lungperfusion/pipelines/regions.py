@@ -142,13 +142,13 @@ class FoundRegions:
     """``vessels``, if they were given or asked for."""
 
     def crop(self, box: Box) -> FoundRegions:
-        """Cut all label maps down to a box."""
-        partitions = tuple(partition.crop(box) for partition in self.regions.partitions)
+        """Copy all label maps within a box, so that the whole ones can be forgotten."""
+        partitions = tuple(_copied(partition, box) for partition in self.regions.partitions)
         return replace(
             self,
-            lungs=self.lungs.crop(box),
+            lungs=_copied(self.lungs, box),
             regions=RegionSet(partitions, self.regions.absent),
-            vessels=None if self.vessels is None else self.vessels.crop(box),
+            vessels=None if self.vessels is None else _copied(self.vessels, box),
         )
 
     @property
@@ -382,6 +382,10 @@ def _vessels(ct: Volume, lungs: Labelmap, lobes: LobeSegmentation | None) -> Lab
     known = {} if lobes is None else {side: lung.tree for side, lung in lobes.prepared.items()}
     others = tuple(Region(s) for s in LUNGS if s not in known and lungs.mask(s).any())
     return label_vessels(known | remembered(find_trees, ct, lungs, others), lungs)
+
+
+def _copied(labelmap: Labelmap, box: Box) -> Labelmap:
+    return Labelmap(labelmap.array[box].copy(), labelmap.geometry.crop(box), labelmap.names)
 
 
 def _lobe_warnings(lobes: LobeSegmentation, lungs: Labelmap) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import Defects
 from lungperfusion.iodine.phenotype import LungFunction, Pattern, stratum
+from lungperfusion.morphology import opened
 from lungperfusion.results.colours import IODINE_PERFUSION
 from lungperfusion.results.figures import (
     Labels,
@@ -29,6 +30,11 @@ DEFECT_ID = "perfusion_defect"
 
 LUNGS_LABEL = 2
 """Label of the lungs beside the defects in the picture."""
+
+
+REMNANT_MM = 3.0
+"""Lung that holds no ball of this radius, such as what is left between the vessels of the hilum, is
+not smoothed over enough neighbours for its least value to be shown."""
 
 
 def iodine_sections(
@@ -85,10 +91,11 @@ def iodine_sections(
         )
     else:
         front = "<p>No perfusion defect was found.</p>"
+    whole = opened(measurable, REMNANT_MM, ct.geometry.spacing_kji_mm)
     bright = figure_html(
         projection(
-            shown.with_array(np.where(measurable, -shown.array, np.float32(-1e3))),
-            mask=measurable,
+            shown.with_array(np.where(whole, -shown.array, np.float32(-1e3))),
+            mask=whole,
             title="",
             width_in=3.6,
         ),
