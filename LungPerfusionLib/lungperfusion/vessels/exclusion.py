@@ -30,9 +30,11 @@ LUMEN_RADIUS_OVER_SCALE = 2.0
 """The bright wall makes a lumen answer best at half its radius."""
 LEAST_AIRWAY_MM = 6.0
 """Dark tubes shorter than this are gaps between vessels."""
-LUMEN_ABOVE_LUNG_HU = 0.0
-"""Air in an airway is less dense than the lung on the average of its axis; gaps between vessels are
-not.
+LUMEN_BELOW_LUNG_HU = 40.0
+"""Airways are this much less dense than the lung, on the average of their axis.
+
+A lumen of 2 mm is on the edge; gaps between vessels, dark noise, and what thick slices and sharp
+kernels take off beside a vessel lie above.
 """
 BLOB_LENGTH_RADII = 2.5
 """A piece that swells, and is shorter than this many of its radii, is a nodule."""
@@ -102,7 +104,7 @@ def airway_axes(
     index = np.ravel_multi_index(tuple(np.rint(place).astype(int).T), image_hu.shape, mode="clip")
     above = np.bincount(traced.segment, level - background.at(index), traced.count)
     points = np.bincount(traced.segment, minlength=traced.count)
-    traced = traced.keep(above < LUMEN_ABOVE_LUNG_HU * points)
+    traced = traced.keep(above < -LUMEN_BELOW_LUNG_HU * points)
     length = np.bincount(traced.component, weights=traced.segment_length_mm)
     return traced.keep(length[traced.component] >= LEAST_AIRWAY_MM)
 
