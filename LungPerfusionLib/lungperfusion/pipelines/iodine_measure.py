@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +136,7 @@ def measure_iodine(
     density: Volume,
     found: FoundRegions,
     *,
-    contrast: Volume | None = None,
+    exclusion: Exclusion | None = None,
     options: IodineOptions = DEFAULT_OPTIONS,
     trunk: Mask | None = None,
     reviewed_defects: Mask | None = None,
@@ -153,8 +152,8 @@ def measure_iodine(
         CT in HU on the same grid that shows what lies beneath defects, best without contrast.
     found
         Lungs and regions on the same grid.
-    contrast
-        CT in HU that shows vessels and dense contrast; ``density`` when None.
+    exclusion
+        What is left out, from `exclude`; found in ``density`` when None.
     options
         Smoothing, exclusions and defect rules.
     trunk
@@ -165,17 +164,9 @@ def measure_iodine(
     """
     regions, lungs = found.regions, found.regions.mask(Region.LUNGS)
     progress(0.0, "large vessels, streaks and pulmonary trunk")
-    exclusion, blood = both(
-        partial(
-            remembered,
-            find_exclusions,
-            contrast or density,
-            found.lungs,
-            streak_reach_mm=options.streak_reach_mm,
-            heart_rim_mm=options.heart_rim_mm,
-        ),
-        partial(_trunk, iodine, found.lungs, trunk),
-    )
+    if exclusion is None:
+        exclusion = exclude(density, found, options)
+    blood = _trunk(iodine, found.lungs, trunk)
     measurable = exclusion.measurable(lungs) if options.exclusions == "exclude" else lungs.copy()
     if iodine.concentration.valid is not None:
         measurable &= iodine.concentration.valid
@@ -222,6 +213,17 @@ def measure_iodine(
         defects=defects,
         measurements=measurements,
         warnings=_warnings(exclusion, lungs, blood, options.exclusions),
+    )
+
+
+def exclude(contrast: Volume, found: FoundRegions, options: IodineOptions) -> Exclusion:
+    """Find what to leave out in the CT that shows vessels and dense contrast best."""
+    return remembered(
+        find_exclusions,
+        contrast,
+        found.lungs,
+        streak_reach_mm=options.streak_reach_mm,
+        heart_rim_mm=options.heart_rim_mm,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, labelmap_of, read_labelmap
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import DEFECT_COLUMNS, defect_table_rows
-from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, exclusion_rows
+from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, Exclusion, exclusion_rows
 from lungperfusion.iodine.phenotype import LungFunction, Pattern
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement
@@ -31,6 +32,7 @@ from lungperfusion.pipelines.iodine_measure import (
     IodineOptions,
     add_measure_arguments,
     crop_to_lungs,
+    exclude,
     measure_iodine,
 )
 from lungperfusion.pipelines.iodine_sources import (
@@ -65,7 +67,7 @@ def analyse_ipv(
     density: Volume | None,
     found: FoundRegions,
     *,
-    contrast: Volume | None = None,
+    exclusion: Exclusion | None = None,
     options: IodineOptions = DEFAULT_OPTIONS,
     trunk: Mask | None = None,
     reviewed_defects: Mask | None = None,
@@ -85,8 +87,8 @@ def analyse_ipv(
         CT in HU on the same grid; None takes the virtual native image of the map.
     found
         Lungs and regions.
-    contrast
-        CT in HU that shows vessels and dense contrast; ``density`` when None.
+    exclusion
+        What is left out, from `iodine_measure.exclude`; found in ``density`` when None.
     options
         Smoothing, exclusions and defect rules.
     trunk
@@ -115,7 +117,7 @@ def analyse_ipv(
         iodine,
         beneath,
         found,
-        contrast=contrast,
+        exclusion=exclusion,
         options=options,
         trunk=trunk,
         reviewed_defects=reviewed_defects,
@@ -232,17 +234,22 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             acquisition=images.acquisition,
             progress=part(progress, 0.15, 0.45),
         )
-        path = measured_water_path(arguments, images.hard, whole)
-        found, box = crop_to_lungs(whole)
+        path, (found, box) = both(
+            partial(measured_water_path, arguments, images.hard, whole),
+            partial(crop_to_lungs, whole),
+        )
         del whole  # no full-sized label maps beside the maps
-        made = images.iodine(found, box, path, part(progress, 0.45, 0.6))
+        made, exclusion = both(
+            partial(images.iodine, found, box, path, part(progress, 0.45, 0.6)),
+            partial(exclude, images.chest.crop(box), found, options),
+        )
         trunk = None if arguments.trunk is None else read_labelmap(arguments.trunk)
         reviewed = None if arguments.defects is None else read_labelmap(arguments.defects)
         analysis = analyse_ipv(
             made.iodine,
             None if images.density is None else images.density.crop(box),
             replace(found, gates=(*found.gates, *made.gates)),
-            contrast=images.chest.crop(box),
+            exclusion=exclusion,
             options=options,
             trunk=None if trunk is None else _mask_on(trunk, found),
             reviewed_defects=None if reviewed is None else _mask_on(reviewed, found),

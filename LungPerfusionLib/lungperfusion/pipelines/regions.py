@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -287,24 +288,13 @@ def find_regions(
         warnings += _lobe_warnings(lobes, lungs.labelmap)
     if given is not None:
         warnings += [*given.notes, f"Lobes were taken from the file by {given.how}."]
+    progress(0.8, "vessels and zones" if vessels else "dividing the lungs into zones")
+    divided = partial(_zones_and_shells, lungs.labelmap, options)
     if vessels and vessel_map is None:
-        progress(0.8, "looking for vessels")
-        vessel_map = _vessels(ct, lungs.labelmap, lobes)
-    progress(0.85, "dividing the lungs into zones")
-    slabs, shells = both(
-        lambda: (
-            remembered(label_zones, lungs.labelmap, rule=options.zones),
-            remembered(label_halves, lungs.labelmap),
-        ),
-        lambda: remembered(
-            label_shells,
-            lungs.labelmap,
-            rim_mm=options.rim_mm,
-            rim_fraction=options.rim_fraction,
-            subpleural_mm=options.subpleural_mm,
-        ),
-    )
-    partitions = [lungs.labelmap, *slabs, *shells]
+        vessel_map, zones = both(partial(_vessels, ct, lungs.labelmap, lobes), divided)
+    else:
+        zones = divided()
+    partitions = [lungs.labelmap, *zones]
     if lobes is not None:
         partitions.insert(1, lobes.labelmap)
     return FoundRegions(
@@ -386,6 +376,23 @@ def _vessels(ct: Volume, lungs: Labelmap, lobes: LobeSegmentation | None) -> Lab
 
 def _copied(labelmap: Labelmap, box: Box) -> Labelmap:
     return Labelmap(labelmap.array[box].copy(), labelmap.geometry.crop(box), labelmap.names)
+
+
+def _zones_and_shells(lungs: Labelmap, options: RegionOptions) -> tuple[Labelmap, ...]:
+    slabs, shells = both(
+        lambda: (
+            remembered(label_zones, lungs, rule=options.zones),
+            remembered(label_halves, lungs),
+        ),
+        lambda: remembered(
+            label_shells,
+            lungs,
+            rim_mm=options.rim_mm,
+            rim_fraction=options.rim_fraction,
+            subpleural_mm=options.subpleural_mm,
+        ),
+    )
+    return (*slabs, *shells)
 
 
 def _lobe_warnings(lobes: LobeSegmentation, lungs: Labelmap) -> list[str]:

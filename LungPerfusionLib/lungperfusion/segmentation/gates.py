@@ -17,6 +17,7 @@ from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.body import Coarse, coarse_copy, to_upright, upright
 from lungperfusion.segmentation.pathology import dorsal_dents, midline, mirror_dents
 from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES, Region
+from lungperfusion.threads import both
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box
 
 SIDE_RATIO = (0.7, 1.1)
@@ -116,19 +117,23 @@ def lung_gates(
     blocks = _block_labels(coarse, labelmap)
     blood = _blood_hu(coarse, blocks)
     left, right = (labelmap.volume_ml(lung) for lung in LUNGS)
+    (truncation, missed, gas), (air, inspiration, dense) = both(
+        lambda: (_truncation(ct, labelmap), _missed(coarse, blocks), _gas(coarse, blocks)),
+        lambda: (_air(ct, labelmap), _inspiration(ct, labelmap), _dense(ct, labelmap)),
+    )
     return (
         _both_lungs(left, right),
         _side_ratio(left, right),
         _volume(left, right),
-        _truncation(ct, labelmap),
-        _air(ct, labelmap),
+        truncation,
+        air,
         _blood(blood),
         _contrast(blood, facts),
         _slices(ct, facts),
-        _inspiration(ct, labelmap),
-        _dense(ct, labelmap),
-        _missed(coarse, blocks),
-        _gas(coarse, blocks),
+        inspiration,
+        dense,
+        missed,
+        gas,
     )
 
 

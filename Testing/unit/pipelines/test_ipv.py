@@ -6,10 +6,12 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from lungperfusion.__main__ import main
+from lungperfusion.pipelines.iodine_sources import _mixed
 
 KIND = "dect_defects"
 
@@ -198,3 +200,11 @@ def test_refuses_in_one_sentence(pair, tmp_path, capsys, words, sentence):
     assert message.count("\n") == 1
     assert re.search(sentence, message), message
     assert not (tmp_path / "out").exists()
+
+
+def test_mean_of_both_voltages_is_whole_hu_without_overflow():
+    low, high = np.array([[32767, -1024, 101]], np.int16), np.array([[32767, -1000, 100]], np.int16)
+    mixed = _mixed(low, high)
+    assert mixed.dtype == np.int16
+    assert mixed.tolist() == [[32767, -1012, 100]]
+    assert _mixed(low.astype(np.float32), high).tolist() == [[32767.0, -1012.0, 100.5]]
