@@ -122,6 +122,8 @@ class IodineAnalysis:
 
     iodine: IodineMap
     """Smoothed map."""
+    thin: Mask
+    """Thin dense structures of the lungs, `mark_vessels`."""
     measurable: Mask
     exclusion: Exclusion
     trunk: Trunk | str
@@ -182,8 +184,9 @@ def measure_iodine(
             *remembered(score_heterogeneity, smooth, regions, measurable, density=even),
         )
 
-    def defective() -> tuple[Defects, tuple[Measurement, ...]]:
-        vessels = _vessels(density, lungs, found)
+    def defective() -> tuple[Mask, Defects, tuple[Measurement, ...]]:
+        thin = remembered(mark_vessels, density, lungs)
+        vessels = _with_known_vessels(thin, lungs, found)
         smooth = _parenchyma(iodine, measurable, vessels, regions, options.smoothing_mm)
         defects = remembered(
             find_defects,
@@ -200,13 +203,14 @@ def measure_iodine(
             blur_mm=options.smoothing_mm,
             reviewed=reviewed_defects,
         )
-        return defects, score_defects(smooth, defects, regions, measurable)
+        return thin, defects, score_defects(smooth, defects, regions, measurable)
 
     progress(0.2, "scores and defects")
-    (smooth, scores), (defects, shares) = both(scored, defective)
+    (smooth, scores), (thin, defects, shares) = both(scored, defective)
     measurements = (*scores, *shares)
     return IodineAnalysis(
         iodine=smooth,
+        thin=thin,
         measurable=measurable,
         exclusion=exclusion,
         trunk=blood,
@@ -243,12 +247,12 @@ def _warnings(
     return tuple(warnings)
 
 
-def _vessels(density: Volume, lungs: Mask, found: FoundRegions) -> Mask:
-    """Vessels with their blur; where they were not looked for, thin dense structures."""
+def _with_known_vessels(thin: Mask, lungs: Mask, found: FoundRegions) -> Mask:
+    """Thin dense structures (vessels, walls, the lung's surface), and known vessels with blur."""
     if found.vessels is None:
-        return remembered(mark_vessels, density, lungs)
-    spacing_mm = density.geometry.spacing_kji_mm
-    return lungs & dilated(found.vessels.mask(VESSELS), BLUR_MM, spacing_mm)
+        return thin
+    spacing_mm = found.lungs.geometry.spacing_kji_mm
+    return thin | (lungs & dilated(found.vessels.mask(VESSELS), BLUR_MM, spacing_mm))
 
 
 def _trunk(iodine: IodineMap, lungs: Labelmap, given: Mask | None) -> Trunk | str:

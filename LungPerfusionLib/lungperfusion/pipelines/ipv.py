@@ -19,7 +19,6 @@ from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, Exclusion, exclusi
 from lungperfusion.iodine.phenotype import LungFunction, Pattern
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement
-from lungperfusion.opacity import mark_vessels
 from lungperfusion.pipelines.ct_signs import (
     CtSigns,
     add_sign_arguments,
@@ -132,9 +131,8 @@ def analyse_ipv(
         )
 
     def counted() -> tuple[tuple[Measurement, ...], tuple[Mapping[str, object], ...]]:
-        thin = remembered(mark_vessels, beneath, found.regions.mask(Region.LUNGS))
         return (
-            remembered(measure_density, beneath, found.regions, vessels=thin),
+            remembered(measure_density, beneath, found.regions, vessels=analysed.thin),
             exclusion_rows(analysed.exclusion, found.regions),
         )
 
@@ -230,7 +228,6 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         whole = find_regions(
             images.chest,
             regions,
-            vessels=True,
             acquisition=images.acquisition,
             progress=part(progress, 0.15, 0.45),
         )
