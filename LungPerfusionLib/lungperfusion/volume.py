@@ -7,7 +7,7 @@ a stage returns new ones.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -226,6 +226,15 @@ def bounding_box(
         stop = min(mask.shape[axis], int(found[-1]) + 1 + margin[axis])
         box.append(slice(start, stop))
     return box[0], box[1], box[2]
+
+
+def widened(box: Sequence[slice], margin: Sequence[int], shape: Sequence[int]) -> Box:
+    """Box with a margin in voxels along each axis, as far as an array of this shape goes."""
+    k, j, i = (
+        slice(max(0, part.start - more), min(size, part.stop + more))
+        for part, more, size in zip(box, margin, shape, strict=True)
+    )
+    return k, j, i
 
 
 @dataclass(frozen=True, eq=False)

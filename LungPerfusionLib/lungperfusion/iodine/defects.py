@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -24,7 +24,7 @@ from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LOBES, LUNGS, Region
-from lungperfusion.volume import Box, FloatArray, Mask, Volume, bounding_box
+from lungperfusion.volume import Box, FloatArray, Mask, Volume, bounding_box, widened
 
 DefectRule = Literal["relative", "absolute"]
 Shape = Literal["wedge", "subpleural", "central", "mottled"]
@@ -327,7 +327,7 @@ def _redrawn(
     margin = [int(np.ceil((blur_mm + 4 * sigma_mm) / s)) for s in spacing]  # 4: end of the Gaussian
     out = labels > 0
     for label, tight in enumerate(_boxes(labels), start=1):
-        box = _widened(tight, margin, labels.shape)
+        box = widened(tight, margin, labels.shape)
         own = labels[box] == label
         border = dilated(own, blur_mm, spacing) & ~eroded(own, blur_mm, spacing)
         for lung in lungs:  # each for itself: nothing crosses the pleura
@@ -338,14 +338,6 @@ def _redrawn(
                 here = border & lung[box] & (weight > MINIMAL_WEIGHT)
                 out[box][here] = mean[here] < limits[box][here]
     return out
-
-
-def _widened(box: Box, margin: Sequence[int], shape: tuple[int, ...]) -> Box:
-    k, j, i = (
-        slice(max(0, part.start - more), min(size, part.stop + more))
-        for part, more, size in zip(box, margin, shape, strict=True)
-    )
-    return k, j, i
 
 
 def _components(low: Mask, enhancement: Volume, minimal_volume_ml: float) -> NDArray[np.uint16]:

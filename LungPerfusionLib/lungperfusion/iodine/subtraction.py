@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,14 +111,9 @@ def negative_share(iodine: IodineMap, lungs: Labelmap) -> float:
     brought to another place, is negative iodine; nothing else in a lung is, but streaks.  NaN
     without valid lung.
     """
-    image = iodine.concentration
     below = total = 0
-    for lung in LUNGS:
-        inside = lungs.mask(lung)
-        if image.valid is not None:
-            inside &= image.valid
-        smooth = smooth_inside(image.array, inside, image.geometry, sigma_mm=IODINE_SMOOTHING_MM)
-        below += int(np.count_nonzero(smooth[inside] < NEGATIVE_MG_ML))
+    for inside, less in _less_than_none(iodine, lungs):
+        below += int(np.count_nonzero(less))
         total += int(np.count_nonzero(inside))
     return below / total if total else float("nan")
 
@@ -139,16 +136,25 @@ def misregistered(iodine: IodineMap, contrast: Volume, lungs: Labelmap) -> Mask:
         Lungs on the same grid.
 
     """
-    image = iodine.concentration
-    found = np.zeros(image.array.shape, np.bool_)
-    for lung in LUNGS:
-        inside = lungs.mask(lung) & (contrast.array < VESSEL_ABOVE_HU)
-        if image.valid is not None:
-            inside &= image.valid
-        smooth = smooth_inside(image.array, inside, image.geometry, sigma_mm=IODINE_SMOOTHING_MM)
-        found |= inside & (smooth < NEGATIVE_MG_ML)
-    near = dilated(found, EDGE_REACH_MM, image.geometry.spacing_kji_mm)
+    found = np.zeros(lungs.array.shape, np.bool_)
+    for _, less in _less_than_none(iodine, lungs, contrast.array < VESSEL_ABOVE_HU):
+        found |= less
+    near = dilated(found, EDGE_REACH_MM, lungs.geometry.spacing_kji_mm)
     return np.asarray(near & lungs.mask(*LUNGS))
+
+
+def _less_than_none(
+    iodine: IodineMap, lungs: Labelmap, among: Mask | None = None
+) -> Iterator[tuple[Mask, Mask]]:
+    """Give the valid voxels of each lung, and those of them with less iodine than none."""
+    image = iodine.concentration
+    for lung in LUNGS:
+        inside = lungs.mask(lung)
+        for known in (image.valid, among):
+            if known is not None:
+                inside &= known
+        smooth = smooth_inside(image.array, inside, image.geometry, sigma_mm=IODINE_SMOOTHING_MM)
+        yield inside, inside & (smooth < NEGATIVE_MG_ML)
 
 
 def alignment(contrast: Volume, native: Volume, inside: Mask) -> float:

@@ -21,14 +21,12 @@ from lungperfusion.results.figures import (
     three_planes,
 )
 from lungperfusion.results.section import Section
-from lungperfusion.terms import LOBES, LUNGS, STRUCTURES, ZONES
+from lungperfusion.terms import LOBES, LUNGS, STRUCTURES, VESSEL_SIZES, ZONES
 from lungperfusion.vessels.blood_volume import BIN_EDGES_MM2
 from lungperfusion.vessels.detection import VesselMap
 from lungperfusion.vessels.published import PUBLISHED
 from lungperfusion.volume import Labelmap, Volume
 
-BIN_NAMES = ("vessels_below_1_25", "vessels_bv5", "vessels_bv5_10", "vessels_bv10")
-"""Segment IDs of the vessels by cross-section."""
 FINE_EDGES_MM2 = (0.0, 0.5, 1.25, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 45.0, 90.0, math.inf)
 """Borders of the distribution that is drawn and listed."""
 
@@ -39,8 +37,8 @@ def vessel_labelmap(vessel_map: VesselMap, like: Volume) -> Labelmap:
     area = vessel_map.voxel_area_mm2
     part = labels[vessel_map.box]
     number = np.searchsorted(np.asarray(BIN_EDGES_MM2[1:-1]), area[area > 0], side="right")
-    part[area > 0] = np.array([STRUCTURES[name].label for name in BIN_NAMES], np.uint8)[number]
-    return Labelmap(labels, like.geometry, {STRUCTURES[name].label: name for name in BIN_NAMES})
+    part[area > 0] = np.array([STRUCTURES[name].label for name in VESSEL_SIZES], np.uint8)[number]
+    return Labelmap(labels, like.geometry, {STRUCTURES[name].label: name for name in VESSEL_SIZES})
 
 
 def vessel_sections(

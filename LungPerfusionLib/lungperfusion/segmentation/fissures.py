@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from lungperfusion.morphology import distance_mm
 from lungperfusion.resampling import resample_array
+from lungperfusion.vessels.enhancement import symmetric_matrices
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 
 Float32 = NDArray[np.float32]
@@ -273,10 +274,7 @@ def find_sheets(image: LungImage, smooth: Float32, depth_mm: Float32) -> Sheets:
     answer = -low - 2 * np.maximum(np.abs(high), np.abs(middle))
     strong = answer * scale**2 > threshold
     index, jet, answer = index[strong], jet[:, strong], answer[strong] * scale**2
-    matrix = np.empty((index.size, 3, 3))
-    for n, (r, c) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))):
-        matrix[:, r, c] = matrix[:, c, r] = jet[n]
-    values, vectors = np.linalg.eigh(matrix)
+    values, vectors = np.linalg.eigh(symmetric_matrices(jet))
     across = vectors[:, :, 0]
     slope = np.einsum("ni,in->n", across, _first_derivatives(smooth, index))
     # Newton step to the ridge across the sheet: Steger 1998, IEEE PAMI 20:113.

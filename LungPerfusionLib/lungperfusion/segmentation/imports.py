@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from lungperfusion.errors import InputError
 from lungperfusion.labels import LabelImage, Segment
 from lungperfusion.resampling import resample_labelmap
-from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, VESSELS, ZONES, title
+from lungperfusion.terms import (
+    AIRWAYS,
+    LOBES,
+    LUNGS,
+    STRUCTURES,
+    VESSEL_SIZES,
+    VESSELS,
+    ZONES,
+    title,
+)
 from lungperfusion.volume import Geometry, Labelmap, present_labels
 
 Labels = NDArray[np.unsignedinteger[Any]]
@@ -36,11 +45,7 @@ PARTITIONS: dict[str, dict[str, int]] = {
 
 _PARTITION_OF = {name: part for part, names in PARTITIONS.items() for name in names}
 
-VESSEL_SIZES = {
-    STRUCTURES[name].label: name
-    for name in ("vessels_below_1_25", "vessels_bv5", "vessels_bv5_10", "vessels_bv10")
-}
-"""Vessels by cross-section, as ``lungperfusion vesselbv`` writes them."""
+_VESSEL_LABELS = {STRUCTURES[name].label for name in VESSEL_SIZES}
 
 
 @dataclass(frozen=True)
@@ -315,7 +320,7 @@ def import_vessels(image: LabelImage, target: Geometry) -> tuple[Labelmap, tuple
 
 def _holds_vessels_only(image: LabelImage) -> bool:
     """Whether all labels are vessels: by size with what was painted beside, or one label alone."""
-    if any(s.id in VESSEL_SIZES.values() or s.label in VESSEL_SIZES for s in image.segments):
+    if any(s.id in VESSEL_SIZES or s.label in _VESSEL_LABELS for s in image.segments):
         return True
     if len(image.segments) != 1:
         return False

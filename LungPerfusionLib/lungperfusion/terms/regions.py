@@ -182,6 +182,9 @@ STRUCTURES: dict[str, Structure] = {
 """Label values and looks by segment ID.  Never renumber: saved files carry them."""
 
 
+VESSEL_SIZES = ("vessels_below_1_25", "vessels_bv5", "vessels_bv5_10", "vessels_bv10")
+"""Vessels by cross-section, from thin to wide."""
+
 TITLES = {
     "vessels_below_1_25": "Vessels below 1.25 mm²",
     "vessels_bv5": "Vessels of 1.25 to 5 mm²",

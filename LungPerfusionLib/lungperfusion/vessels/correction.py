@@ -15,7 +15,7 @@ from lungperfusion.vessels.centreline import Vessels, joined_vessels, trace_vess
 from lungperfusion.vessels.detection import VesselMap, blood_fraction
 from lungperfusion.vessels.enhancement import enhance_vessels
 from lungperfusion.vessels.sheets import sheet_excess_hu
-from lungperfusion.volume import Labelmap, Mask, Volume
+from lungperfusion.volume import Labelmap, Mask, Volume, widened
 
 KEPT_SHARE = 0.5
 """A segment stays when at least this share of what was shown of it is in the user's mask."""
@@ -125,10 +125,7 @@ def _painted_vessels(
         stroke = strokes[box] == number
         if np.count_nonzero(stroke) * voxel_mm3 < LEAST_PAINTED_MM3:
             continue
-        wide = tuple(
-            slice(max(0, side.start - m), side.stop + m)
-            for side, m in zip(box, margin, strict=True)
-        )
+        wide = widened(box, margin, strokes.shape)
         search = strokes[wide] == number
         search = ndimage.binary_dilation(search, structure=_AROUND)
         search[[0, -1]] = search[:, [0, -1]] = search[:, :, [0, -1]] = False

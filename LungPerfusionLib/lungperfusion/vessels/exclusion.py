@@ -14,7 +14,7 @@ from lungperfusion.vessels.area import Territory
 from lungperfusion.vessels.background import Background, block_steps, block_sums
 from lungperfusion.vessels.centreline import RADIUS_OVER_SCALE, Vessels, trace_vessels
 from lungperfusion.vessels.enhancement import Float32, Ridges, Spacing
-from lungperfusion.volume import Mask, bounding_box
+from lungperfusion.volume import Mask, bounding_box, widened
 
 DENSE_HU = -300.0
 """Tissue that fills at least two thirds of a voxel's air space."""
@@ -66,7 +66,7 @@ def thick_tissue(image_hu: Float32, lung: Mask, spacing_kji_mm: Spacing) -> Mask
                 < 2 * WIDEST_VESSEL_RADIUS_MM
             ):
                 continue
-            wide = tuple(slice(max(0, part.start - 8), part.stop + 8) for part in box)
+            wide = widened(box, (8, 8, 8), dense.shape)
             part_dense = np.pad(dense[wide], 1)
             depth = ndimage.distance_transform_edt(part_dense, sampling=mm)[1:-1, 1:-1, 1:-1]
             core = depth > WIDEST_VESSEL_RADIUS_MM
