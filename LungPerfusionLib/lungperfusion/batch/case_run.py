@@ -277,7 +277,7 @@ def _publish(
     if published is not None:
         before = {name: entry["key"] for name, entry in published["analyses"].items()}
         if keys == before and failures == published["failed"]:
-            _remove_parts(out, case.name)
+            remove_parts(out, case.name)
             return
     if not folders:
         return
@@ -286,7 +286,7 @@ def _publish(
             _link_tree(folder, new / name)
         write_case(new, case.name, keys, failures)
     if not failures:
-        _remove_parts(out, case.name)
+        remove_parts(out, case.name)
 
 
 def write_case(
@@ -373,7 +373,8 @@ def _part_folder(out: Path, case: str) -> Path:
     return out / ".batch" / "part" / case
 
 
-def _remove_parts(out: Path, case: str) -> None:
+def remove_parts(out: Path, case: str) -> None:
+    """Remove analyses that were kept for a case that is whole now."""
     shutil.rmtree(_part_folder(out, case), ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from lungperfusion.batch.case_run import LEAST_FREE_BYTES, restore, unchanged
+from lungperfusion.batch.case_run import LEAST_FREE_BYTES, remove_parts, restore, unchanged
 from lungperfusion.batch.cases import Case, CaseOutcome
 from lungperfusion.batch.cohort import write_cases, write_cohort, write_costs
 from lungperfusion.batch.manifest import Manifest
@@ -132,6 +132,7 @@ def run_batch(
                 if outcome is None:
                     waiting.append(case)
                 else:
+                    remove_parts(out, case.name)  # its worker may have been killed before it did
                     state.outcomes[case.name] = outcome
                     listener(state, None)
             state.started_at = time.monotonic()

@@ -150,6 +150,19 @@ def test_nothing_is_done_twice(order, manifest, run, tmp_path):
     assert tree(tmp_path / "out" / "cases") == before
 
 
+def test_what_was_left_beside_a_case_that_is_whole_goes(order, manifest, run, tmp_path):
+    """A worker was killed after it had published the case and before it had cleaned up."""
+    path = order("a")
+    lines = manifest("a,light,a.nrrd")
+    run(lines)
+    (tmp_path / "out" / ".batch" / "part" / "a" / ".light-1.partial-half").mkdir(parents=True)
+
+    state = run(lines, resume=True)
+
+    assert (state.kept, runs(path)) == (1, 1)
+    assert leftovers(tmp_path / "out") == []
+
+
 def test_only_what_depends_on_a_change_is_run_again(order, manifest, run, tmp_path):
     a, b, c = (order(name, value=5.0) for name in "abc")
     lines = ["a,light,a.nrrd,1", "a,also,c.nrrd,1", "b,light,b.nrrd,1"]
