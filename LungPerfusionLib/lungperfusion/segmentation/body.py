@@ -91,6 +91,14 @@ class Coarse:
     """Full-resolution voxels per block."""
     fine_shape: tuple[int, int, int]
     fine_spacing_mm: tuple[float, float, float]
+    """Spacing of the CT, in mm of an adult."""
+    size: float = 1.0
+    """Size of the patient relative to an adult: a length of 1 mm of the patient counts as
+    ``1 / size`` mm, so that every length, area and volume of adult anatomy holds for a child."""
+
+    def volume_ml(self, mask: Mask) -> float:
+        """Volume of a mask of blocks in the patient."""
+        return float(np.count_nonzero(mask) * self.voxel_ml * self.size**3)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -100,7 +108,7 @@ class Coarse:
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a block; that of a sheared grid within the shear."""
+        """Volume of a block, in mL of an adult; that of a sheared grid within the shear."""
         return float(np.prod(self.spacing_mm)) / 1000.0
 
     def spread(self, blocks: NDArray[Any], box: Box) -> NDArray[Any]:
@@ -151,11 +159,22 @@ class Coarse:
             yield plane[:, i] + (plane[:, i1] - plane[:, i]) * wi
 
 
-def coarse_copy(ct: Volume, *, size_mm: float = COARSE_MM) -> Coarse:
-    """Average the CT over blocks of about ``size_mm``; padding stays out of the averages."""
+def coarse_copy(ct: Volume, *, size_mm: float = COARSE_MM, size: float = 1.0) -> Coarse:
+    """Average the CT over blocks of about ``size_mm``; padding stays out of the averages.
+
+    Parameters
+    ----------
+    ct
+        The CT, in HU.
+    size_mm
+        Edge of a block, in mm of an adult.
+    size
+        Size of the patient relative to an adult; see `Coarse.size`.
+
+    """
     array = to_upright(ct.array, ct.geometry)
     axes, _ = upright(ct.geometry)
-    spacing = tuple(ct.geometry.spacing_kji_mm[axis] for axis in axes)
+    spacing = tuple(ct.geometry.spacing_kji_mm[axis] / size for axis in axes)
     factors = tuple(max(1, ceil(size_mm / s - 0.15)) for s in spacing)
     valid = None if ct.valid is None else to_upright(ct.valid, ct.geometry)
     starts = [np.arange(0, n, f) for n, f in zip(array.shape, factors, strict=True)]
@@ -178,6 +197,7 @@ def coarse_copy(ct: Volume, *, size_mm: float = COARSE_MM) -> Coarse:
         (factors[0], factors[1], factors[2]),
         (array.shape[0], array.shape[1], array.shape[2]),
         (spacing[0], spacing[1], spacing[2]),
+        size,
     )
 
 

@@ -16,6 +16,7 @@ from lungperfusion.morphology import dilated, distance_mm, eroded
 from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.body import Coarse, coarse_copy, to_upright, upright
 from lungperfusion.segmentation.pathology import dorsal_dents, midline, mirror_dents
+from lungperfusion.segmentation.stature import body_width_mm, relative_size
 from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES, Region
 from lungperfusion.threads import both
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box
@@ -27,7 +28,8 @@ SIDE_RATIO_FAIL = (0.2, 5.0)
 """Outside, one lung is hardly there or the sides are mixed up."""
 
 VOLUME_L = (1.5, 9.0)
-"""Both lungs of an adult between forced expiration and a large full inspiration."""
+"""Both lungs of an adult between forced expiration and a large full inspiration; less by the cube
+of the size in small patients (`Coarse.size`)."""
 
 VOLUME_FAIL_L = (0.4, 12.0)
 """No adult pair of lungs lies outside: the segmentation leaked or failed."""
@@ -113,7 +115,7 @@ def lung_gates(
     """
     ct.geometry.require_same(labelmap.geometry, what="CT and lungs")
     facts = acquisition or Acquisition()
-    coarse = coarse or coarse_copy(ct)
+    coarse = coarse or coarse_copy(ct, size=relative_size(body_width_mm(ct)))
     blocks = _block_labels(coarse, labelmap)
     blood = _blood_hu(coarse, blocks)
     left, right = (labelmap.volume_ml(lung) for lung in LUNGS)
@@ -124,7 +126,7 @@ def lung_gates(
     return (
         _both_lungs(left, right),
         _side_ratio(left, right),
-        _volume(left, right),
+        _volume(left, right, coarse.size, truncation),
         truncation,
         air,
         _blood(blood),
@@ -185,19 +187,23 @@ def _side_ratio(left: float, right: float) -> Gate:
     )
 
 
-def _volume(left: float, right: float) -> Gate:
+def _volume(left: float, right: float, size: float, truncation: Gate) -> Gate:
     litres = (left + right) / 1000
-    share = 1.0 if left and right else 0.5
+    share = (1.0 if left and right else 0.5) * size**3
     good = (VOLUME_L[0] * share, VOLUME_L[1] * share)
     usable = (VOLUME_FAIL_L[0] * share, VOLUME_FAIL_L[1] * share)
     verdict = _verdict(litres, good, usable)
-    if verdict == "pass":
-        tail = "plausible for an adult"
+    whose = "an adult" if size == 1.0 else "a body of this width"
+    if truncation.verdict == "fail" and litres <= good[1]:
+        verdict = "unknown"
+        tail = "the part inside the image: whether the whole is plausible cannot be told"
+    elif verdict == "pass":
+        tail = f"plausible for {whose}"
     elif litres > good[1]:
-        tail = "more than expected of an adult: look for a leak into bowel or outside air"
+        tail = f"more than expected of {whose}: look for a leak into bowel or outside air"
     else:
         tail = (
-            "less than expected of an adult: look for expiration, a child, missed disease "
+            f"less than expected of {whose}: look for expiration, a child, missed disease "
             "or a scan that does not cover the lungs"
         )
     return Gate(
@@ -206,7 +212,7 @@ def _volume(left: float, right: float) -> Gate:
         message=f"The lung volume is {litres:.2f} L, {tail}.",
         value=litres,
         unit="L",
-        limit=f"{good[0]:g} to {good[1]:g} L",
+        limit=f"{good[0]:.2g} to {good[1]:.2g} L",
     )
 
 
@@ -557,7 +563,7 @@ def _missed(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
     return Gate(
         id="missed_disease",
         verdict="warn",
-        message=f"About {np.count_nonzero(found) * coarse.voxel_ml:.0f} mL of dense tissue "
+        message=f"About {coarse.volume_ml(found):.0f} mL of dense tissue "
         f"(mean {density:.0f} HU) lie where aerated lung is expected, {_place(found, sides)}: "
         f"possibly {what}; the lung volume may be too small.",
         value=share,
@@ -591,9 +597,9 @@ def _gas(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
     box = bounding_box(lung, (1, 1, 1))
     pure = lung[box] & (coarse.hu[box] < GAS_HU)
     core = eroded(pure, GAS_DEPTH_MM, coarse.spacing_mm)
-    volume = np.count_nonzero(dilated(core, GAS_DEPTH_MM, coarse.spacing_mm) & pure)
-    volume_ml = float(volume) * coarse.voxel_ml
-    found = volume_ml > GAS_ML
+    pocket = dilated(core, GAS_DEPTH_MM, coarse.spacing_mm) & pure
+    volume_ml = coarse.volume_ml(pocket)
+    found = volume_ml > GAS_ML * coarse.size**3
     message = (
         f"{volume_ml:.0f} mL of the lungs are pure gas in one place: a pneumothorax, a bulla or "
         "bowel; it counts as lung."
@@ -606,5 +612,5 @@ def _gas(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
         message=message,
         value=volume_ml,
         unit="mL",
-        limit=f"at most {GAS_ML:g} mL",
+        limit=f"at most {GAS_ML * coarse.size**3:.3g} mL",
     )

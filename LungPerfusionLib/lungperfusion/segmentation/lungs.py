@@ -32,6 +32,7 @@ from lungperfusion.segmentation.body import (
 )
 from lungperfusion.segmentation.gates import lung_gates
 from lungperfusion.segmentation.pathology import diseased_lung
+from lungperfusion.segmentation.stature import body_width_mm, relative_size, require_patient
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box, present_labels
 
@@ -64,7 +65,7 @@ TISSUE_HU = 40.0
 """Soft tissue beside the lung; the outline lies half way between it and the lung's density."""
 
 SMALLEST_LUNGS_ML = 150.0
-"""Less aerated lung than this is no chest CT."""
+"""Less aerated lung than this is no chest CT; of an adult, as all sizes here (`Coarse.size`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +115,14 @@ def segment_lungs(
     ct.require_unit("HU", "the chest CT")
     warnings: list[str] = []
     progress(0.0, "chest")
-    coarse = coarse_copy(ct)
+    width_mm = body_width_mm(ct)
+    require_patient(ct, width_mm)
+    coarse = coarse_copy(ct, size=relative_size(width_mm))
     air, gas = lung_air(coarse)
     if np.count_nonzero(air) * coarse.voxel_ml < SMALLEST_LUNGS_ML:
         raise InputError(
             f"a chest CT with aerated lungs was expected, but only "
-            f"{np.count_nonzero(air) * coarse.voxel_ml:.0f} mL of the image look like lung; "
+            f"{coarse.volume_ml(air):.0f} mL of the image look like lung; "
             "check that this is a CT of the chest in HU"
         )
     progress(0.2, "trachea")
@@ -147,9 +150,8 @@ def segment_lungs(
     lung = sides > 0
     disease = diseased_lung(coarse, sides, tube, trachea)
     if disease.any():
-        volume = np.count_nonzero(disease) * coarse.voxel_ml
         warnings.append(
-            f"About {volume:.0f} mL of dense tissue inside the rib cage were taken for diseased "
+            f"About {coarse.volume_ml(disease):.0f} mL of dense tissue inside the rib cage were taken for diseased "
             "lung; look at the outlines there."
         )
         sides = extended(sides, disease, coarse)
@@ -248,7 +250,7 @@ def _sides_by_place(mask: Labelmap, values: list[int]) -> dict[int, int]:
 
 
 def _split_mask(ct: Volume, mask: Labelmap, warnings: list[str]) -> NDArray[np.uint8]:
-    coarse = coarse_copy(ct)
+    coarse = coarse_copy(ct, size=relative_size(body_width_mm(ct)))
     lung = to_upright(mask.array > 0, mask.geometry)
     whole = (slice(0, lung.shape[0]), slice(0, lung.shape[1]), slice(0, lung.shape[2]))
     blocks = coarse.any_of(lung)

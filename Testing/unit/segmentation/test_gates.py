@@ -196,6 +196,17 @@ def test_truncation_names_sides_and_share():
     assert by_id(ct, lungs)["truncation"].value == 0
 
 
+def test_volume_of_a_part_of_the_lungs_is_not_called_plausible():
+    ct, lungs = box_chest()
+    cut = (slice(20, None), slice(None), slice(None))
+
+    gate = by_id(ct.crop(cut), lungs.crop(cut))["lung_volume"]
+
+    assert gate.verdict == "unknown"
+    assert "part inside the image" in gate.message
+    assert by_id(ct, lungs)["lung_volume"].verdict == "pass"
+
+
 @pytest.mark.parametrize(("hu", "words"), [(45, "missed"), (10, "fluid"), (None, "No dense")])
 def test_tissue_before_the_ribs_is_told(hu, words):
     ct, lungs = box_chest(left=20)
