@@ -151,8 +151,8 @@ def segment_lungs(
     disease = diseased_lung(coarse, sides, tube, trachea)
     if disease.any():
         warnings.append(
-            f"About {coarse.volume_ml(disease):.0f} mL of dense tissue inside the rib cage were taken for diseased "
-            "lung; look at the outlines there."
+            f"About {coarse.volume_ml(disease):.0f} mL of dense tissue inside the rib cage were "
+            "taken for diseased lung; look at the outlines there."
         )
         sides = extended(sides, disease, coarse)
     refine(array, valid, coarse, sides, lung, main, labels)

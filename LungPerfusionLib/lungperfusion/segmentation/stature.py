@@ -46,7 +46,7 @@ def body_width_mm(ct: Volume) -> float | None:
 
     """
     axes, _ = upright(ct.geometry)
-    dk, dj, di = (ct.geometry.spacing_kji_mm[axis] for axis in axes)
+    _, dj, di = (ct.geometry.spacing_kji_mm[axis] for axis in axes)
     array = to_upright(ct.array, ct.geometry)
     cell = max(array.shape[2] * di, array.shape[1] * dj) / CELLS_ACROSS
     steps = [max(1, ceil(cell / size)) for size in (dj, di)]
