@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lungperfusion.measurement import Measurement, measured, missing
@@ -9,7 +11,13 @@ from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.completeness import SEARCH_MM
 from lungperfusion.segmentation.fissures import GRID_MM
 from lungperfusion.segmentation.lobes import PLANS, SUPPORT_MM, Boundary, LobeSegmentation
-from lungperfusion.terms import LOBES, LUNGS, Region, title
+from lungperfusion.terms import LOBES, LUNGS, title
+from lungperfusion.terms.collateral import (
+    COMPLETE_ABOVE,
+    INCOMPLETE_TO,
+    collateral_call,
+    predicts_collateral,
+)
 from lungperfusion.volume import Labelmap
 
 SUPPORT_GOOD, SUPPORT_LEAST = 0.7, 0.35
@@ -18,13 +26,6 @@ second it is mostly a guess."""
 
 THIN_SLICE_MM = 1.6
 """Completeness is judged on slices up to about 1.5 mm (Koster 2016, Respiration 92:150)."""
-
-LEFT_COMPLETE, LEFT_INCOMPLETE = 0.95, 0.80
-"""Left major fissure: above the first no collateral ventilation in 91 %, at most the second
-collateral ventilation in all (Klooster 2020, PMC7294564)."""
-
-RIGHT_INCOMPLETE = 0.90
-"""Right major fissure: at most this, collateral ventilation in all (Klooster 2020, PMC7294564)."""
 
 LEAST_BRONCHI_ML = 0.5
 """Less airway inside a lung than a lobar bronchus holds (8 mm wide, 10 mm long)."""
@@ -260,14 +261,12 @@ def screening(name: str, lobes: LobeSegmentation) -> str:
         return "not judged: too little of the boundary shows a fissure"
     if _too_thick(lobes, boundary):
         return f"not judged: voxels over {THIN_SLICE_MM:g} mm blur fissures"
-    if name == Region.LEFT_OBLIQUE_FISSURE:
-        if share > LEFT_COMPLETE:
-            return "screening: collateral ventilation unlikely (above 95 %)"
-        if share <= LEFT_INCOMPLETE:
-            return "screening: collateral ventilation likely (80 % or less)"
-        return "screening: open (above 80 to 95 %); needs a functional test"
-    if name == Region.RIGHT_OBLIQUE_FISSURE:
-        if share <= RIGHT_INCOMPLETE:
-            return "screening: collateral ventilation likely (90 % or less)"
-        return "screening: open (above 90 %); needs a functional test"
-    return "screening: completeness of this fissure predicts collateral ventilation poorly"
+    if not predicts_collateral(name):
+        return "screening: completeness of this fissure predicts collateral ventilation poorly"
+    low, high = 100 * INCOMPLETE_TO[name], 100 * COMPLETE_ABOVE.get(name, math.inf)
+    call = collateral_call(name, share)
+    if call == "open":
+        between = f"above {low:.0f}" + (f" to {high:.0f}" if math.isfinite(high) else "")
+        return f"screening: open ({between} %); needs a functional test"
+    limit = f"above {high:.0f} %" if call == "unlikely" else f"{low:.0f} % or less"
+    return f"screening: collateral ventilation {call} ({limit})"

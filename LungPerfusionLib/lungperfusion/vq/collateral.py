@@ -15,12 +15,8 @@ from scipy import ndimage
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, resample_array, to_sitk
 from lungperfusion.segmentation.completeness import Evidence
-from lungperfusion.segmentation.lobe_quality import (
-    LEFT_COMPLETE,
-    LEFT_INCOMPLETE,
-    RIGHT_INCOMPLETE,
-)
 from lungperfusion.terms import Region
+from lungperfusion.terms.collateral import CollateralCall, collateral_call
 from lungperfusion.volume import Geometry, Mask, bounding_box
 from lungperfusion.vq.metrics import AIR_TRAPPING_HU, EMPHYSEMA_HU
 from lungperfusion.vq.model import LogisticModel
@@ -29,7 +25,6 @@ from lungperfusion.vq.registration import Registration
 
 Boundary = Literal["left_oblique", "right_oblique", "right_horizontal"]
 Points = NDArray[np.float64]
-Call = Literal["unlikely", "possible", "likely", "unknown"]
 
 BOUNDARIES: Mapping[Boundary, tuple[tuple[Region, ...], tuple[Region, ...]]] = {
     "left_oblique": ((Region.LEFT_UPPER_LOBE,), (Region.LEFT_LOWER_LOBE,)),
@@ -40,17 +35,6 @@ BOUNDARIES: Mapping[Boundary, tuple[tuple[Region, ...], tuple[Region, ...]]] = {
     "right_horizontal": ((Region.RIGHT_UPPER_LOBE,), (Region.RIGHT_MIDDLE_LOBE,)),
 }
 """Lobes above and below each fissure."""
-
-COMPLETE_PERCENT = 100 * LEFT_COMPLETE
-"""Completeness strictly above: collateral ventilation unlikely; taken for the right side, too."""
-
-INCOMPLETE_PERCENT: Mapping[Boundary, float] = {
-    "left_oblique": 100 * LEFT_INCOMPLETE,
-    "right_oblique": 100 * RIGHT_INCOMPLETE,
-    "right_horizontal": 100 * LEFT_INCOMPLETE,
-}
-"""Completeness at or below: collateral ventilation likely (Klooster 2020: left major 80 %, right
-major 90 %; for the weakly predictive horizontal fissure the general 80 % is used)."""
 
 PURPOSE = "collateral ventilation"
 
@@ -114,7 +98,7 @@ class BoundaryFinding:
     boundary: Boundary
     features: Mapping[str, float]
     """By name; NaN for what could not be had."""
-    rule: Call
+    rule: CollateralCall
     """From fissure completeness and published cut-offs."""
     probability: float
     """Of a trained model; NaN without one."""
@@ -176,7 +160,7 @@ def assess_boundaries(
             BoundaryFinding(
                 boundary=boundary,
                 features=features,
-                rule=completeness_rule(boundary, fissure.completeness_percent),
+                rule=collateral_call(f"{boundary}_fissure", fissure.completeness_percent / 100),
                 probability=math.nan if model is None else model.probability(features),
             )
         )
@@ -264,17 +248,6 @@ def _largest_gap(evidence: Evidence) -> tuple[float, float]:
     place = float(away[pieces == int(area.argmax())].mean() - surface.min()) / extent
     judged_mm2 = float(evidence.patch.area_mm2[evidence.judged].sum())
     return 100 * float(area.max()) / judged_mm2, place
-
-
-def completeness_rule(boundary: Boundary, completeness_percent: float) -> Call:
-    """Judge collateral ventilation by published cut-offs of fissure completeness."""
-    if math.isnan(completeness_percent):
-        return "unknown"
-    if completeness_percent > COMPLETE_PERCENT:
-        return "unlikely"
-    if completeness_percent <= INCOMPLETE_PERCENT[boundary]:
-        return "likely"
-    return "possible"
 
 
 def _mask(regions: RegionSet, names: tuple[Region, ...]) -> Mask:

@@ -15,12 +15,12 @@ from lungperfusion.phantoms.breathing import make_breathing_phantom
 from lungperfusion.pipelines.train import read_table
 from lungperfusion.resampling import to_sitk
 from lungperfusion.terms import LOBES, Region
+from lungperfusion.terms.collateral import collateral_call
 from lungperfusion.volume import Geometry, Volume
 from lungperfusion.vq.collateral import (
     FEATURES,
     Fissure,
     assess_boundaries,
-    completeness_rule,
     slip_mm,
 )
 from lungperfusion.vq.comparison import (
@@ -107,19 +107,21 @@ def test_patient_score_combines_unmatched_candidates():
 
 
 @pytest.mark.parametrize(
-    ("boundary", "completeness", "call"),
+    ("fissure", "completeness", "call"),
     [
-        ("left_oblique", 95.0, "possible"),
-        ("left_oblique", 95.1, "unlikely"),
-        ("left_oblique", 80.0, "likely"),
-        ("left_oblique", 80.1, "possible"),
-        ("right_oblique", 90.0, "likely"),
-        ("right_oblique", 90.1, "possible"),
-        ("right_horizontal", math.nan, "unknown"),
+        ("left_oblique_fissure", 0.95, "open"),
+        ("left_oblique_fissure", 0.951, "unlikely"),
+        ("left_oblique_fissure", 0.80, "likely"),
+        ("left_oblique_fissure", 0.801, "open"),
+        ("right_oblique_fissure", 0.90, "likely"),
+        ("right_oblique_fissure", 0.901, "open"),
+        ("right_oblique_fissure", 1.0, "open"),
+        ("right_horizontal_fissure", 0.5, "open"),
+        ("right_horizontal_fissure", math.nan, "unknown"),
     ],
 )
-def test_published_cut_offs_of_fissure_completeness(boundary, completeness, call):
-    assert completeness_rule(boundary, completeness) == call
+def test_published_cut_offs_of_fissure_completeness(fissure, completeness, call):
+    assert collateral_call(fissure, completeness) == call
 
 
 def test_boundaries_speak_by_rule_alone_without_a_model(pair, registration, regions):
