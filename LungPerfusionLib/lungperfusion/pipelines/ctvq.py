@@ -18,6 +18,7 @@ from scipy import ndimage
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
+from lungperfusion.measurement import Measurement
 from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
 from lungperfusion.pipelines.regions import (
     FoundRegions,
@@ -53,6 +54,7 @@ from lungperfusion.results.vq_tables import (
 )
 from lungperfusion.segmentation.lobe_quality import THIN_SLICE_MM, judgeable
 from lungperfusion.terms import LOBES, LUNGS, VESSELS, ZONES
+from lungperfusion.terms.vq import VQ_MEASURES
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box, lps_from_ras
 from lungperfusion.vq import collateral, defects
 from lungperfusion.vq.classes import (
@@ -81,7 +83,7 @@ from lungperfusion.vq.displacement import (
 )
 from lungperfusion.vq.gates import registration_gates
 from lungperfusion.vq.inspiratory import InspiratoryView
-from lungperfusion.vq.metrics import classify_prm, measure_vq
+from lungperfusion.vq.metrics import classify_prm, measure_inspiration, measure_vq
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.pair import pair_breaths
 from lungperfusion.vq.perfusion import WEIGHTS, Perfusion, Surrogate, map_perfusion
@@ -288,6 +290,10 @@ def analyse_ctvq(
         thresholds=limits,
         progress=part(progress, 0.65, 0.75),
     )
+    measurements = _by_region(
+        *measurements,
+        *measure_inspiration(other, _inspiratory_regions(found.regions, other_found, registration)),
+    )
     progress(0.75, "looking for perfusion defects")
     candidates, candidate_labels = find_defects(
         pair, ventilation, perfusion.combined, found.regions, model=defect_model or SHIPPED_MODEL
@@ -483,6 +489,32 @@ def _lobes_from(inspiration: FoundRegions, registration: Registration) -> Labelm
             )
         ]
     return Labelmap(labels, registration.geometry, source.names)
+
+
+def _by_region(*measurements: Measurement) -> tuple[Measurement, ...]:
+    """Order measurements of both scans by region as they come, then as their terms are listed."""
+    regions = list(dict.fromkeys(entry.region for entry in measurements))
+    measures = [measure.id for measure in VQ_MEASURES]
+    return tuple(
+        sorted(measurements, key=lambda m: (regions.index(m.region), measures.index(m.measure)))
+    )
+
+
+def _inspiratory_regions(
+    expiratory: RegionSet, inspiration: FoundRegions, registration: Registration
+) -> RegionSet:
+    """Regions of the inspiratory scan; lobes that only the expiratory one has are carried over."""
+    own = inspiration.regions
+    known = {name for partition in own.partitions for name in partition.names.values()}
+    view: InspiratoryView | None = None
+    partitions = list(own.partitions)
+    for partition in expiratory.partitions:
+        if known & set(partition.names.values()):
+            continue
+        view = view or InspiratoryView.of(registration, inspiration.lungs)
+        partitions.append(view.carry_labels(partition))
+    absent = {k: v for k, v in expiratory.absent.items() if k not in known}
+    return RegionSet(tuple(partitions), absent)
 
 
 def _nearest_label(labels: NDArray[Any]) -> NDArray[Any]:

@@ -33,6 +33,13 @@ VQ_MEASURES = (
         source=_OWN,
     ),
     Measure(
+        id="inspiratory_volume",
+        title="Inspiratory volume",
+        unit="mL",
+        formula="voxels of the region in the inspiratory scan x voxel volume",
+        source=_OWN,
+    ),
+    Measure(
         id="volume_change",
         title="Volume change on inspiration",
         unit="mL",
@@ -174,37 +181,39 @@ VQ_MEASURES = (
         id="air_trapping",
         title="Air trapping",
         unit="%",
-        formula="100 x volume (expiratory HU < -856) / volume",
-        source="Schroeder 2013, AJR 201:W460",
+        formula="100 x volume (expiratory HU < -856 after a 3 x 3 x 3 median) / volume",
+        source="Schroeder 2013, AJR 201:W460; median: Hoff 2017, Sci Rep 7:2999",
     ),
     Measure(
         id="emphysema",
         title="Emphysema at inspiration",
         unit="%",
-        formula="100 x inspiratory volume with HU < -950 / inspiratory volume, "
-        "carried over by registration",
+        formula="100 x volume with HU < -950 / volume, of the inspiratory scan's own region",
         source="Gevenois 1995, Am J Respir Crit Care Med 152:653",
     ),
     Measure(
         id="prm_normal",
         title="Parametric response: normal",
         unit="%",
-        formula="100 x volume (inspiration >= -950 HU, expiration >= -856 HU) / classified volume",
-        source="Galban 2012, Nat Med 18:1711",
+        formula="100 x volume (inspiration >= -950 HU, expiration >= -856 HU) / classified volume, "
+        "after a 3 x 3 x 3 median, without voxels above -500 HU",
+        source="Galban 2012, Nat Med 18:1711; Hoff 2017, Sci Rep 7:2999",
     ),
     Measure(
         id="prm_small_airways",
         title="Parametric response: functional small airways disease",
         unit="%",
-        formula="100 x volume (inspiration >= -950 HU, expiration < -856 HU) / classified volume",
-        source="Galban 2012, Nat Med 18:1711",
+        formula="100 x volume (inspiration >= -950 HU, expiration < -856 HU) / classified volume, "
+        "after a 3 x 3 x 3 median, without voxels above -500 HU",
+        source="Galban 2012, Nat Med 18:1711; Hoff 2017, Sci Rep 7:2999",
     ),
     Measure(
         id="prm_emphysema",
         title="Parametric response: emphysema",
         unit="%",
-        formula="100 x volume (inspiration < -950 HU, expiration < -856 HU) / classified volume",
-        source="Galban 2012, Nat Med 18:1711",
+        formula="100 x volume (inspiration < -950 HU, expiration < -856 HU) / classified volume, "
+        "after a 3 x 3 x 3 median, without voxels above -500 HU",
+        source="Galban 2012, Nat Med 18:1711; Hoff 2017, Sci Rep 7:2999",
     ),
     Measure(
         id="zone_rating",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from lungperfusion.progress import Progress, ignore
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import STRUCTURES, ZONES, Region
 from lungperfusion.terms.vq import VQ_MEASURES
-from lungperfusion.volume import Labelmap, Mask
+from lungperfusion.volume import Labelmap, Mask, Volume
 from lungperfusion.vq.classes import Thresholds
 from lungperfusion.vq.pair import BreathPair, Float
 from lungperfusion.vq.ventilation import air_fraction
@@ -31,9 +32,17 @@ ENTROPY_BINS = 32
 ENTROPY_RANGE = (0.0, 3.0)
 """Bins of V and Q over their mean; larger values fall into the last bin."""
 
+DENSE_HU = -500.0
+"""Voxels above, in either scan, are not classified by the parametric response map: vessels, airway
+walls and dense lung (Hoff 2017, Sci Rep 7:2999)."""
+
 PRM_CLASSES = ("prm_normal", "prm_small_airways", "prm_emphysema")
 
-_IDS = tuple(measure.id for measure in VQ_MEASURES)
+INSPIRATORY = ("inspiratory_volume", "emphysema")
+"""Measures of `measure_inspiration`; `measure_vq` gives all others of `terms.vq`."""
+
+_IDS = tuple(measure.id for measure in VQ_MEASURES if measure.id not in INSPIRATORY)
+_PRM_METHOD = "medians of 3 x 3 x 3 voxels up to -500 HU, registered pair"
 _ABNORMAL = ("shunt", "dead_space", "matched_defect")
 
 
@@ -69,14 +78,15 @@ def measure_vq(
     Returns
     -------
     tuple of Measurement
-        Every measure of `lungperfusion.terms.vq` for every region; ``zone_rating`` in the six
-        zones only.
+        Every measure of `lungperfusion.terms.vq` but `INSPIRATORY` for every region;
+        ``zone_rating`` in the six zones only.
 
     """
     pair.geometry.require_same(regions.geometry, what="maps and regions")
     limits = thresholds or Thresholds()
     whole = _Sample(pair, ventilation, perfusion, classes, pair.mask)
     prm = classify_prm(pair)
+    trapped = median_below(pair.expiration.array, pair.mask, AIR_TRAPPING_HU)
     results: list[Measurement] = []
     for number, region in enumerate(regions.names):
         progress(number / len(regions.names), "measuring ventilation and perfusion")
@@ -96,7 +106,7 @@ def measure_vq(
         results += _amounts(region, sample, whole, ventilation_method, perfusion_method, caution)
         results += _heterogeneity(region, sample, ventilation_method, perfusion_method)
         results += _classes(region, sample, limits)
-        results += _density(region, pair, prm, inside)
+        results += _density(region, trapped, prm, inside)
         if region in ZONES:
             rating = zone_rating(sample.q_total / whole.q_total, sample.count / whole.count)
             results.append(measured(region, "zone_rating", rating, perfusion_method))
@@ -240,39 +250,92 @@ def _classes(region: Region, here: _Sample, limits: Thresholds) -> list[Measurem
 def classify_prm(pair: BreathPair) -> Labelmap:
     """Parametric response map (Galban 2012): normal, small airways disease, emphysema.
 
-    Voxels with inspiration below -950 HU but expiration of -856 HU or more fit none and stay 0.
+    As the method's authors do (Hoff 2017, Sci Rep 7:2999), both scans pass a median filter of
+    3 x 3 x 3 voxels first, here of lung alone, and voxels above -500 HU are left out.  Voxels with
+    inspiration below -950 HU but expiration of -856 HU or more fit no class and stay 0.
     """
-    before, after = pair.expiration.array, pair.inspiration_hu
-    inside = pair.parenchyma
+    before, after = np.asarray(pair.expiration.array), pair.inspiration_hu
+    inside = pair.mask
+    trapped = median_below(before, inside, AIR_TRAPPING_HU)
+    destroyed = median_below(after, inside, EMPHYSEMA_HU)
+    aerated = pair.parenchyma & median_below(before, inside, np.nextafter(DENSE_HU, 0))
+    aerated &= median_below(after, inside, np.nextafter(DENSE_HU, 0))
     labels = np.zeros(pair.geometry.shape, np.uint8)
     for name, chosen in zip(
-        PRM_CLASSES,
-        (
-            (after >= EMPHYSEMA_HU) & (before >= AIR_TRAPPING_HU),
-            (after >= EMPHYSEMA_HU) & (before < AIR_TRAPPING_HU),
-            (after < EMPHYSEMA_HU) & (before < AIR_TRAPPING_HU),
-        ),
-        strict=True,
+        PRM_CLASSES, (~destroyed & ~trapped, ~destroyed & trapped, destroyed & trapped), strict=True
     ):
-        labels[inside & chosen] = STRUCTURES[name].label
+        labels[aerated & chosen] = STRUCTURES[name].label
     return Labelmap(labels, pair.geometry, {STRUCTURES[n].label: n for n in PRM_CLASSES})
 
 
-def _density(region: Region, pair: BreathPair, prm: Labelmap, inside: Mask) -> list[Measurement]:
-    before, after = pair.expiration.array[inside], pair.inspiration_hu[inside]
-    size = pair.jacobian[inside].astype(np.float64)
-    trapped = 100 * float((before < AIR_TRAPPING_HU).mean())
-    destroyed = 100 * float(size[after < EMPHYSEMA_HU].sum() / size.sum())
+def median_below(values: NDArray[Any], known: Mask, limit: float) -> Mask:
+    """Where the median of 3 x 3 x 3 known voxels lies strictly below a limit.
+
+    A median lies below a limit where more than half of the values do, so that counting replaces
+    sorting.
+    """
+    below = _counts(known & (values < limit))
+    return np.asarray(known & (2 * below > _counts(known)))
+
+
+def _counts(mask: Mask) -> NDArray[np.uint8]:
+    """Count the voxels of a mask among the 27 around each voxel."""
+    out = mask.astype(np.uint8)
+    for axis in range(3):
+        line = np.moveaxis(out, axis, 0)
+        total = line.copy()
+        total[1:] += line[:-1]
+        total[:-1] += line[1:]
+        out = np.moveaxis(total, 0, axis)
+    return out
+
+
+def measure_inspiration(inspiration: Volume, regions: RegionSet) -> tuple[Measurement, ...]:
+    """Volume and emphysema of every region, read on the inspiratory scan as it was taken.
+
+    Carried to the expiratory grid, interpolation would smooth the voxels that are counted.
+
+    Parameters
+    ----------
+    inspiration
+        CT in HU.
+    regions
+        Those of the inspiratory scan, on its grid.
+
+    """
+    results: list[Measurement] = []
+    for region in regions.names:
+        mask = regions.mask(region)
+        if inspiration.valid is not None:
+            mask = mask & inspiration.valid
+        count = int(np.count_nonzero(mask))
+        if not count:
+            reason = regions.why_missing(region)
+            results += [missing(region, name, reason) for name in INSPIRATORY]
+            continue
+        volume = count * regions.geometry.voxel_volume_ml
+        low = int(np.count_nonzero(inspiration.array[mask] < EMPHYSEMA_HU))
+        method = "inspiratory scan and its own regions"
+        results += [
+            measured(region, "inspiratory_volume", volume, f"voxel count, {method}"),
+            measured(region, "emphysema", 100 * low / count, f"HU < -950, {method}"),
+        ]
+    return tuple(results)
+
+
+def _density(region: Region, trapped: Mask, prm: Labelmap, inside: Mask) -> list[Measurement]:
+    share = 100 * float(trapped[inside].mean())
     results = [
-        measured(region, "air_trapping", trapped, "expiratory scan, HU < -856"),
-        measured(region, "emphysema", destroyed, "inspiratory HU < -950 at the expiratory voxels"),
+        measured(
+            region, "air_trapping", share, "expiratory scan, HU < -856 after a 3 x 3 x 3 median"
+        )
     ]
     labels = prm.array[inside]
     total = int((labels > 0).sum())
     for name in PRM_CLASSES:
         if total:
             share = 100 * float((labels == STRUCTURES[name].label).sum()) / total
-            results.append(measured(region, name, share, "parenchyma, registered pair"))
+            results.append(measured(region, name, share, _PRM_METHOD))
         else:
             results.append(missing(region, name, "no parenchyma to classify"))
     return results

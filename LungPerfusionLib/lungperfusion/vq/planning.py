@@ -49,15 +49,18 @@ class TargetLobe:
     perfusion_percent: float
     volume_percent: float
     heterogeneity_percent: float
-    """Emphysema minus that of the other lobes of the same lung, volume-weighted."""
+    """Emphysema minus that of the other lobes of the same lung, weighed by inspiratory volume."""
     score: float
     """Emphysema share, plus how far V and Q fall short of the volume share; all in points."""
 
 
 def flag_surgery(measurements: Iterable[Measurement]) -> SurgeryFlag:
-    """Apply the white paper's criteria: upper-zone emphysema >= 50 % and perfusion <= 8 %."""
+    """Apply the white paper's criteria: upper-zone emphysema >= 50 % and perfusion <= 8 %.
+
+    Emphysema is a share of inspiratory volume, so that zones are weighed by that.
+    """
     value = _Values(measurements)
-    volumes = [value(zone, "expiratory_volume") for zone in _UPPER_ZONES]
+    volumes = [value(zone, "inspiratory_volume") for zone in _UPPER_ZONES]
     emphysema = [value(zone, "emphysema") for zone in _UPPER_ZONES]
     perfusion = math.fsum(value(zone, "perfusion_share") for zone in _UPPER_ZONES)
     weighted = math.fsum(v * e for v, e in zip(volumes, emphysema, strict=True))
@@ -93,7 +96,8 @@ def rank_targets(measurements: Iterable[Measurement]) -> tuple[TargetLobe, ...]:
         if math.isnan(emphysema) or any(math.isnan(share) for share in shares):
             continue
         others = [
-            (value(other, "expiratory_volume"), value(other, "emphysema")) for other in _SIDES[lobe]
+            (value(other, "inspiratory_volume"), value(other, "emphysema"))
+            for other in _SIDES[lobe]
         ]
         known = [(v, e) for v, e in others if not math.isnan(v) and not math.isnan(e)]
         total = math.fsum(v for v, _ in known)

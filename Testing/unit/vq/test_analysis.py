@@ -81,6 +81,15 @@ def test_maps_lie_on_the_whole_expiratory_grid_and_are_valid_in_the_lungs(analys
     assert set(analysis.transforms) == {TRANSFORM, VOLUME_TRANSFORM, INVERSE}
 
 
+def test_emphysema_is_that_of_the_inspiratory_scan(analysis, small):
+    inside = small.inspiration_lobes.mask(LOBES[1])
+    low = 100 * float((small.inspiration.array[inside] < -950).mean())
+    value = {(m.region, m.measure): m.value for m in analysis.measurements}
+    assert value[LOBES[1], "emphysema"] == pytest.approx(low)
+    volume = small.inspiration_lobes.volume_ml(LOBES[1])
+    assert value[LOBES[1], "inspiratory_volume"] == pytest.approx(volume)
+
+
 def test_gates_and_warnings_say_which_scan(small, states):
     gates = tuple(
         Gate(id=name, verdict="warn", message="Look.") for name in ("truncation", "inspiration")

@@ -289,7 +289,7 @@ def zone_values(emphysema, perfusion):
         rows += [
             measured(zone, "emphysema", emphysema, "x"),
             measured(zone, "perfusion_share", perfusion / 2, "x"),
-            measured(zone, "expiratory_volume", 500, "x"),
+            measured(zone, "inspiratory_volume", 500, "x"),
         ]
     return rows
 
@@ -302,6 +302,23 @@ def test_surgery_criteria_on_their_thresholds(emphysema, perfusion, met):
     flag = flag_surgery(zone_values(emphysema, perfusion))
     assert flag.met is met
     assert ("not met" in flag.sentence) is not met
+
+
+def test_upper_emphysema_is_weighed_by_inspiratory_volumes():
+    # By expiratory volumes, equal here, it would be 49 % and not met.
+    left, right = Region.LEFT_UPPER_ZONE, Region.RIGHT_UPPER_ZONE
+    rows = [
+        measured(left, "emphysema", 64, "x"),
+        measured(right, "emphysema", 34, "x"),
+        measured(left, "perfusion_share", 3, "x"),
+        measured(right, "perfusion_share", 4, "x"),
+        *(measured(zone, "expiratory_volume", 700, "x") for zone in (left, right)),
+        measured(left, "inspiratory_volume", 910, "x"),
+        measured(right, "inspiratory_volume", 590, "x"),
+    ]
+    flag = flag_surgery(rows)
+    assert flag.upper_emphysema_percent == pytest.approx((64 * 910 + 34 * 590) / 1500)
+    assert flag.met
 
 
 def test_surgery_criteria_without_a_zone_are_open():
@@ -319,7 +336,7 @@ def test_target_ranking_puts_the_destroyed_idle_lobe_first():
             measured(lobe, "ventilation_share", 5 if bad else 23.75, "x"),
             measured(lobe, "perfusion_share", 5 if bad else 23.75, "x"),
             measured(lobe, "volume_share", 20, "x"),
-            measured(lobe, "expiratory_volume", 500, "x"),
+            measured(lobe, "inspiratory_volume", 500, "x"),
         ]
     targets = rank_targets(rows)
     assert targets[0].lobe == Region.LEFT_UPPER_LOBE

@@ -10,6 +10,8 @@ import pytest
 from scipy import ndimage
 
 from lungperfusion.phantoms.breathing import BLOOD_DENSITY, TISSUE_DENSITY
+from lungperfusion.regions import RegionSet
+from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import LOBES, STRUCTURES, ZONES, Region
 from lungperfusion.terms.vq import VQ_MEASURES
 from lungperfusion.volume import Geometry, Labelmap, Volume
@@ -22,11 +24,14 @@ from lungperfusion.vq.classes import (
     sensitivity,
 )
 from lungperfusion.vq.metrics import (
+    INSPIRATORY,
     classify_prm,
     entropy_bits,
     gradient,
     kendall_tau,
+    measure_inspiration,
     measure_vq,
+    median_below,
     zone_rating,
 )
 from lungperfusion.vq.pair import BreathPair
@@ -201,7 +206,7 @@ def test_every_measure_is_there_for_every_region(numbers, regions):
     got = [(row.region, row.measure) for row in rows]
     assert len(got) == len(set(got))
     for region in regions.names:
-        wanted = {m.id for m in VQ_MEASURES}
+        wanted = {m.id for m in VQ_MEASURES} - set(INSPIRATORY)
         if region not in ZONES:
             wanted -= {"zone_rating"}
         assert {measure for name, measure in got if name == region} == wanted
@@ -256,21 +261,63 @@ def test_absent_region_is_missing_with_its_reason(numbers, pair, regions):
     assert all(math.isnan(row.value) and "no fissure" in row.reason for row in lobe)
 
 
-def test_parametric_response_on_its_thresholds():
-    before = np.array([[[-856, -857, -857, -856]]], np.int16)
-    after = np.array([[[-950, -950, -951, -951]]], np.float32)
+def prm_pair(before, after):
     geometry = Geometry.axial(before.shape, (1, 1, 1))
-    pair = BreathPair(
-        expiration=Volume(before, geometry, "HU"),
-        inspiration_hu=after,
+    return BreathPair(
+        expiration=Volume(np.asarray(before, np.int16), geometry, "HU"),
+        inspiration_hu=np.asarray(after, np.float32),
         jacobian=np.ones(before.shape, np.float32),
         lungs=Labelmap(np.ones(before.shape, np.uint8), geometry, {1: "left_lung"}),
         parenchyma=np.ones(before.shape, bool),
         volume_factors={},
     )
+
+
+def test_parametric_response_on_its_thresholds():
+    # Slabs of three columns: the median in the middle of each is its own value.
+    before = np.repeat([-856, -857, -857, -856, -500, -499, -600], 3) * np.ones((4, 5, 1))
+    after = np.repeat([-950, -950, -951, -951, -800, -800, -499], 3) * np.ones((4, 5, 1))
     labels = [STRUCTURES[name].label for name in ("prm_normal", "prm_small_airways")]
     emphysema = STRUCTURES["prm_emphysema"].label
-    assert classify_prm(pair).array.ravel().tolist() == [*labels, emphysema, 0]
+    found = classify_prm(prm_pair(before, after)).array[2, 2, 1::3]
+    assert found.tolist() == [*labels, emphysema, 0, labels[0], 0, 0]
+
+
+def test_parametric_response_is_not_noise():
+    rng = np.random.default_rng(0)
+    shape = (30, 40, 40)
+    before, after = rng.normal(-740, 60, shape), rng.normal(-830, 60, shape)
+    assert (before < -856).mean() > 0.02
+    labels = classify_prm(prm_pair(before, after)).array
+    assert (labels == STRUCTURES["prm_normal"].label).mean() > 0.999
+
+
+def test_median_below_is_the_median_filter():
+    values = np.random.default_rng(1).normal(0, 1, (9, 10, 11))
+    everywhere = np.ones(values.shape, bool)
+    inner = (slice(1, -1),) * 3
+    expected = ndimage.median_filter(values, 3) < 0.1
+    assert np.array_equal(median_below(values, everywhere, 0.1)[inner], expected[inner])
+    known = values > -0.5  # the median of what is known only
+    assert not median_below(values, known, -0.5).any()
+
+
+def test_emphysema_is_read_where_it_was_scanned(phantom):
+    lungs = phantom.inspiration_lungs
+    noisy = np.asarray(phantom.inspiration.array, np.float32)
+    noisy += np.random.default_rng(0).normal(0, 40, noisy.shape)
+    scan = Volume(noisy, phantom.inspiration.geometry, "HU")
+    regions = RegionSet((lungs, label_zones(lungs), phantom.inspiration_lobes))
+    value = {(m.region, m.measure): m.value for m in measure_inspiration(scan, regions)}
+    for region in (Region.LUNGS, Region.LEFT_UPPER_ZONE, LOBES[2]):
+        inside = regions.mask(region)
+        share = 100 * float((noisy[inside] < -950).mean())
+        assert value[region, "emphysema"] == pytest.approx(share)
+        volume = inside.sum() * scan.geometry.voxel_volume_ml
+        assert value[region, "inspiratory_volume"] == pytest.approx(volume)
+    gone = RegionSet((lungs,), {LOBES[3]: "no fissure visible"})
+    rows = [m for m in measure_inspiration(scan, gone) if m.region == LOBES[3]]
+    assert all("no fissure" in m.reason for m in rows)
 
 
 @pytest.mark.parametrize(
