@@ -8,6 +8,7 @@ from slicer.parameterNodeWrapper import FloatRange
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from lungperfusion import mrml
+from lungperfusion.engines import find_engine
 from lungperfusion.errors import InputError
 from lungperfusion.io import write_labelmap
 from lungperfusion.io.writing import write_volume
@@ -15,6 +16,7 @@ from lungperfusion.segmentation.imports import PARTITIONS, import_regions, impor
 from lungperfusion.terms import LOBES
 from lungperfusion_gui import fissures
 from lungperfusion_gui.corrections import TRAIL, CorrectedResults
+from lungperfusion_gui.parameters import OWN_ENGINE
 from lungperfusion_gui.result_nodes import LUNGS
 
 REMOVED_LOBES = {
@@ -90,6 +92,21 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         """Write further inputs into a folder and return their words."""
         return []
 
+    def engines(self, parameters):
+        """Engines of other programs that draw lungs or lobes, by task."""
+        chosen = {"lungs": parameters.lungEngine, "lobes": parameters.lobeEngine}
+        if parameters.lungMask is not None:
+            del chosen["lungs"]
+        return {task: name for task, name in chosen.items() if name != OWN_ENGINE}
+
+    def missing_engine(self, parameters):
+        """Say what keeps a chosen engine from running; empty when nothing does."""
+        for task, name in self.engines(parameters).items():
+            reason = find_engine(name).why_not(task)
+            if reason:
+                return f"{name}: {reason}."
+        return ""
+
     def lung_options(self, parameters):
         """Lungs found by other programs, by option, with the volume whose grid they get."""
         return {"--lung-mask": (parameters.lungMask, self.reference(parameters))}
@@ -115,7 +132,8 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         nodes += [parameters.vesselMask, *self.segmentation_options(parameters).values()]
         nodes += self.further_nodes(parameters)
         names = ["" if node is None else node.GetName() for node in nodes]
-        return " ".join([*names, *self.options(parameters)])
+        engines = self.engines(parameters).values()
+        return " ".join([*names, *self.options(parameters), *engines])
 
     # ------------------------------------------------------------------------------- command
 
@@ -147,7 +165,11 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
             else:
                 positional.append(str(path))
         words += self.options(parameters)
-        words += self._segmentation_words(parameters, folder, corrected)  # files win
+        files = self._segmentation_words(parameters, folder, corrected)
+        words += files  # they win
+        for task, name in self.engines(parameters).items():
+            if {"lungs": "--lung-mask", "lobes": "--lobes"}[task] not in files:
+                words += ["--engine", f"{task}={name}"]
         words += fissures.request_words(parameters, folder)
         words += self.extra_words(parameters, folder)
         if corrected and parameters.corrected:

@@ -234,7 +234,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def updateButtons(self):
         ui, parameters = self.ui, self.parameters
         busy = self.job is not None
-        missing = self.logic.missing(parameters)
+        missing = self.logic.missing(parameters) or self.logic.missing_engine(parameters)
         why = _("A computation is running.") if busy else missing
         has_results = self.logic.record(parameters) is not None
         ui.applyButton.enabled = not why

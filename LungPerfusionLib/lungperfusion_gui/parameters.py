@@ -2,15 +2,25 @@
 
 from typing import Annotated
 
-from slicer.parameterNodeWrapper import WithinRange
+from slicer.parameterNodeWrapper import Choice, WithinRange
+
+from lungperfusion.engines import ENGINES
 
 DEFAULT_OPACITY = 0.6
 """Shows map and anatomy together; 1 shows the colours of the legend exactly."""
 
 
+OWN_ENGINE = "this program"
+"""Lungs and lobes are found here, not by another program."""
+
+DRAWN_BY = (OWN_ENGINE, *ENGINES)
+
+
 class ReviewParameters:
     """Fields of the parameter nodes; results hang on the node by their own roles."""
 
+    lungEngine: Annotated[str, Choice(list(DRAWN_BY))] = OWN_ENGINE
+    lobeEngine: Annotated[str, Choice(list(DRAWN_BY))] = OWN_ENGINE
     removedRightUpperLobe: bool = False
     removedRightMiddleLobe: bool = False
     removedRightLowerLobe: bool = False

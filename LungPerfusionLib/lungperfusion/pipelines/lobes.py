@@ -126,8 +126,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     def work(progress: Progress) -> Outcome:
         if arguments.lobes == "none":
             arguments.lobes = "auto"
-        scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
         regions = RegionOptions.from_arguments(arguments)
+        scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
         analysis = analyse_lobes(
             scan.volume,
             regions=regions,

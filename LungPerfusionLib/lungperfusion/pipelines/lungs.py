@@ -127,8 +127,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the CT, analyse it, write the results folder."""
 
     def work(progress: Progress) -> Outcome:
-        scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
         regions = RegionOptions.from_arguments(arguments)
+        scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
         analysis = analyse_lungs(
             scan.volume,
             regions=regions,

@@ -14,6 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.engines import (
+    ENGINES,
+    EngineLabels,
+    find_engine,
+    lobe_agreement,
+    lung_agreement,
+    run_engine,
+)
+from lungperfusion.engines.catalogue import Task
+from lungperfusion.engines.running import TIMEOUT_MIN
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, labelmap_of, read_labelmap
 from lungperfusion.io.fissure_points import read_fissure_points
@@ -59,6 +69,11 @@ class RegionOptions:
     """External lung or lobe label map to use instead of segmenting."""
     lobes: LobeChoice = "none"
     """``"auto"``: along the visible fissures; a label map of lobes; ``"none"``: no lobes."""
+    lung_engine: str | None = None
+    """Installed engine that segments the lungs, a key of `engines.ENGINES`."""
+    lobe_engine: str | None = None
+    """Installed engine that segments the lobes."""
+    engine_timeout_min: float = TIMEOUT_MIN
     lobe_convention: str | None = None
     """What the values of a plain lobe label map mean, a key of `imports.CONVENTIONS`."""
     fissure_points_mm: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: NO_POINTS)
@@ -78,11 +93,17 @@ class RegionOptions:
         """Take the options that `add_region_arguments` added, and read the files they name."""
         mask, lobes, points = arguments.lung_mask, arguments.lobes, arguments.fissure_points
         vessels = arguments.vessel_mask
+        engines = _chosen_engines(arguments)
+        if "lobes" in engines:
+            lobes = "auto"
         if points is not None and lobes == "none":
             raise InputError("fissure points move lobe boundaries: add --lobes auto or a file")
         return cls(
             lung_mask=None if mask is None else read_labelmap(mask),
             lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
+            lung_engine=engines.get("lungs"),
+            lobe_engine=engines.get("lobes"),
+            engine_timeout_min=arguments.engine_timeout_min,
             lobe_convention=arguments.lobe_convention,
             fissure_points_mm=NO_POINTS if points is None else read_fissure_points(points),
             removed_lobes=tuple(Region(name) for name in arguments.removed_lobe or ()),
@@ -113,6 +134,9 @@ class RegionOptions:
             out["rim_fraction"] = self.rim_fraction
         if self.lobes != "none":
             out["lobes"] = "external label map" if isinstance(self.lobes, LabelImage) else "auto"
+        for task, name in (("lungs", self.lung_engine), ("lobes", self.lobe_engine)):
+            if name:
+                out[task] = f"engine {find_engine(name).words}"
         if self.lobe_convention:
             out["lobe_convention"] = self.lobe_convention
         if self.removed_lobes:
@@ -157,6 +181,37 @@ class FoundRegions:
         """Lungs, and lobes if there are any, to write beside the results."""
         lobes = [p for p in self.regions.partitions if set(LOBES) & set(p.names.values())]
         return {"lungs": self.lungs, "lobes": lobes[0]} if lobes else {"lungs": self.lungs}
+
+
+def _chosen_engines(arguments: argparse.Namespace) -> dict[str, str]:
+    """Engine by task out of ``--engine TASK=NAME``, checked before anything is read."""
+    chosen: dict[str, str] = {}
+    given = {"lungs": arguments.lung_mask is not None, "lobes": arguments.lobes not in _CHOICES}
+    for words in arguments.engine or ():
+        task, _, name = words.partition("=")
+        if task not in given or name not in ENGINES or task in chosen:
+            raise InputError(
+                "--engine expects lungs=NAME or lobes=NAME, each at most once, with one of "
+                f"{', '.join(ENGINES)}; {words!r} was given"
+            )
+        if given[task]:
+            raise InputError(
+                f"the {task} come from a file or from an engine, not from both: leave out "
+                f"--engine {words} or the file"
+            )
+        chosen[task] = name
+    for task, name in chosen.items():
+        reason = find_engine(name).why_not("lungs" if task == "lungs" else "lobes")
+        if reason:
+            raise InputError(f"the engine {name} cannot segment {task} here: {reason}")
+    if arguments.engine_timeout_min <= 0:
+        raise InputError(
+            f"--engine-timeout-min expects minutes above 0, not {arguments.engine_timeout_min:g}"
+        )
+    return chosen
+
+
+_CHOICES = ("auto", "none")
 
 
 def add_region_arguments(
@@ -215,6 +270,22 @@ def add_region_arguments(
         "of another program; taken instead of looking for them",
     )
     group.add_argument(
+        "--engine",
+        action="append",
+        metavar="TASK=NAME",
+        help="let an installed segmentation program draw the lungs or lobes: lungs=NAME or "
+        f"lobes=NAME with {' or '.join(ENGINES)}; may be given for both. It runs by itself with "
+        "weights that are already on this machine, nothing is downloaded, and its outlines are "
+        "compared with this program's own",
+    )
+    group.add_argument(
+        "--engine-timeout-min",
+        type=float,
+        default=TIMEOUT_MIN,
+        metavar="MIN",
+        help="end an engine that takes longer (default: %(default)g)",
+    )
+    group.add_argument(
         "--zones",
         choices=("height", "volume"),
         default=DEFAULT_ZONE_RULE,
@@ -266,19 +337,21 @@ def find_regions(
 
     """
     given = None
+    drawn = _drawn_by_engines(ct, options, part(progress, 0.0, 0.4))
+    if drawn:
+        progress = part(progress, 0.4, 1.0)
     if isinstance(options.lobes, LabelImage):
-        given = import_regions(
-            options.lobes, convention=options.lobe_convention, target=ct.geometry
-        )
-        if given.lobes is None:
-            names = ", ".join(title(n) for p in given.partitions.values() for n in p.names.values())
-            raise InputError(
-                f"lobes were expected in {options.lobes.name}, but it holds {names} only; "
-                "use it as --lung-mask, or let --lobes auto find the lobes"
-            )
+        given = _given_lobes(options.lobes, options.lobe_convention, ct.geometry)
+    elif "lobes" in drawn:
+        given = _given_lobes(drawn["lobes"].image, drawn["lobes"].convention, ct.geometry)
     asked = options.lobes != "none"
-    lungs = _lungs(ct, options, given, acquisition, part(progress, 0.0, 0.3 if asked else 0.85))
+    share = part(progress, 0.0, 0.3 if asked else 0.85)
+    if "lungs" in drawn:
+        lungs = _lungs_of_engine(ct, drawn["lungs"], acquisition, share)
+    else:
+        lungs = _lungs(ct, options, given, acquisition, share)
     lobes, warnings = None, list(lungs.warnings)
+    agreement: tuple[Gate, ...] = ()
     vessel_map = None
     if options.vessels is not None:
         vessel_map, notes = import_vessels(options.vessels, ct.geometry)
@@ -287,7 +360,11 @@ def find_regions(
         lobes = _lobes(ct, lungs.labelmap, vessel_map, options, given, part(progress, 0.3, 0.8))
         warnings += _lobe_warnings(lobes, lungs.labelmap)
     if given is not None:
-        warnings += [*given.notes, f"Lobes were taken from the file by {given.how}."]
+        source = drawn["lobes"].words if "lobes" in drawn else "the file"
+        if lobes is not None and "lobes" in drawn:
+            own = remembered(segment_lobes, ct, lungs.labelmap, vessels=vessel_map)
+            agreement = (lobe_agreement(own.labelmap, lobes.labelmap, source),)
+        warnings += [*given.notes, f"Lobes were taken from {source} by {given.how}."]
     progress(0.8, "vessels and zones" if vessels else "dividing the lungs into zones")
     divided = partial(_zones_and_shells, lungs.labelmap, options)
     if vessels and vessel_map is None:
@@ -300,16 +377,70 @@ def find_regions(
     return FoundRegions(
         lungs=lungs.labelmap,
         regions=RegionSet(tuple(partitions), {} if lobes is None else lobes.absent),
-        gates=lungs.gates
-        if lobes is None
-        else (
+        gates=(
             *lungs.gates,
-            *lobe_gates(lobes),
-            *tree_gates(lobes),
+            *(() if lobes is None else (*lobe_gates(lobes), *tree_gates(lobes))),
+            *agreement,
         ),
         warnings=tuple(warnings),
         lobes=lobes,
         vessels=vessel_map,
+    )
+
+
+def _given_lobes(image: LabelImage, convention: str | None, grid: Geometry) -> ImportedRegions:
+    given = import_regions(image, convention=convention, target=grid)
+    if given.lobes is None:
+        names = ", ".join(title(n) for p in given.partitions.values() for n in p.names.values())
+        raise InputError(
+            f"lobes were expected in {image.name}, but it holds {names} only; "
+            "use it as --lung-mask, or let --lobes auto find the lobes"
+        )
+    return given
+
+
+def _drawn_by_engines(
+    ct: Volume, options: RegionOptions, progress: Progress
+) -> dict[Task, EngineLabels]:
+    """Let the chosen engines draw; one that draws lobes for both tasks runs once."""
+    tasks: tuple[tuple[Task, str | None], ...] = (
+        ("lobes", options.lobe_engine if options.lobes == "auto" else None),
+        ("lungs", options.lung_engine if options.lung_mask is None else None),
+    )
+    drawn: dict[Task, EngineLabels] = {}
+    jobs = {task: ENGINES[name].jobs[task] for task, name in tasks if name}
+    for task, name in tasks:
+        if not name:
+            continue
+        if task == "lungs" and jobs["lungs"] is jobs.get("lobes"):
+            drawn[task] = drawn["lobes"]
+            continue
+        drawn[task] = remembered(
+            run_engine,
+            ct,
+            name,
+            task,
+            timeout_min=options.engine_timeout_min,
+            progress=progress if len(jobs) == 1 else part(progress, len(drawn) / 2, 1.0),
+        )
+    return drawn
+
+
+def _lungs_of_engine(
+    ct: Volume, drawn: EngineLabels, acquisition: Acquisition | None, progress: Progress
+) -> LungSegmentation:
+    """Lungs as an engine drew them, without the airways that this program can follow."""
+    found = import_regions(drawn.image, convention=drawn.convention, target=ct.geometry)
+    mask = found.lobes if found.lobes is not None else found.lungs
+    if mask is None:
+        raise InputError(f"{drawn.words} gave no lungs; leave out the engine")
+    own = remembered(segment_lungs, ct, acquisition=acquisition, progress=progress)
+    mask = _with_airways(mask, own.labelmap)
+    lungs = remembered(lungs_from_mask, ct, mask, acquisition=acquisition)
+    return replace(
+        lungs,
+        gates=(*lungs.gates, lung_agreement(own.labelmap, lungs.labelmap, drawn.words)),
+        warnings=(*lungs.warnings, f"Lungs were drawn by {drawn.words}."),
     )
 
 

@@ -512,8 +512,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     options = options_from_arguments(arguments)
 
     def work(progress: Progress) -> Outcome:
-        scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
         regions = RegionOptions.from_arguments(arguments)
+        scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
         images = {
             role: read_labelmap(path)
             for role, path in (

@@ -110,10 +110,12 @@ ELSEWHERE = {
     "--clots", "--lines", "--expiration", "--inspiration", "--inspiration-lung-mask",
     "--landmarks", "--reference", "--reference-ct", "--ratings", "--arteries-veins",
     "--blood-mask",  # node selectors and their companions
+    "--engine",  # lungEngine and lobeEngine
 }  # fmt: skip
 LEFT_TO_THE_COMMAND_LINE = {
     "--series": "Slicer's DICOM module chooses the series",
     "--lobe-convention": "segments of a node have names and codes",
+    "--engine-timeout-min": "the panel has Cancel",
     "--sensitivity": "a physicist's calibration",
     "--preset": "a bundle of options that the panel shows one by one",
     "--collateral-model": "a file of the command train",
