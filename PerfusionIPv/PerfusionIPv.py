@@ -39,7 +39,7 @@ NOT_STATED = "not stated"
 SOURCE_FIELDS = {
     VENDOR_MAP: ("ct", "iodine", "iodineUnit", "iodineSlope", "iodineOffset"),
     IMAGE_PAIR: ("low", "high", "kvLow", "kvHigh", "model", "iodineRatio", "selfCalibrate"),
-    SUBTRACTION: ("contrast", "native"),
+    SUBTRACTION: ("contrast", "native", "nativeLungMask"),
 }
 """Inputs and options that only one source of iodine has."""
 
@@ -71,6 +71,7 @@ class PerfusionIPvParameters(ReviewParameters):
     kvHigh: Annotated[str, Choice([NOT_STATED, *VOLTAGES])] = NOT_STATED
     contrast: vtkMRMLScalarVolumeNode
     native: vtkMRMLScalarVolumeNode
+    nativeLungMask: vtkMRMLSegmentationNode
     kv: Annotated[str, Choice([NOT_STATED, *VOLTAGES])] = NOT_STATED
     iodineSlope: Annotated[float, WithinRange(-1000.0, 1000.0)] = 1.0
     iodineOffset: Annotated[float, WithinRange(-10000.0, 10000.0)] = 0.0
@@ -189,6 +190,13 @@ class PerfusionIPvLogic(AnalysisLogic):
             words += blood_points.request_words(parameters, folder, reference, "--trunk", trunk)
         return words
 
+    def lung_options(self, parameters):
+        """Lungs of other programs: those of the native CT, too."""
+        options = super().lung_options(parameters)
+        if parameters.source == SUBTRACTION:
+            options["--native-lung-mask"] = (parameters.nativeLungMask, parameters.native)
+        return options
+
     def segmentation_options(self, parameters):
         return {} if parameters.trunk is None else {"--trunk": parameters.trunk}
 
@@ -242,7 +250,7 @@ class PerfusionIPvWidget(ModuleWidget):
         self.ui.trunkPointButton.enabled = parameters.trunk is None
         uses_header = parameters.source != VENDOR_MAP
         self.ui.inputsLabel.text = (
-            _("DICOM headers do not mention tin filters: check the voltages.")
+            _("DICOM headers seldom mention tin filters: check the voltages.")
             if uses_header
             else ""
         )

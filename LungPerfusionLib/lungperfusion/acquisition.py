@@ -21,3 +21,5 @@ class Acquisition:
     rescale_unit: str | None = None
     """DICOM Rescale Type (``HU``, ``MGML``, ...)."""
     monoenergetic_kev: float | None = None
+    tin_filter: bool | None = None
+    """Whether a tin filter hardened the beam; headers name filters seldom."""

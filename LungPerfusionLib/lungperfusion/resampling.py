@@ -117,6 +117,23 @@ def resample_volume(
     return Volume(array, target, volume.unit, None if valid.all() else valid)
 
 
+def resample_known(volume: Volume, target: Geometry) -> Volume:
+    """Sample an image linearly among its valid voxels only, so that nothing is mixed with a gap.
+
+    A voxel is valid where at least half of what it is interpolated from is.
+    """
+    if volume.valid is None or volume.geometry.same_as(target):
+        return resample_volume(volume, target)
+    known = volume.valid.astype(np.float32)
+    total, weight = (
+        resample_array(array, volume.geometry, target, interpolation="linear", fill=0)
+        for array in (volume.array * known, known)
+    )
+    valid = weight >= np.float32(0.5)
+    array = np.divide(total, weight, out=np.zeros_like(total), where=valid)
+    return Volume(array, target, volume.unit, None if valid.all() else valid)
+
+
 def resample_labelmap(labelmap: Labelmap, target: Geometry) -> Labelmap:
     """Take the nearest label at every voxel centre of another grid."""
     if labelmap.geometry.same_as(target):

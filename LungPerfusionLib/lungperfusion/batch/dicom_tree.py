@@ -15,6 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.dicom.acquisition import tin_filter
+from lungperfusion.io.dicom.units import stated_unit
 from lungperfusion.progress import Progress, ignore
 
 Kind = Literal["ct", "iodine", "virtual native", "monoenergetic", "reformatted", "localizer"]
@@ -26,7 +28,7 @@ _TAGS = [
     *("ImageType", "SeriesDescription", "ProtocolName", "ImageComments", "ContrastBolusAgent"),
     *("KVP", "ConvolutionKernel", "SliceThickness", "ImagePositionPatient", "RescaleType"),
     *("ImageOrientationPatient", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime"),
-    *("NumberOfFrames", "Rows", "Columns", "PixelSpacing"),
+    *("NumberOfFrames", "Rows", "Columns", "PixelSpacing", "FilterMaterial", "FilterType"),
 ]
 _CT_CLASSES = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"}
 
@@ -72,7 +74,9 @@ class Series:
     acquisition: tuple[str, ...]
     """Equal for two series of one scan, as far as the header tells."""
     unit: str | None
-    """``mg/mL`` or ``HU`` of an iodine map, if the header says so."""
+    """``mg/mL`` (also of maps that are converted to it) or ``HU``, if the header says so."""
+    tin_filter: bool | None
+    """Whether a tin filter hardened the beam, if the header names its material."""
 
 
 def find_series(root: Path, *, progress: Progress = ignore) -> tuple[Series, ...]:
@@ -185,10 +189,14 @@ def _series(uid: str, members: list[tuple[Path, Dataset]], path: Path | None) ->
             str(header.get("AcquisitionDate", "") or ""),
             str(header.get("AcquisitionTime", "") or "")[:4],
         ),
-        unit={"MGML": "mg/mL", "MG/ML": "mg/mL", "HU": "HU"}.get(
-            str(header.get("RescaleType", "") or "").upper()
-        ),
+        unit=_unit(header),
+        tin_filter=tin_filter(header),
     )
+
+
+def _unit(header: Dataset) -> str | None:
+    stated = stated_unit(str(header.get("RescaleType", "") or ""))
+    return stated.unit if stated is not None and stated.unit in ("mg/mL", "HU") else None
 
 
 def _kind(types: str, description: str, header: Dataset) -> Kind:
@@ -196,7 +204,7 @@ def _kind(types: str, description: str, header: Dataset) -> Kind:
     text = f"{types} {description}"
     if "localizer" in text or "scout" in text or "topogram" in text:
         return "localizer"
-    if str(header.get("RescaleType", "") or "").upper() in {"MGML", "MG/ML"}:
+    if _unit(header) == "mg/mL":
         return "iodine"
     if re.search(_VIRTUAL_NATIVE, text):
         return "virtual native"

@@ -110,8 +110,8 @@ class _Study:
         if maps:
             line = Proposal(self._case, "ipv")
             chosen = self._choose(line, "iodine", maps)
-            line.cells["iodine_unit"] = (chosen and chosen.unit) or OPEN
-            if line.cells["iodine_unit"] == OPEN:
+            if chosen is None or chosen.unit is None:
+                line.cells["iodine_unit"] = OPEN
                 line.notes.append("the header does not give the unit of the map: mg/mL or HU")
             same = [s for s in self._plain if chosen is None or s.grid == chosen.grid]
             self._choose(line, "ct", same or [s for s in self._plain if s.breath != "expiration"])
@@ -129,8 +129,23 @@ class _Study:
                         "are not of one scan"
                     )
                 else:
-                    line.notes.append(f"{low.kvp:g} and {partners[0].kvp:g} kV")
+                    self._state_voltages(line, low, partners[0])
             yield line
+
+    def _state_voltages(self, line: Proposal, low: Series, high: Series) -> None:
+        """Give the tube voltages with their filters; left open where no header names a filter."""
+        bare = [f"{series.kvp:g}" for series in (low, high)]
+        if high.tin_filter is None:
+            line.cells["kv"] = OPEN
+            line.notes.append(
+                f"{bare[0]} and {bare[1]} kV, the header names no filter: write "
+                f"'{bare[0]} {bare[1]}', or '{bare[0]} {bare[1]}Sn' for a tin filter"
+            )
+            return
+        line.cells["kv"] = " ".join(
+            voltage + ("Sn" if series.tin_filter else "")
+            for voltage, series in zip(bare, (low, high), strict=True)
+        )
 
     def _one_ct(self, analysis: str) -> Iterator[Proposal]:
         candidates = [s for s in self._plain if s.breath != "expiration"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 
 import numpy as np
 
 from lungperfusion.morphology import depth_mm
+from lungperfusion.quality import Gate
 from lungperfusion.terms import AIRWAYS
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box
 
@@ -39,3 +41,52 @@ def air_offset_hu(image: Volume, air: Mask) -> float | None:
     if np.count_nonzero(air) * image.geometry.voxel_volume_ml < CALIBRATION_AIR_ML:
         return None
     return statistics.median_grouped(np.round(image.array[air]).tolist()) - AIR_HU
+
+
+LARGEST_OFFSET_HU = 30.0
+"""Air of an accredited scanner reads -1005 to -970 HU (ACR CT accreditation phantom); more is an
+error of the scale, which subtracting an offset does not mend."""
+
+
+def air_offsets(
+    images: Mapping[str, tuple[Volume, Mask]],
+) -> tuple[tuple[float, float], Gate]:
+    """Measure the air of two images that are to be compared.
+
+    Parameters
+    ----------
+    images
+        Two images in HU by name, each with air inside the patient.
+
+    Returns
+    -------
+    tuple of float
+        Offsets to subtract; 0 for both where one could not be had.
+    Gate
+        How large they are.
+
+    """
+    limit = f"up to {LARGEST_OFFSET_HU:g} HU from -1000 in both"
+    measured = {name: air_offset_hu(image, air) for name, (image, air) in images.items()}
+    first, second = measured.values()
+    if first is None or second is None:
+        without = " and ".join(name for name, offset in measured.items() if offset is None)
+        return (0.0, 0.0), Gate(
+            id="air_calibration",
+            verdict="warn",
+            message=f"The {without} shows too little air in the large airways for a calibration: "
+            "offsets are taken as 0 HU; 2 HU between both images falsify lung iodine by some 5 %.",
+            limit=limit,
+        )
+    words = " and ".join(f"{offset:+.1f} HU in the {name}" for name, offset in measured.items())
+    largest = max(first, second, key=abs)
+    good = abs(largest) <= LARGEST_OFFSET_HU
+    return (first, second), Gate(
+        id="air_calibration",
+        verdict="pass" if good else "warn",
+        message=f"Air lies off by {words}, which was subtracted"
+        + ("." if good else ": no calibrated scanner is off by so much; look at the scale."),
+        value=largest,
+        unit="HU",
+        limit=limit,
+    )

@@ -139,6 +139,15 @@ class SpectralPair:
         return self.low.iodine_hu_per_mg_ml / self.high.iodine_hu_per_mg_ml
 
     @property
+    def solvability(self) -> float:
+        """Determinant of the decomposition, which a concentration is divided by.
+
+        ``a_high k_low - a_low k_high`` with a = 1000 + HU of soft tissue, k the sensitivities.
+        """
+        a_low, a_high = 1000 + self.low.soft_tissue_hu, 1000 + self.high.soft_tissue_hu
+        return a_high * self.low.iodine_hu_per_mg_ml - a_low * self.high.iodine_hu_per_mg_ml
+
+    @property
     def method(self) -> str:
         """Words for the method column of results."""
         return f"{self.name}, iodine ratio {self.ratio:.2f}, {reference_text(self)}"

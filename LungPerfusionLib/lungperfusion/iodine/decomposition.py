@@ -31,6 +31,8 @@ class IodineMap:
     """k_ref, which turns concentration into HU of enhancement."""
     method: str
     virtual_native: Volume | None = None
+    concentration_doubt: str = ""
+    """Why concentrations (not HU) may be off; empty when nothing speaks against them."""
 
     @property
     def enhancement(self) -> Volume:
@@ -96,7 +98,7 @@ def decompose(
         tissue += np.float32(1000 / a_high)
     else:
         a_low, a_high = 1000 + pair.low.soft_tissue_hu, 1000 + pair.high.soft_tissue_hu
-        determinant = a_high * k_low - a_low * k_high
+        determinant = pair.solvability
         if determinant <= 0:
             raise InputError(
                 f"{pair.name}: iodine must stand out more at the low voltage than soft tissue does"
@@ -141,8 +143,7 @@ def noise_mg_ml(pair: SpectralPair, low_sd_hu: float, high_sd_hu: float) -> floa
     Error propagation of the three-material solution, independent noise.
     """
     a_low, a_high = 1000 + pair.low.soft_tissue_hu, 1000 + pair.high.soft_tissue_hu
-    determinant = a_high * pair.low.iodine_hu_per_mg_ml - a_low * pair.high.iodine_hu_per_mg_ml
-    return float(np.hypot(a_high * low_sd_hu, a_low * high_sd_hu) / determinant)
+    return float(np.hypot(a_high * low_sd_hu, a_low * high_sd_hu) / pair.solvability)
 
 
 def iodine_from_vendor_map(
@@ -150,30 +151,23 @@ def iodine_from_vendor_map(
     *,
     unit: Literal["mg/mL", "HU"],
     hu_per_mg_ml: float,
-    slope: float = 1.0,
-    offset: float = 0.0,
 ) -> IodineMap:
     """Take a vendor's iodine map as it is, in a stated unit.
 
     Parameters
     ----------
     image
-        Stored values of the map.
+        Values of the map.
     unit
-        Unit of ``slope * value + offset``; never guessed from the numbers.
+        Their unit; never guessed from the numbers.
     hu_per_mg_ml
         Sensitivity that links HU and mg/mL: of the map's voltage when it is in HU.
-    slope, offset
-        Scaling of the stored values, such as slope 0.1 for a map stored in tenths of mg/mL.
 
     """
     if not hu_per_mg_ml > 0:
         raise InputError(f"the iodine sensitivity must be above 0 HU per mg/mL, not {hu_per_mg_ml}")
-    if slope == 0:
-        raise InputError("a slope of 0 makes every iodine value the same; give the map's slope")
-    factor = slope if unit == "mg/mL" else slope / hu_per_mg_ml
-    shift = offset if unit == "mg/mL" else offset / hu_per_mg_ml
-    concentration = image.array.astype(np.float32) * np.float32(factor) + np.float32(shift)
+    factor = 1.0 if unit == "mg/mL" else 1 / hu_per_mg_ml
+    concentration = image.array * np.float32(factor)
     return IodineMap(
         concentration=Volume(concentration, image.geometry, "mg/mL", image.valid),
         hu_per_mg_ml=hu_per_mg_ml,

@@ -119,6 +119,7 @@ class Defects:
     """0 outside, then 1 for the largest defect and so on."""
     found: tuple[Defect, ...]
     method: str
+    rule: DefectRule = DEFAULT_RULE
 
     @property
     def mask(self) -> Mask:
@@ -233,7 +234,10 @@ def find_defects(
         labels = _components(drawn, enhancement, minimal_volume_ml)
     found = _with_mottle(tuple(_describe(labels, enhancement, expected, regions, ct)))
     return Defects(
-        labels=labels, found=found, method=f"{method}, components >= {minimal_volume_ml:g} mL"
+        labels=labels,
+        found=found,
+        method=f"{method}, components >= {minimal_volume_ml:g} mL",
+        rule=rule,
     )
 
 

@@ -133,7 +133,7 @@ def find_exclusions(
         box = bounding_box(lung, (margin[0], margin[1], margin[2]))
         image, inside, geometry = contrast.crop(box), lung[box], lungs.geometry.crop(box)
         spacing = geometry.spacing_kji_mm
-        between = _between_lungs(inside, geometry)
+        between = between_lungs(inside, geometry)
         found = (
             _large_vessels(image, inside, vessel_above_hu),
             _near(lungs.mask(AIRWAYS)[box], AIRWAY_MARGIN_MM, geometry),
@@ -163,7 +163,7 @@ def slices_with_streaks(contrast: Volume, lungs: Labelmap) -> Mask:
     """
     geometry = lungs.geometry
     axis, _ = geometry.array_axis_toward("S")
-    dense = _dense_contrast(contrast, _between_lungs(lungs.mask(*LUNGS), geometry))
+    dense = _dense_contrast(contrast, between_lungs(lungs.mask(*LUNGS), geometry))
     others = tuple(n for n in range(3) if n != axis)
     held = dense.any(axis=others)
     reach = int(np.ceil(STREAK_SLICES_MM / geometry.spacing_kji_mm[axis]))
@@ -214,7 +214,7 @@ def _near(mask: Mask, reach_mm: float, geometry: Geometry) -> Mask:
     return out
 
 
-def _between_lungs(lung: Mask, geometry: Geometry) -> Mask:
+def between_lungs(lung: Mask, geometry: Geometry) -> Mask:
     """Mediastinum: in every row from patient right to left, voxels with lung on both sides.
 
     Cortical bone, which is as dense as undiluted contrast, lies outside of it.

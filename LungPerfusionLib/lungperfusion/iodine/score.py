@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import (
     ABSOLUTE_BELOW_HU,
@@ -16,6 +17,7 @@ from lungperfusion.iodine.defects import (
 )
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement, measured, missing
+from lungperfusion.quality import Gate, Verdict
 from lungperfusion.regions import RegionSet
 from lungperfusion.smoothing import gaussian_band
 from lungperfusion.terms import Region
@@ -29,6 +31,52 @@ AERATED_HU = (-960.0, -600.0)
 
 TISSUE_FLOOR_G_ML = 0.05
 """Least lung density that iodine is divided by: below lie bullae, where the quotient is noise."""
+
+NEGATIVE = (
+    "mean iodine is {:.2g} mg/mL, less than none: images exchanged, offset, or another quantity"
+)
+"""Why a region's scores cannot be right."""
+
+LEAST_IODINE_MG_ML = 0.3
+MOST_IODINE_MG_ML = 5.0
+"""Mean of both lungs in a perfusion scan (aerated lung 1.22, 0.95 to 1.49 mg/mL, in dual-energy CT
+of COVID-19: Poschenrieder 2021), with room for the dose and the phase."""
+
+IMPOSSIBLE_IODINE_MG_ML = 10.0
+"""Lung holds less than 0.3 mL of blood per mL and that less than `UNDILUTED_MG_ML`."""
+
+
+def judge_level(mean_mg_ml: float) -> Gate:
+    """Judge whether the iodine of the lungs can be that of perfused lungs at all."""
+    verdict: Verdict = "fail"
+    what = "no perfused lungs have that; check the images, their order, unit and scale"
+    if 0 < mean_mg_ml < IMPOSSIBLE_IODINE_MG_ML:
+        verdict, what = "warn", "unusual; check contrast phase, unit and scale"
+        if LEAST_IODINE_MG_ML <= mean_mg_ml <= MOST_IODINE_MG_ML:
+            verdict, what = "pass", "as usual in perfusion scans"
+    return Gate(
+        id="iodine_level",
+        verdict=verdict,
+        message=f"The lungs hold {mean_mg_ml:.3g} mg/mL of iodine on average: {what}.",
+        value=mean_mg_ml,
+        unit="mg/mL",
+        limit=f"{LEAST_IODINE_MG_ML:g} to {MOST_IODINE_MG_ML:g}",
+    )
+
+
+def reference_doubt(hu_per_mg_ml: float) -> str:
+    """Tell why HU of another k_ref cannot be compared; empty for the reference's own."""
+    if abs(hu_per_mg_ml / REFERENCE_HU_PER_MG_ML - 1) <= REFERENCE_TOLERANCE:
+        return ""
+    return (
+        f"made with {hu_per_mg_ml:.4g} HU per mg/mL: the letter's values and 40 HU stand for about "
+        f"{REFERENCE_HU_PER_MG_ML:g}; multiply HU by {REFERENCE_HU_PER_MG_ML / hu_per_mg_ml:.3g} "
+        "to compare"
+    )
+
+
+REFERENCE_TOLERANCE = 0.02
+"""A k_ref this close to the reference's changes HU less than their error."""
 
 SCORES = (
     "iodine_mean",
@@ -129,24 +177,31 @@ def score_iodine(
         p10, median, p90 = (float(x) * k_ref for x in np.percentile(values, (10, 50, 90)))
         how = iodine.method
 
-        def row(measure: str, value: float, method: str, region: Region = region) -> Measurement:
-            return measured(region, measure, value, method)
+        negative = NEGATIVE.format(mean) if mean < 0 else ""
+        in_hu = negative or reference_doubt(k_ref)
+        in_mg = negative or iodine.concentration_doubt
+
+        def row(
+            measure: str, value: float, method: str, doubt: str = "", region: Region = region
+        ) -> Measurement:
+            return measured(region, measure, value, method, caution=doubt)
 
         rows += [
-            row("iodine_mean", mean * k_ref, how),
+            row("iodine_mean", mean * k_ref, how, in_hu),
             _aerated(iodine, lung_values[inside], None if hu is None else hu[inside], region),
-            row("iodine_median", median, how),
-            row("iodine_sd", sd * k_ref, how),
-            row("iodine_p10", p10, how),
-            row("iodine_p90", p90, how),
-            row("iodine_concentration", mean, how),
-            row("iodine_mass", mean * whole_ml, how),
+            row("iodine_median", median, how, in_hu),
+            row("iodine_sd", sd * k_ref, how, in_hu),
+            row("iodine_p10", p10, how, in_hu),
+            row("iodine_p90", p90, how, in_hu),
+            row("iodine_concentration", mean, how, in_mg),
+            row("iodine_mass", mean * whole_ml, how, in_mg),
             row(
                 "ipv",
                 volume_corrected_iodine(mean * k_ref, whole_ml / 1000),
                 f"iodine (HU) x volume (L); {how}",
+                in_hu,
             ),
-            row("iodine_relative", mean / lung_mean, how)
+            row("iodine_relative", mean / lung_mean, how, negative)
             if lung_mean > 0
             else missing(region, "iodine_relative", "mean iodine of the lungs is not above 0"),
         ]
@@ -190,8 +245,10 @@ def _aerated(
     values = mg_ml[(density_hu >= low) & (density_hu <= high)]
     if not values.size:
         return missing(region, name, "no aerated lung in the region")
-    mean = float(values.mean(dtype=np.float64)) * iodine.hu_per_mg_ml
-    return measured(region, name, mean, f"{low:g} to {high:g} HU; {iodine.method}")
+    mean = float(values.mean(dtype=np.float64))
+    doubt = NEGATIVE.format(mean) if mean < 0 else reference_doubt(iodine.hu_per_mg_ml)
+    how = f"{low:g} to {high:g} HU; {iodine.method}"
+    return measured(region, name, mean * iodine.hu_per_mg_ml, how, caution=doubt)
 
 
 def _blood_volume(
@@ -205,8 +262,9 @@ def _blood_volume(
         return [missing(region, name, reason) for name in names]
     pbv = 1000 * mean_mg_ml / trunk.iodine_mg_ml
     against = f"trunk {trunk.iodine_mg_ml:.3g} mg/mL; {method}"
+    doubt = NEGATIVE.format(mean_mg_ml) if mean_mg_ml < 0 else trunk.doubt
     return [
-        measured(region, name, value, against, caution=trunk.doubt)
+        measured(region, name, value, against, caution=doubt)
         for name, value in zip(names, (pbv, pbv * volume_ml / 1000), strict=True)
     ]
 
@@ -290,6 +348,7 @@ def score_defects(
     below_40 = enhancement_hu < ABSOLUTE_BELOW_HU
     labels = defects.labels[lung]
     lookup = _kinds(defects)
+    doubt = reference_doubt(iodine.hu_per_mg_ml) if defects.rule == "absolute" else ""
     rows: list[Measurement] = []
     for region in regions.names:
         inside = members[region]
@@ -303,13 +362,14 @@ def score_defects(
         sizes = np.bincount(labels[inside], minlength=len(defects.found) + 1)[1:]
         total = int(sizes.sum())
         rows += [
-            measured(region, "defect_share", 100 * total / count, defects.method),
-            measured(region, "defect_volume", total * voxel_ml, defects.method),
+            measured(region, "defect_share", 100 * total / count, defects.method, caution=doubt),
+            measured(region, "defect_volume", total * voxel_ml, defects.method, caution=doubt),
             measured(
                 region,
                 "defect_share_40hu",
                 100 * np.count_nonzero(below_40 & inside) / count,
                 f"iodine < {ABSOLUTE_BELOW_HU:g} HU; {iodine.method}",
+                caution=reference_doubt(iodine.hu_per_mg_ml),
             ),
         ]
         rows += [

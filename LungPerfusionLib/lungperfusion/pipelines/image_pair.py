@@ -7,8 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from lungperfusion.errors import InputError
-from lungperfusion.iodine.air_calibration import air_offset_hu, airway_core
+from lungperfusion.iodine.air_calibration import air_offsets, airway_core
 from lungperfusion.iodine.calibration import SpectralPair
 from lungperfusion.iodine.decomposition import (
     DEFAULT_MODEL,
@@ -19,8 +18,13 @@ from lungperfusion.iodine.decomposition import (
 )
 from lungperfusion.iodine.exclusion import slices_with_streaks
 from lungperfusion.iodine.pair_alignment import join_half_way, measure_shift
-from lungperfusion.iodine.self_calibration import measure_iodine_ratio
-from lungperfusion.iodine.trunk import find_trunk
+from lungperfusion.iodine.self_calibration import (
+    in_front_of_spine,
+    judge_ratio,
+    measure_iodine_ratio,
+    own_ratio,
+    require_order,
+)
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
 from lungperfusion.terms import LUNGS
@@ -46,8 +50,9 @@ def separate_pair(
     *,
     model: Model = DEFAULT_MODEL,
     self_calibrate: bool = False,
+    voltages: tuple[str, str] | None = None,
     progress: Progress = ignore,
-) -> tuple[IodineMap, Gate, tuple[str, ...]]:
+) -> tuple[IodineMap, tuple[Gate, ...], tuple[str, ...]]:
     """Make the iodine map of a dual-energy pair.
 
     Parameters
@@ -61,62 +66,51 @@ def separate_pair(
     model
         See `decompose`.
     self_calibrate
-        Take the iodine ratio from enhanced blood around the pulmonary trunk.
+        Take the iodine ratio from enhanced blood between the lungs.
+    voltages
+        Stated tube voltages, to name others that fit the blood better.
 
     Returns
     -------
     IodineMap
         Unsmoothed.
-    Gate
-        How well both images coincide.
+    tuple of Gate
+        How well both images coincide, their air, and whether their blood fits the calibration.
     tuple of str
-        What was corrected, and what could not be.
+        What was corrected.
 
     Raises
     ------
     InputError
-        If a self-calibration is wanted and not possible.
+        If the images are the wrong way round, or a self-calibration is wanted and not possible.
 
     """
     progress(0.0, "comparing both images")
-    (offsets, notes), (images, gate) = both(
+    ratio = measure_iodine_ratio(low, high, in_front_of_spine(lungs))
+    require_order(ratio)
+    (offsets, air_gate), (images, aligned) = both(
         partial(_air_offsets, low, high, lungs), partial(_aligned, low, high, lungs)
     )
     progress(0.6, "separating iodine, air and tissue")
-
-    def separate(pair: SpectralPair) -> IodineMap:
-        return decompose(
-            *images, pair, model=model, low_offset_hu=offsets[0], high_offset_hu=offsets[1]
-        )
-
-    made = separate(pair)
+    notes: tuple[str, ...] = ()
     if self_calibrate:
-        trunk = find_trunk(made.concentration, lungs)
-        if isinstance(trunk, str):
-            raise InputError(f"self-calibration is not possible: {trunk}")
-        ratio = measure_iodine_ratio(*images, trunk.mask)
-        if isinstance(ratio, str):
-            raise InputError(f"self-calibration is not possible: {ratio}")
-        notes = (*notes, f"Iodine ratio {ratio:.2f} measured in this patient's own blood.")
-        made = separate(pair.with_ratio(ratio, "ratio from own blood"))
+        pair = pair.with_ratio(own_ratio(ratio), "ratio from own blood")
+        notes = (f"Iodine ratio {ratio:.2f} measured in this patient's own blood.",)
+    made = decompose(
+        *images, pair, model=model, low_offset_hu=offsets[0], high_offset_hu=offsets[1]
+    )
     progress(1.0, "separated")
     air = f"air offsets {offsets[0]:+.1f} and {offsets[1]:+.1f} HU subtracted"
-    return replace(in_whole_hu(made), method=f"{made.method}, {air}"), gate, notes
+    gates = (aligned, air_gate, judge_ratio(ratio, pair, voltages))
+    return replace(in_whole_hu(made), method=f"{made.method}, {air}"), gates, notes
 
 
-def _air_offsets(
-    low: Volume, high: Volume, lungs: Labelmap
-) -> tuple[tuple[float, float], tuple[str, ...]]:
+def _air_offsets(low: Volume, high: Volume, lungs: Labelmap) -> tuple[tuple[float, float], Gate]:
     """Error of air in both images, from the large airways in slices without streaks."""
     mixed = low.with_array((low.array + high.array.astype(np.float32)) / 2)
     air = airway_core(lungs) & ~slices_with_streaks(mixed, lungs)
-    measured = air_offset_hu(low, air), air_offset_hu(high, air)
-    if measured[0] is None or measured[1] is None:
-        return (0.0, 0.0), (
-            "Too little tracheal air without streaks for a calibration of the two images: their "
-            "offsets are taken as 0 HU; 2 HU between them falsify lung iodine by some 5 %.",
-        )
-    return (measured[0], measured[1]), ()
+    names = "low-voltage image", "high-voltage image"
+    return air_offsets({names[0]: (low, air), names[1]: (high, air)})
 
 
 def _aligned(low: Volume, high: Volume, lungs: Labelmap) -> tuple[tuple[Volume, Volume], Gate]:

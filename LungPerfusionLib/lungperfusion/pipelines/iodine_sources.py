@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
-from lungperfusion.io import Scan, read_ct, read_map
+from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
+from lungperfusion.io.dicom.units import UNSPECIFIED, stated_unit
 from lungperfusion.iodine.calibration import (
     DEFAULT_WATER_PATH_CM,
     REFERENCE_HU_PER_MG_ML,
@@ -23,6 +25,7 @@ from lungperfusion.iodine.calibration import (
     beam,
     spectral_pair,
 )
+from lungperfusion.iodine.cut_outs import coverage, without_marks
 from lungperfusion.iodine.decomposition import (
     DEFAULT_MODEL,
     IodineMap,
@@ -36,7 +39,7 @@ from lungperfusion.pipelines.stages import remembered
 from lungperfusion.pipelines.subtraction import register_and_subtract
 from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
-from lungperfusion.resampling import resample_volume
+from lungperfusion.resampling import resample_array, resample_known, resample_volume
 from lungperfusion.terms import Region
 from lungperfusion.threads import both
 from lungperfusion.volume import Box, Volume
@@ -50,6 +53,12 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--high", type=Path, metavar="CT", help="high-voltage image of a pair")
     source.add_argument("--contrast", type=Path, metavar="CT", help="CT with contrast ...")
     source.add_argument("--native", type=Path, metavar="CT", help="... and without, to subtract")
+    source.add_argument(
+        "--native-lung-mask",
+        type=Path,
+        metavar="LABELMAP",
+        help="lungs of the --native CT, instead of segmenting them",
+    )
     detail = parser.add_argument_group("about the source")
     detail.add_argument("--ct", type=Path, metavar="CT", help="CT that goes with --iodine")
     detail.add_argument(
@@ -153,7 +162,7 @@ class Images:
     """CT whose density is reported; None takes the virtual native image."""
     iodine: Callable[[FoundRegions, Box, WaterPath, Progress], MadeIodine]
     acquisition: Acquisition
-    sources: dict[str, Scan]
+    sources: Mapping[str, Scan | LabelImage]
     warnings: tuple[str, ...] = ()
 
 
@@ -197,6 +206,8 @@ def iodine_reader(
         "--soft-tissue-hu": arguments.soft_tissue_hu is not None,
         "--self-calibrate": arguments.self_calibrate,
     }
+    if arguments.native_lung_mask is not None and arguments.native is None:
+        raise InputError("--native-lung-mask belongs to --native; leave it out")
     wrong = [name for name, there in only_pair.items() if there and arguments.low is None]
     if wrong:
         raise InputError(f"{wrong[0]} belongs to a pair of --low and --high; leave it out")
@@ -207,19 +218,30 @@ def iodine_reader(
 
 def _read_vendor_map(arguments: argparse.Namespace, progress: Progress) -> Images:
     ct = read_ct(arguments.ct, progress=part(progress, 0.0, 0.5))
-    scan = _read_in_its_unit(arguments.iodine, arguments.iodine_unit, part(progress, 0.5, 1.0))
-    image, warnings = _onto(scan.volume, ct.volume, "iodine map", "the CT")
+    scan = _read_in_its_unit(arguments, part(progress, 0.5, 1.0))
+    in_hu = scan.volume.unit == "HU"
+    stored = scan.volume
+    values = stored.array * np.float32(arguments.iodine_slope)
+    values += np.float32(arguments.iodine_offset)
+    scaled = stored.with_array(values)
+    resampled = not stored.geometry.same_as(ct.volume.geometry)
 
-    def iodine(_: FoundRegions, box: Box, path: WaterPath, __: Progress) -> MadeIodine:
-        sensitivity = arguments.iodine_hu_per_mg_ml
-        if scan.volume.unit == "HU" and (arguments.kv or arguments.sensitivity):
+    def iodine(found: FoundRegions, box: Box, path: WaterPath, __: Progress) -> MadeIodine:
+        sensitivity, doubt = arguments.iodine_hu_per_mg_ml, ""
+        if in_hu and (arguments.kv or arguments.sensitivity):
             sensitivity = _one_sensitivity(arguments, scan.acquisition, path)
+        elif in_hu:
+            doubt = (
+                f"the map's own HU per mg/mL were not stated (--kv, --sensitivity) and taken as "
+                f"{sensitivity:.4g}"
+            )
+        target, lungs = found.regions.geometry, found.regions.mask(Region.LUNGS)
+        own = scaled if resampled else scaled.crop(box)
+        on_map = resample_array(lungs, target, own.geometry, interpolation="nearest", fill=0)
+        image, gates = without_marks(own, on_map)
+        image = resample_known(image, target)
         made = iodine_from_vendor_map(
-            image.crop(box),
-            unit="HU" if scan.volume.unit == "HU" else "mg/mL",
-            hu_per_mg_ml=sensitivity,
-            slope=arguments.iodine_slope,
-            offset=arguments.iodine_offset,
+            image, unit="HU" if in_hu else "mg/mL", hu_per_mg_ml=sensitivity
         )
         k_ref = arguments.iodine_hu_per_mg_ml
         method = made.method
@@ -228,7 +250,8 @@ def _read_vendor_map(arguments: argparse.Namespace, progress: Progress) -> Image
                 f"vendor map in HU at {sensitivity:.4g} HU per mg/mL, "
                 f"k_ref {k_ref:.4g} HU per mg/mL"
             )
-        return MadeIodine(iodine=replace(made, hu_per_mg_ml=k_ref, method=method))
+        made = replace(made, hu_per_mg_ml=k_ref, method=method, concentration_doubt=doubt)
+        return MadeIodine(iodine=made, gates=(coverage(image.valid, lungs), *gates))
 
     return Images(
         chest=ct.volume,
@@ -237,14 +260,34 @@ def _read_vendor_map(arguments: argparse.Namespace, progress: Progress) -> Image
         iodine=iodine,
         acquisition=ct.acquisition,
         sources={"ct": ct, "iodine": scan},
-        warnings=warnings,
+        warnings=_resampled("iodine map", "the CT") if resampled else (),
     )
 
 
-def _read_in_its_unit(path: Path, unit: str | None, progress: Progress) -> Scan:
+def _read_in_its_unit(arguments: argparse.Namespace, progress: Progress) -> Scan:
     """Read a map in the unit given, else in that which its DICOM header states."""
+    path, unit = arguments.iodine, arguments.iodine_unit
     if unit is not None:
-        return read_map(path, unit=unit, progress=progress)
+        scan = read_map(path, unit=unit, progress=progress)
+        _require_iodine(scan)
+        if _stated_factor(scan) != 1:
+            raise InputError(
+                f"--iodine-unit says {unit}, the header of {scan.name} says "
+                f"{scan.acquisition.rescale_unit}; leave --iodine-unit out and the map is converted"
+            )
+        return scan
+    scan = _read_in_the_stated_unit(path, progress)
+    rescaled = arguments.iodine_slope != 1 or arguments.iodine_offset != 0
+    if rescaled and _stated_factor(scan) != 1:
+        raise InputError(
+            f"{scan.name} is converted from {scan.acquisition.rescale_unit}, as its header says; "
+            "leave --iodine-slope and --iodine-offset out, or state what they lead to with "
+            "--iodine-unit in a file without that header"
+        )
+    return scan
+
+
+def _read_in_the_stated_unit(path: Path, progress: Progress) -> Scan:
     refused: InputError | None = None
     for candidate in ("mg/mL", "HU"):
         try:
@@ -252,6 +295,7 @@ def _read_in_its_unit(path: Path, unit: str | None, progress: Progress) -> Scan:
         except InputError as error:
             refused = error
             continue
+        _require_iodine(scan)
         if scan.acquisition.rescale_unit in (None, "", "US"):
             raise InputError(
                 f"{scan.name} does not state the unit of its iodine, and it is not guessed; give "
@@ -262,16 +306,51 @@ def _read_in_its_unit(path: Path, unit: str | None, progress: Progress) -> Scan:
     raise refused
 
 
+def _stated_factor(scan: Scan) -> float:
+    """Tell what the reader multiplied the values with, by the unit in the header."""
+    stated = stated_unit(scan.acquisition.rescale_unit or "")
+    return 1.0 if stated is None else stated.factor
+
+
+def _require_iodine(scan: Scan) -> None:
+    """Refuse what its header calls another quantity than iodine."""
+    unit, types = scan.acquisition.rescale_unit or "", " ".join(scan.acquisition.image_type)
+    quantity = NO_IODINE.get(unit)
+    named = f"{types} {scan.identifiers.get('SeriesDescription', '')}"
+    if quantity is None and re.search(NO_IODINE_WORDS, named, re.IGNORECASE):
+        quantity = "effective atomic number or electron density"
+    if quantity is None and unit not in UNSPECIFIED and stated_unit(unit) is None:
+        quantity = f"something in {unit}"
+    if quantity is not None:
+        raise InputError(
+            f"{scan.name} holds {quantity} by its header, no iodine; give the map of iodine in "
+            "mg/mL, a multiple of it, or HU"
+        )
+
+
+NO_IODINE = {
+    "Z_EFF": "effective atomic numbers",
+    "ED": "electron densities",
+    "EDW": "electron densities",
+    "OD": "optical densities",
+}
+"""DICOM Rescale Types (PS3.3 C.11.1.1.2) of other quantities."""
+
+NO_IODINE_WORDS = r"z.?eff|eff\w*.?(z\b|atomic)|electron.?dens|\brho\b|\brho.?z"
+"""Words of Image Type (PS3.3 C.8.15.3.1.4) and series description that name such maps."""
+
+
 def _read_pair(arguments: argparse.Namespace, progress: Progress) -> Images:
     if arguments.kv is not None:  # refuse before anything is read
         _pair(arguments, _voltages(arguments, (Acquisition(), Acquisition())), ASSUMED_PATH)
     low, high = _read_two(arguments.low, arguments.high, progress)
+    _require_order(low.acquisition, high.acquisition)
     voltages = _voltages(arguments, (low.acquisition, high.acquisition))
     _pair(arguments, voltages, ASSUMED_PATH)
     high_volume, warnings = _onto(high.volume, low.volume, "high-voltage image", "the low one")
 
     def iodine(found: FoundRegions, box: Box, path: WaterPath, progress: Progress) -> MadeIodine:
-        made, gate, notes = remembered(
+        made, gates, notes = remembered(
             separate_pair,
             low.volume.crop(box),
             high_volume.crop(box),
@@ -279,9 +358,10 @@ def _read_pair(arguments: argparse.Namespace, progress: Progress) -> Images:
             _pair(arguments, voltages, path),
             model=arguments.model,
             self_calibrate=arguments.self_calibrate,
+            voltages=None if arguments.sensitivity else (voltages[0], voltages[1]),
             progress=progress,
         )
-        return MadeIodine(iodine=made, warnings=notes, gates=(gate,))
+        return MadeIodine(iodine=made, warnings=notes, gates=gates)
 
     return Images(
         chest=low.volume.with_array(_mixed(low.volume.array, high_volume.array)),
@@ -305,10 +385,16 @@ def _mixed(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
 
 def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> Images:
     contrast, native = _read_two(arguments.contrast, arguments.native, progress)
+    mask = arguments.native_lung_mask
+    native_mask = None if mask is None else read_labelmap(mask)
+    native_regions = RegionOptions(lung_mask=native_mask)
+    sources: dict[str, Scan | LabelImage] = {"contrast": contrast, "native": native}
+    if native_mask is not None:
+        sources["native_lung_mask"] = native_mask
 
     def iodine(found: FoundRegions, box: Box, path: WaterPath, progress: Progress) -> MadeIodine:
-        lungs = find_regions(native.volume, RegionOptions(), progress=part(progress, 0, 0.3)).lungs
-        iodine, gate, warnings = remembered(
+        lungs = find_regions(native.volume, native_regions, progress=part(progress, 0, 0.3)).lungs
+        iodine, gates, warnings = remembered(
             register_and_subtract,
             contrast.volume.crop(box),
             native.volume,
@@ -318,7 +404,7 @@ def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> Imag
             reference_hu_per_mg_ml=arguments.iodine_hu_per_mg_ml,
             progress=part(progress, 0.3, 1.0),
         )
-        return MadeIodine(iodine=iodine, warnings=warnings, gates=(gate,))
+        return MadeIodine(iodine=iodine, warnings=warnings, gates=gates)
 
     return Images(
         chest=contrast.volume,
@@ -326,7 +412,7 @@ def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> Imag
         density=None,
         iodine=iodine,
         acquisition=contrast.acquisition,
-        sources={"contrast": contrast, "native": native},
+        sources=sources,
     )
 
 
@@ -340,20 +426,56 @@ def _read_two(first: Path, second: Path, progress: Progress) -> tuple[Scan, Scan
 def _voltages(
     arguments: argparse.Namespace, acquisitions: tuple[Acquisition, ...]
 ) -> tuple[str, ...]:
-    """Tube voltages as given, else as DICOM states them (which says nothing of tin filters)."""
+    """Tube voltages as given, if they agree with DICOM, else as DICOM states them."""
     if arguments.kv is not None and len(arguments.kv) != len(acquisitions):
         raise InputError(
             f"--kv takes {len(acquisitions)} voltage(s) here, not {len(arguments.kv)}: "
             f"{' '.join(arguments.kv)}"
         )
-    stated = arguments.kv or [
-        None if facts.kvp is None else f"{facts.kvp:g}" for facts in acquisitions
-    ]
+    if arguments.kv is not None:
+        for given, facts in zip(arguments.kv, acquisitions, strict=True):
+            _require_voltage(given, facts)
+        return tuple(arguments.kv)
+    stated = [_stated_voltage(facts) for facts in acquisitions]
     if None in stated:
         raise InputError(
             "the tube voltages are not in the files; state them with --kv, such as --kv 80 140Sn"
         )
-    return tuple(stated)
+    return tuple(voltage for voltage in stated if voltage is not None)
+
+
+def _stated_voltage(facts: Acquisition) -> str | None:
+    """Tube voltage of the header, with the tin filter where the header names it."""
+    return None if facts.kvp is None else f"{facts.kvp:g}{'Sn' if facts.tin_filter else ''}"
+
+
+def _require_voltage(given: str, facts: Acquisition) -> None:
+    """Refuse a voltage that contradicts the header; tin is seldom in it, so only the reverse."""
+    in_file = _stated_voltage(facts)
+    if in_file is None:
+        return
+    other = given.removesuffix("Sn") != in_file.removesuffix("Sn")
+    if other or (facts.tin_filter and not given.endswith("Sn")):
+        raise InputError(
+            f"--kv says {given} kV, the header of the file says {in_file} kV; leave --kv out, or "
+            "give the image that it belongs to"
+        )
+
+
+def _require_order(low: Acquisition, high: Acquisition) -> None:
+    """Refuse images whose headers say that they are no low and high tube voltage."""
+    for facts, name in ((low, "--low"), (high, "--high")):
+        if facts.monoenergetic_kev is not None:
+            raise InputError(
+                f"the image of {name} is a virtual monoenergetic one of "
+                f"{facts.monoenergetic_kev:g} keV by its header; give the images of both tube "
+                "voltages, or the vendor's iodine map with --iodine"
+            )
+    if low.kvp is not None and high.kvp is not None and low.kvp > high.kvp:
+        raise InputError(
+            f"low and high are the wrong way round: their headers say {low.kvp:g} and "
+            f"{high.kvp:g} kV; exchange --low and --high"
+        )
 
 
 def _pair(
@@ -395,6 +517,8 @@ def _sensitivities(values: list[float], count: int) -> list[float]:
 def _onto(image: Volume, target: Volume, what: str, where: str) -> tuple[Volume, tuple[str, ...]]:
     if image.geometry.same_as(target.geometry):
         return image, ()
-    return resample_volume(image, target.geometry), (
-        f"The {what} lies on another grid and was resampled onto {where} (linear).",
-    )
+    return resample_volume(image, target.geometry), _resampled(what, where)
+
+
+def _resampled(what: str, where: str) -> tuple[str, ...]:
+    return (f"The {what} lies on another grid and was resampled onto {where} (linear).",)

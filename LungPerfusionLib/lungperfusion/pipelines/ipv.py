@@ -17,6 +17,7 @@ from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import DEFECT_COLUMNS, defect_table_rows
 from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, Exclusion, exclusion_rows
 from lungperfusion.iodine.phenotype import LungFunction, Pattern
+from lungperfusion.iodine.score import judge_level
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement
 from lungperfusion.pipelines.ct_signs import (
@@ -48,6 +49,7 @@ from lungperfusion.pipelines.regions import (
 )
 from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.quality import Gate
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.iodine_sections import (
@@ -152,7 +154,7 @@ def analyse_ipv(
     return Analysis(
         module="ipv",
         measurements=(*analysed.measurements, *signs.measurements(), *densities),
-        gates=found.gates,
+        gates=(*found.gates, *_level(analysed.measurements)),
         warnings=(*found.warnings, *analysed.warnings),
         parameters={
             "iodine": iodine.method,
@@ -168,6 +170,16 @@ def analyse_ipv(
         },
         tables=tables,
         sections=sections,
+    )
+
+
+def _level(measurements: tuple[Measurement, ...]) -> tuple[Gate, ...]:
+    """Judge the mean iodine of the lungs, if there is any."""
+    return tuple(
+        judge_level(row.value)
+        for row in measurements
+        if (row.region, row.measure) == (Region.LUNGS, "iodine_concentration")
+        and row.status != "missing"
     )
 
 

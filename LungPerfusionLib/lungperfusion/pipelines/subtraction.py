@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from lungperfusion.errors import InputError
+from lungperfusion.iodine.air_calibration import air_offsets, airway_core
 from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML
 from lungperfusion.iodine.decomposition import IodineMap, in_whole_hu
+from lungperfusion.iodine.exclusion import slices_with_streaks
+from lungperfusion.iodine.muscle import judge_muscle, muscle_hu
 from lungperfusion.iodine.subtraction import (
     GOOD_ALIGNMENT,
     GOOD_NEGATIVE_SHARE,
@@ -37,7 +40,7 @@ def register_and_subtract(
     hu_per_mg_ml: float,
     reference_hu_per_mg_ml: float = REFERENCE_HU_PER_MG_ML,
     progress: Progress = ignore,
-) -> tuple[IodineMap, Gate, tuple[str, ...]]:
+) -> tuple[IodineMap, tuple[Gate, ...], tuple[str, ...]]:
     """Bring a native CT onto a contrast CT, lung by lung, and subtract it.
 
     Parameters
@@ -45,7 +48,8 @@ def register_and_subtract(
     contrast, native
         CT in HU, each on its own grid.
     contrast_lungs, native_lungs
-        ``left_lung`` and ``right_lung`` of both.
+        ``left_lung``, ``right_lung`` and, where known, ``airways`` of both, whose air both scans
+        are set to -1000 HU in.
     hu_per_mg_ml
         Sensitivity to iodine at the voltage of both scans.
     reference_hu_per_mg_ml
@@ -56,8 +60,8 @@ def register_and_subtract(
     IodineMap
         On the grid of ``contrast``, invalid outside the lungs and at their surface, where the two
         scans blur different shares of chest wall and bronchial wall into the lung.
-    Gate
-        How well both scans coincide.
+    tuple of Gate
+        How well both scans coincide, and whether their air and muscle do.
     tuple of str
         Lungs that could not be registered.
 
@@ -73,14 +77,20 @@ def register_and_subtract(
         )
     except InputError as error:
         raise InputError(f"the native CT could not be registered: {error}") from error
+    offsets, air = _air_offsets(contrast, native, contrast_lungs, native_lungs)
+    muscle = judge_muscle(
+        _less(muscle_hu(contrast, contrast_lungs), offsets[0]),
+        _less(muscle_hu(native, native_lungs), offsets[1]),
+    )
     views = contrast.valid, native.valid
     ratio, _ = scale_to_volumes(
         map_jacobian(registration), contrast_lungs, native_lungs, LUNGS, views=views
     )
     surface_mm = max(SURFACE_MM, *contrast.geometry.spacing_kji_mm)
+    even = contrast.with_array(contrast.array.astype(np.float32) - np.float32(offsets[0]))
     subtracted = subtract_native(
-        contrast,
-        registration.warp(native),
+        even,
+        registration.warp(native) - np.float32(offsets[1]),
         ratio,
         hu_per_mg_ml=hu_per_mg_ml,
         reference_hu_per_mg_ml=reference_hu_per_mg_ml,
@@ -92,14 +102,29 @@ def register_and_subtract(
     share = np.count_nonzero(edges) / np.count_nonzero(contrast_lungs.mask(*LUNGS))
     made = replace(
         _inside(made, ~edges),
-        method=f"{made.method}, {100 * share:.1f} % beside displaced edges left out",
+        method=f"{made.method}, {100 * share:.1f} % beside displaced edges left out, "
+        f"air offsets {offsets[0]:+.1f} and {offsets[1]:+.1f} HU subtracted",
     )
     progress(1.0, "subtracted")
     warnings = tuple(
         f"{lung.replace('_', ' ').capitalize()}: no subtraction, {reason}."
         for lung, reason in registration.missing.items()
     )
-    return in_whole_hu(made), gate, warnings
+    return in_whole_hu(made), (gate, air, muscle), warnings
+
+
+def _air_offsets(
+    contrast: Volume, native: Volume, contrast_lungs: Labelmap, native_lungs: Labelmap
+) -> tuple[tuple[float, float], Gate]:
+    """Error of air in both scans, from the large airways, without slices that hold streaks."""
+    air = airway_core(contrast_lungs) & ~slices_with_streaks(contrast, contrast_lungs)
+    return air_offsets(
+        {"contrast scan": (contrast, air), "native scan": (native, airway_core(native_lungs))}
+    )
+
+
+def _less(value_hu: float | None, offset_hu: float) -> float | None:
+    return None if value_hu is None else value_hu - offset_hu
 
 
 def _inside(made: IodineMap, counted: Mask) -> IodineMap:

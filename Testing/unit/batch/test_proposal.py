@@ -103,6 +103,22 @@ def test_two_voltages_of_one_scan_are_a_pair(series, tmp_path):
 
     assert set(lines) == {"ipv"}
     assert (name(lines["ipv"].cells["low"]), name(lines["ipv"].cells["high"])) == ("a", "b")
+    assert lines["ipv"].cells["kv"] == OPEN
+    assert "'80 140', or '80 140Sn' for a tin filter" in lines["ipv"].notes[0]
+
+
+@pytest.mark.parametrize(
+    ("material", "kv"),
+    [("TIN", "80 140Sn"), (["ALUMINUM", "SN"], "80 140Sn"), ("COPPER", "80 140")],
+)
+def test_the_filter_of_a_pair_is_read(series, tmp_path, material, kv):
+    series("a", KVP=80)
+    series("b", KVP=140, FilterMaterial=material)
+
+    lines, _ = proposed(tmp_path)
+
+    assert lines["ipv"].cells["kv"] == kv
+    assert not lines["ipv"].open
 
 
 @pytest.mark.parametrize(
@@ -113,7 +129,8 @@ def test_two_voltages_of_one_scan_are_a_pair(series, tmp_path):
         ({"FrameOfReferenceUID": "1.2.9"}, None),
         ({"SeriesDescription": "expiration"}, None),
         ({"KVP": 99}, None),  # 19 kV apart
-        ({"KVP": 100}, False),  # 20 kV apart
+        ({"KVP": 100, "FilterMaterial": "COPPER"}, False),  # 20 kV apart
+        ({"KVP": 100}, True),  # perhaps behind tin
     ],
 )
 def test_what_makes_no_pair(series, tmp_path, tags, is_open):
@@ -133,10 +150,19 @@ def test_iodine_map_with_its_ct(series, tmp_path):
     lines, _ = proposed(tmp_path)
 
     cells = lines["ipv"].cells
-    assert (name(cells["iodine"]), name(cells["ct"]), cells["iodine_unit"]) == (
-        *("map", "mixed"),
-        "mg/mL",
-    )
+    assert (name(cells["iodine"]), name(cells["ct"])) == ("map", "mixed")
+    assert "iodine_unit" not in cells, "the reader takes it from the header"
+    assert not lines["ipv"].open
+
+
+def test_a_map_in_another_unit_of_concentration_is_one_of_iodine(series, tmp_path):
+    series("map", SeriesDescription="Thorax", RescaleType="UG/ML")
+    series("mixed")
+
+    lines, found = proposed(tmp_path)
+
+    assert [entry.unit for entry in found if entry.kind == "iodine"] == ["mg/mL"]
+    assert not lines["ipv"].open
 
 
 def test_unit_of_an_iodine_map_is_not_guessed(series, tmp_path):

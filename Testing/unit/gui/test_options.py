@@ -106,7 +106,8 @@ ELSEWHERE = {
     "--lung-mask", "--removed-lobe", "--fissure-points", "--transform", "--defects",
     # corrections and marks
     "--vessel-mask",
-    "--iodine", "--low", "--high", "--contrast", "--native", "--ct", "--kv", "--trunk",
+    "--iodine", "--low", "--high", "--contrast", "--native", "--native-lung-mask", "--ct",
+    "--kv", "--trunk",
     "--clots", "--lines", "--expiration", "--inspiration", "--inspiration-lung-mask",
     "--landmarks", "--reference", "--reference-ct", "--ratings", "--arteries-veins",
     "--blood-mask",  # node selectors and their companions

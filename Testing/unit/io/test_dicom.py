@@ -18,6 +18,7 @@ from pydicom.uid import (
 
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.io import read_ct, read_map
+from lungperfusion.io.dicom.units import stated_unit
 from lungperfusion.volume import Geometry, Volume
 
 
@@ -424,6 +425,61 @@ def test_iodine_map(tmp_path, chest, grid, write_series):
     assert scan.acquisition.rescale_unit == "MGML"
     with pytest.raises(InputError, match="in mg/mL by its header, but HU was asked for"):
         read_map(folder, unit="HU")
+
+
+@pytest.mark.parametrize(
+    ("written", "factor"),
+    [
+        ("MGML", 1.0),
+        ("mg/cc", 1.0),
+        ("mgI/mL", 1.0),
+        ("UG/ML", 1000.0),
+        ("mcg/ml", 1000.0),
+        ("100UG/CC", 10.0),
+        ("MG/100ML", 100.0),
+        ("MG/DL", 100.0),
+        ("g/L", 1.0),
+        ("10 mg / L", 100.0),
+    ],
+)
+def test_concentrations_of_any_unit_are_converted(
+    tmp_path, chest, grid, write_series, written, factor
+):
+    iodine = np.random.default_rng(0).uniform(0, 5, grid.shape)
+
+    def edit(data: Dataset, k: int) -> None:
+        data.RescaleSlope, data.RescaleIntercept = f"{0.01 * factor:g}", f"{-1 * factor:g}"
+        data.RescaleType = written
+        data.PixelData = np.rint((iodine[k] + 1) / 0.01).astype("<u2").tobytes()
+
+    folder = write_series(tmp_path / "case", chest(), grid, edit=edit)
+    scan = read_map(folder, unit="mg/mL")
+    assert np.abs(scan.volume.array - iodine).max() < 0.0051
+    with pytest.raises(InputError, match="in mg/mL by its header, but HU was asked for"):
+        read_map(folder, unit="HU")
+    with pytest.raises(InputError, match="in mg/mL, not in HU: it is a derived map"):
+        read_ct(folder)
+
+
+@pytest.mark.parametrize("written", ["g/mL", "Z_EFF", "EDW", "UG", "ML", "mg/0ml", "counts"])
+def test_what_is_no_concentration_is_not_taken_for_one(written):
+    assert stated_unit(written) is None
+
+
+@pytest.mark.parametrize(
+    ("tags", "tin"),
+    [
+        ({}, None),
+        ({"FilterType": "WEDGE_3"}, None),
+        ({"FilterType": "FLAT_SN"}, True),
+        ({"FilterMaterial": "TIN"}, True),
+        ({"FilterMaterial": ["ALUMINUM", "Sn"]}, True),
+        ({"FilterMaterial": "ALUMINUM"}, False),
+    ],
+)
+def test_filter_of_tin(tmp_path, chest, grid, write_series, tags, tin):
+    folder = write_series(tmp_path / "a", chest(), grid, edit=other_series(**tags))
+    assert read_ct(folder).acquisition.tin_filter is tin
 
 
 def test_contrast_and_monoenergetic_energy(tmp_path, chest, grid, write_series):

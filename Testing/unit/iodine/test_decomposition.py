@@ -182,9 +182,9 @@ def test_refuses_a_pair_on_two_grids():
 
 def test_vendor_maps_in_hu_and_mg_ml_agree():
     concentration = np.random.default_rng(1).uniform(0, 4, GEOMETRY.shape)
-    tenths = Volume(np.round(concentration * 10).astype(np.int16), GEOMETRY, "1")
+    tenths = Volume((np.round(concentration * 10) / 10).astype(np.float32), GEOMETRY, "mg/mL")
     hu = Volume((np.round(concentration * 10) / 10 * 25).astype(np.float32), GEOMETRY, "HU")
-    from_tenths = iodine_from_vendor_map(tenths, unit="mg/mL", hu_per_mg_ml=25, slope=0.1)
+    from_tenths = iodine_from_vendor_map(tenths, unit="mg/mL", hu_per_mg_ml=25)
     from_hu = iodine_from_vendor_map(hu, unit="HU", hu_per_mg_ml=25)
     np.testing.assert_allclose(
         from_tenths.concentration.array, from_hu.concentration.array, atol=1e-5

@@ -112,15 +112,18 @@ def test_the_pair_is_joined_and_the_gate_says_so():
     labels[..., : geometry.shape[2] // 2] = 2
     lungs = Labelmap(labels, geometry, {1: "left_lung", 2: "right_lung"})
     pair = spectral_pair("80", "140Sn")
-    _, gate, notes = separate_pair(low, high, lungs, pair)
+    _, (gate, air, ratio), notes = separate_pair(low, high, lungs, pair)
+    assert notes == ()
     assert gate.verdict == "pass"
     assert gate.value == pytest.approx(np.linalg.norm(SHIFT_MM), abs=0.05)
     assert "brought together" in gate.message
-    assert "Too little tracheal air without streaks" in notes[0]
-    _, still, _ = separate_pair(low, low, lungs, pair)
+    assert air.verdict == "warn"
+    assert "too little air" in air.message
+    assert ratio.verdict == "unknown"
+    _, (still, *_), _ = separate_pair(low, low, lungs, pair)
     assert "left as they are" in still.message
     far = vessels(geometry, np.array([4.0, 0.0, 0.0]), 1000.0, 20.0, 2)
-    _, gate, _ = separate_pair(low, far, lungs, pair)
+    _, (gate, *_), _ = separate_pair(low, far, lungs, pair)
     assert gate.verdict == "warn"
     nothing = Labelmap(np.zeros_like(labels), geometry, lungs.names)
-    assert separate_pair(low, high, nothing, pair)[1].verdict == "unknown"
+    assert separate_pair(low, high, nothing, pair)[1][0].verdict == "unknown"

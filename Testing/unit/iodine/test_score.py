@@ -14,6 +14,8 @@ from lungperfusion.iodine.exclusion import (
 from lungperfusion.iodine.score import (
     AERATED_HU,
     SCORES,
+    judge_level,
+    reference_doubt,
     score_defects,
     score_heterogeneity,
     score_iodine,
@@ -208,3 +210,46 @@ def test_defects_are_summed_by_region_and_kind(blocks):
     assert found["lungs", "defect_ground_glass_share"].value == 0
     assert found["lungs", "defect_segmental_share"].value == 0
     assert found["right_lung", "defect_wedge_share"].reason == "no defect in the region"
+
+
+def test_less_iodine_than_none_is_never_ok(blocks):
+    rows = score_iodine(iodine_map(blocks, -0.7), blocks.regions, blocks.inside)
+    found = lookup(rows)
+    for measure in ("iodine_mean", "ipv", "iodine_concentration", "iodine_mass", "iodine_p90"):
+        row = found["lungs", measure]
+        assert (row.status, row.value < 0) == ("caution", True), measure
+        assert "less than none" in row.reason
+    assert found["lungs", "iodine_relative"].status == "missing"
+    assert found["lungs", "iodine_excluded_share"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("mg_ml", "verdict"),
+    [
+        *((-0.7, "fail"), (0.0, "fail"), (0.29, "warn"), (0.3, "pass"), (1.5, "pass")),
+        *((5.0, "pass"), (5.1, "warn"), (10.0, "fail"), (1499.9, "fail")),
+    ],
+)
+def test_level_of_iodine(mg_ml, verdict):
+    assert judge_level(mg_ml).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("k_ref", "fine"), [(25.0, True), (25.4, True), (24.4, False), (20.0, False)]
+)
+def test_hu_of_another_factor_carry_caution(blocks, k_ref, fine):
+    made = IodineMap(
+        concentration=blocks.volume(1.8, "mg/mL"), hu_per_mg_ml=k_ref, method="made",
+        concentration_doubt="not stated",
+    )  # fmt: skip
+    found = lookup(score_iodine(made, blocks.regions, blocks.inside, density=blocks.volume(-850.0)))
+    for measure in ("iodine_mean", "iodine_aerated_mean", "iodine_median", "ipv"):
+        assert (found["lungs", measure].status == "ok") is fine, measure
+    assert found["lungs", "iodine_concentration"].reason == "not stated"
+    assert found["lungs", "iodine_mass"].reason == "not stated"
+    for rule, ok in (("relative", True), ("absolute", fine)):
+        defects = find_defects(made.enhancement, blocks.inside, blocks.regions, rule=rule)
+        shares = lookup(score_defects(made, defects, blocks.regions, blocks.inside))
+        assert (shares["lungs", "defect_share"].status == "ok") is ok
+        assert (shares["lungs", "defect_share_40hu"].status == "ok") is fine
+    assert ("multiply HU by 1.25" in reference_doubt(k_ref)) is (k_ref == 20.0)

@@ -6,7 +6,6 @@ import pytest
 from lungperfusion.iodine.air_calibration import airway_core
 from lungperfusion.iodine.calibration import spectral_pair
 from lungperfusion.iodine.decomposition import decompose
-from lungperfusion.iodine.self_calibration import measure_iodine_ratio
 from lungperfusion.iodine.trunk import find_carina, find_trunk, measure_trunk
 from lungperfusion.volume import Labelmap
 
@@ -63,14 +62,3 @@ def test_air_in_the_core_of_the_airways(dect, dect_lungs):
     core = airway_core(dect_lungs)
     assert core.any()
     assert np.median(dect.low.array[core]) == pytest.approx(-1000, abs=4)
-
-
-def test_ratio_from_own_blood(dect, trunk):
-    ratio = measure_iodine_ratio(dect.low, dect.high, trunk.mask)
-    assert ratio == pytest.approx(2.91, rel=0.05)
-
-
-def test_no_ratio_without_contrast(dect, trunk):
-    plain = dect.low.with_array(np.full(dect.low.geometry.shape, 50, np.int16))
-    assert "too little contrast" in measure_iodine_ratio(plain, plain, trunk.mask)
-    assert "no enhanced vessel" in measure_iodine_ratio(plain, plain, np.zeros_like(trunk.mask))

@@ -8,6 +8,7 @@ import pytest
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.defects import find_defects
 from lungperfusion.iodine.exclusion import AIRWAY_MARGIN_MM, find_exclusions
+from lungperfusion.iodine.muscle import judge_muscle
 from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.iodine.subtraction import GOOD_ALIGNMENT
 from lungperfusion.morphology import depth_mm, dilated, distance_mm
@@ -51,7 +52,7 @@ def test_iodine_comes_back_from_two_depths_of_breath(breaths):
     phantom, contrast, iodine, measured = breaths
     ratio = phantom.inspiration_lungs.volume_ml(*LUNGS) / phantom.expiration_lungs.volume_ml(*LUNGS)
     assert 1.03 < ratio < 1.12
-    found, gate, warnings = register_and_subtract(
+    found, (gate, *_), warnings = register_and_subtract(
         contrast,
         phantom.inspiration,
         phantom.expiration_lungs,
@@ -88,13 +89,13 @@ def subtract_with_field(breaths, monkeypatch, error_mm):
 
 
 def test_the_gate_sees_a_misregistration_that_correlation_hardly_shows(breaths, monkeypatch):
-    _, good, _ = subtract_with_field(breaths, monkeypatch, 0.0)
+    _, (good, *_), _ = subtract_with_field(breaths, monkeypatch, 0.0)
     assert good.verdict == "pass"
-    _, moved, _ = subtract_with_field(breaths, monkeypatch, 0.8)
+    _, (moved, *_), _ = subtract_with_field(breaths, monkeypatch, 0.8)
     assert moved.value > GOOD_ALIGNMENT
     assert moved.verdict == "warn"
     assert "look at the edges" in moved.message
-    _, lost, _ = subtract_with_field(breaths, monkeypatch, 8.0)
+    _, (lost, *_), _ = subtract_with_field(breaths, monkeypatch, 8.0)
     assert lost.verdict == "fail"
 
 
@@ -139,7 +140,7 @@ def test_a_chest_that_breathed_between_the_scans_has_its_iodine_and_no_defects()
     contrast = render(enhanced, geometry, seed=1, noise_sd_hu=12.0)
     native = render(breathed, geometry, seed=2, noise_sd_hu=12.0)
     lungs = contrast.truth.lungs
-    found, gate, _ = register_and_subtract(
+    found, (gate, *_), _ = register_and_subtract(
         contrast.ct, native.ct, lungs, native.truth.lungs, hu_per_mg_ml=IODINE_HU_PER_MG_ML
     )
     assert gate.verdict == "pass"
@@ -168,3 +169,40 @@ def test_a_lung_in_one_scan_alone_is_reported(breaths):
         register_and_subtract(
             contrast, phantom.inspiration, phantom.expiration_lungs, nothing, hu_per_mg_ml=K
         )
+
+
+@pytest.mark.parametrize(("native_hu", "contrast_hu"), [(6, 0), (-6, 0), (3, -9)])
+def test_scales_that_are_off_are_set_to_the_air_of_the_airways(
+    chest, monkeypatch, native_hu, contrast_hu
+):
+    """A native scan 6 HU off would be 8 % of the iodine or more."""
+    geometry, inside = chest.ct.geometry, chest.truth.lungs.array > 0
+    lungs = Labelmap(
+        np.where(chest.truth.airways.mask("airways"), 7, chest.truth.lungs.array),
+        geometry,
+        {**chest.truth.lungs.names, 7: "airways"},
+    )
+    still = registration_from_field(
+        DisplacementField(np.zeros((*geometry.shape, 3), np.float32), geometry), lungs, geometry
+    )
+    monkeypatch.setattr(subtraction, "register_lungs", lambda *_, **__: still)
+    enhanced = chest.ct.array + np.where(inside, np.int16(K * 1.5), np.int16(0))
+    found, (_, air, muscle), _ = register_and_subtract(
+        chest.ct.with_array(enhanced + np.int16(contrast_hu)),
+        chest.ct.with_array(chest.ct.array + np.int16(native_hu)),
+        lungs,
+        lungs,
+        hu_per_mg_ml=K,
+    )
+    counted = found.concentration.valid & inside
+    assert found.concentration.array[counted].mean() == pytest.approx(1.5, abs=0.02)
+    assert (air.verdict, muscle.verdict) == ("pass", "pass")
+    assert "air offsets" in found.method
+
+
+def test_muscle_tells_scales_that_air_does_not():
+    assert judge_muscle(60.0, 55.0).verdict == "pass"
+    assert judge_muscle(50.0, 55.0).verdict == "pass"
+    assert judge_muscle(49.9, 55.0).verdict == "warn"
+    assert judge_muscle(75.1, 55.0).verdict == "warn"
+    assert judge_muscle(None, 55.0).verdict == "unknown"

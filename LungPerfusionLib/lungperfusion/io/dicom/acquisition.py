@@ -36,7 +36,24 @@ def acquisition_of(file: DicomFile, frame: Frame) -> Acquisition:
         image_type=file.image_type,
         rescale_unit=frame.rescale_type or None,
         monoenergetic_kev=_monoenergetic_kev(header, file.image_type),
+        tin_filter=tin_filter(header),
     )
+
+
+def tin_filter(header: Dataset) -> bool | None:
+    """Whether the header names a filter of tin; None where it names no material.
+
+    Filter Material (0018,7050) lists materials, of which DICOM defines no term for tin, so vendors
+    write the word or the symbol; Filter Type (0018,1160) is a vendor's name of a filter.
+    """
+    texts = [
+        str(value).upper()
+        for keyword in ("FilterMaterial", "FilterType")
+        for value in header_values(header_deep(header, keyword))
+    ]
+    if any(re.search(r"(?<![A-Z])(SN|TIN|STANNUM)(?![A-Z])", text) for text in texts):
+        return True
+    return False if header_values(header_deep(header, "FilterMaterial")) else None
 
 
 def _contrast(header: Dataset) -> bool | None:

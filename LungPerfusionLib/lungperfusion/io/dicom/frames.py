@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ from pydicom.dataset import Dataset
 from lungperfusion.errors import InputError
 from lungperfusion.io.dicom.header import header_numbers, in_group
 from lungperfusion.io.dicom.sources import DicomFile
-
-_UNITS = {"HU": "HU", "HU_MOD": "HU", "MGML": "mg/mL", "MG/ML": "mg/mL", "PCT": "%"}
+from lungperfusion.io.dicom.units import UNSPECIFIED, stated_unit
 
 
 @dataclass(frozen=True)
@@ -138,18 +137,28 @@ def require_uniform(frames: Sequence[Frame]) -> None:
         )
 
 
-def require_unit(rescale_type: str, unit: str, only_ct: bool) -> None:
-    """Compare the Rescale Type, where it says anything, with what is wanted."""
-    if rescale_type in ("", "US"):
-        return
-    stated = _UNITS.get(rescale_type)
-    if only_ct and stated != unit:
+def in_unit(frames: Sequence[Frame], unit: str, only_ct: bool) -> list[Frame]:
+    """Rescale slices to the unit that is wanted, or refuse what contradicts their Rescale Type.
+
+    Values of a Rescale Type that is absent or not known are taken as they are.
+    """
+    rescale_type = frames[0].rescale_type
+    stated = None if rescale_type in UNSPECIFIED else stated_unit(rescale_type)
+    if only_ct and rescale_type not in UNSPECIFIED and (stated is None or stated.unit != unit):
         raise InputError(
-            f"the series is in {stated or rescale_type}, not in HU: it is a derived map; "
-            "give the CT series"
+            f"the series is in {rescale_type if stated is None else stated.unit}, not in HU: it is "
+            "a derived map; give the CT series"
         )
-    if stated is not None and stated != unit:
+    if stated is None:
+        return list(frames)
+    if stated.unit != unit:
         raise InputError(
-            f"the series is in {stated} by its header, but {unit} was asked for; "
+            f"the series is in {stated.unit} by its header, but {unit} was asked for; "
             "give the right series or unit"
         )
+    if stated.factor == 1:
+        return list(frames)
+    return [
+        replace(frame, slope=frame.slope * stated.factor, intercept=frame.intercept * stated.factor)
+        for frame in frames
+    ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lungperfusion.errors import InputError
 from lungperfusion.io import stacking
 from lungperfusion.io.dicom.acquisition import acquisition_of, safe_name
-from lungperfusion.io.dicom.frames import Frame, frames_of, require_uniform, require_unit
+from lungperfusion.io.dicom.frames import Frame, frames_of, in_unit, require_uniform
 from lungperfusion.io.dicom.header import IDENTIFIERS, warnings_off
 from lungperfusion.io.dicom.pixels import calibrated, decode, stored_images
 from lungperfusion.io.dicom.series import choose_series
@@ -56,7 +56,7 @@ def read_dicom(
         require_readable(chosen)
         frames = [frame for file in chosen for frame in frames_of(file)]
         require_uniform(frames)
-        require_unit(frames[0].rescale_type, unit, only_ct)
+        frames = in_unit(frames, unit, only_ct)
         volume, digest, notes = _read_volume(frames, unit, part(progress, 0.3, 1.0))
     header = chosen[0].header
     return Scan(
