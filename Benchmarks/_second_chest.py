@@ -183,7 +183,8 @@ def thorax(x: Floats, y: Floats, z: Floats) -> Floats:
     flare = taper * (1 - 0.05 * np.clip(-z / 130, 0, 1))
     side = np.abs(x / (132 * flare)) ** 2.3
     depth = np.abs((y - 4) / (88 * flare)) ** 2.2
-    return 100 * ((side + depth) ** (1 / 2.3) - 1)
+    # Far outside, the values grow without end toward the apices; `share_inside` wants a slope of 1.
+    return np.minimum(100 * ((side + depth) ** (1 / 2.3) - 1), 30.0)
 
 
 def diaphragm(x: Floats, y: Floats, z: Floats) -> Floats:
