@@ -20,7 +20,7 @@ LAYERS = {
     0: "__init__ errors progress threads terms volume labels resampling measurement quality "
     "acquisition regions",
     1: "morphology smoothing segmentation density opacity iodine vq vessels phantoms",
-    2: "io processes engines results pipelines batch terminal __main__",
+    2: "io processes source trouble engines results pipelines batch terminal __main__",
     3: "mrml",
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts.split()}

@@ -26,7 +26,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -40,15 +40,18 @@ from lungperfusion.batch.machine import resident_memory_mib, watched_memory
 from lungperfusion.batch.parts import read_parts, write_json, write_parts
 from lungperfusion.errors import InputError
 from lungperfusion.io import atomic_path, results_folder
+from lungperfusion.io.atomic import recover
+from lungperfusion.io.checksums import CHECKSUMS_FILE, is_whole, read_checksums
+from lungperfusion.io.checksums import fingerprint as results_fingerprint
 from lungperfusion.pipelines.stages import remembering
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.results.tables import COLUMNS, csv_text
 from lungperfusion.results.writing import RESULTS_FORMAT
+from lungperfusion.trouble import in_words, is_disk_full, is_out_of_memory
 
 LEAST_FREE_BYTES = 64 * 2**20
 """Free space below which a failed write is put down to a full disk, and no case is begun."""
 
-_DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _RESULTS = "results.json"
 _SHARED_STEPS = ("segment_lungs", "segment_lobes", "find_trees")
 """What the analyses of a case need of each scan, and one of them finds for all."""
@@ -78,8 +81,9 @@ def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
 
     """
     restore(out, case.name)
-    published = _published(out, case.name)
     seen = _Seen(out, case.name)
+    published = _published(out, case.name, seen)
+    notes: list[str] = []
     outcomes: list[JobOutcome] = []
     folders: dict[str, tuple[str, Path]] = {}
     disk_full = False
@@ -98,8 +102,9 @@ def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
         outcomes.append(outcome)
     memory.clear()
     try:
+        _publish(case, out, folders, outcomes, published, notes.append)
+        seen.remember_results(case_folder(out, case.name))
         seen.write()
-        _publish(case, out, folders, outcomes, published)
     except Exception as error:
         failed, full = _failure(error, case.jobs[0], case, out)
         disk_full |= full
@@ -110,6 +115,7 @@ def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
     return CaseOutcome(
         case=case.name,
         jobs=tuple(outcomes),
+        notes=tuple(notes),
         disk_full=disk_full,
         resident_mib=resident_memory_mib(),
     )
@@ -136,10 +142,10 @@ class _Memory:
 
 def unchanged(case: Case, out: Path) -> CaseOutcome | None:
     """Tell, without reading any image, whether a case is done as it stands; None if not."""
-    published = _published(out, case.name)
+    seen = _Seen(out, case.name)
+    published = _published(out, case.name, seen)
     if published is None or published["failed"]:
         return None
-    seen = _Seen(out, case.name)
     found = {}
     for job in case.jobs:
         try:
@@ -151,6 +157,8 @@ def unchanged(case: Case, out: Path) -> CaseOutcome | None:
         found[job.analysis] = job_key(job, digests)
     if found != {name: entry["key"] for name, entry in published["analyses"].items()}:
         return None
+    with contextlib.suppress(OSError):  # it will be hashed again then
+        seen.write()
     return CaseOutcome(
         case=case.name,
         jobs=tuple(JobOutcome(analysis=name, status="kept") for name in found),
@@ -173,7 +181,7 @@ def _one(
         folder = case_folder(out, case) / job.analysis
         return folder, JobOutcome(analysis=job.analysis, status="kept")
     folder = _part_folder(out, case) / f"{job.analysis}-{key[:16]}"
-    if (folder / _RESULTS).is_file():
+    if is_whole(folder):
         return folder, JobOutcome(analysis=job.analysis, status="kept")
     before = {role: input_fingerprint(paths) for role, paths in job.inputs.items()}
     if shutil.disk_usage(out).free < LEAST_FREE_BYTES:
@@ -208,16 +216,16 @@ def _quiet() -> Iterator[None]:
 
 def _failure(error: Exception, job: Job, case: Case, out: Path) -> tuple[JobOutcome, bool]:
     """Put an exception into words, without any path."""
-    full = _is_disk_full(error, out)
+    full = is_disk_full(error)
     try_again = False
     if full:
         reason = "the disk is full; free space and run again with --resume"
-    elif isinstance(error, MemoryError):
+    elif is_out_of_memory(error):
         reason, try_again = "out of memory; run it with fewer workers, or on a larger machine", True
     elif isinstance(error, InputError):
         reason = str(error)
     elif isinstance(error, OSError):
-        reason = f"{error.strerror or type(error).__name__} ({type(error).__name__})"
+        reason = in_words(error) or type(error).__name__
     else:
         reason = f"{type(error).__name__}: {error}"
         _log(error, job, case, out)
@@ -228,16 +236,6 @@ def _failure(error: Exception, job: Job, case: Case, out: Path) -> tuple[JobOutc
         try_again=try_again,
     )
     return outcome, full
-
-
-def _is_disk_full(error: BaseException | None, out: Path) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            return True
-        if "No space left" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _without_paths(text: str, job: Job, out: Path) -> str:
@@ -270,6 +268,7 @@ def _publish(
     folders: Mapping[str, tuple[str, Path]],
     outcomes: list[JobOutcome],
     published: Mapping[str, Any] | None,
+    tell: Callable[[str], None],
 ) -> None:
     """Make the case's folder from its analyses, if anything about it is new."""
     failures = {o.analysis: o.reason for o in outcomes if o.status == "failed"}
@@ -281,9 +280,10 @@ def _publish(
             return
     if not folders:
         return
-    with results_folder(case_folder(out, case.name), overwrite=True) as new:
+    target = case_folder(out, case.name)
+    with results_folder(target, overwrite=True, mend=True, tell=tell) as new:
         for name, (_, folder) in folders.items():
-            _link_tree(folder, new / name)
+            _link_files(folder, new / name)
         write_case(new, case.name, keys, failures)
     if not failures:
         remove_parts(out, case.name)
@@ -342,31 +342,28 @@ def measurement_rows(folder: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(stream)
 
 
-def _published(out: Path, case: str) -> dict[str, Any] | None:
-    """Read the record of a case's folder; None if there is none or any of its files is missing."""
+def _published(out: Path, case: str, seen: _Seen) -> dict[str, Any] | None:
+    """Read the record of a case's folder; None if it is not whole, byte for byte."""
     folder = case_folder(out, case)
     try:
         record = json.loads((folder / _RESULTS).read_text(encoding="utf-8"))
-        whole = {"analyses", "failed", "files"} <= record.keys()
-        if whole and all((folder / name).is_file() for name in record["files"]):
-            return dict(record)
-    except (OSError, ValueError, AttributeError):
-        pass
-    return None
+        keys = {name: {"key": str(entry["key"])} for name, entry in record["analyses"].items()}
+        failed = {str(name): str(reason) for name, reason in record["failed"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return {"analyses": keys, "failed": failed} if seen.results_are_whole(folder) else None
 
 
 def restore(out: Path, case: str) -> None:
     """Clean up after a worker that was killed while it wrote or swapped folders."""
     folder = case_folder(out, case)
-    for parent, name in ((folder.parent, case), (_part_folder(out, case), "*")):
-        for old in sorted(parent.glob(f".{name}.old-*")):
-            target = parent / old.name[1:].rpartition(".old-")[0]
-            if target.exists():
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                old.rename(target)
-        for partial in sorted(parent.glob(f".{name}.partial-*")):
-            shutil.rmtree(partial, ignore_errors=True)
+    recover(folder)
+    folder.with_name(f".{case}.lock").unlink(missing_ok=True)
+    for entry in _part_folder(out, case).glob(".*"):  # an analysis that is not whole is made anew
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def _part_folder(out: Path, case: str) -> Path:
@@ -378,18 +375,20 @@ def remove_parts(out: Path, case: str) -> None:
     shutil.rmtree(_part_folder(out, case), ignore_errors=True)
 
 
-def _link_tree(source: Path, target: Path) -> None:
-    """Copy a folder without its bytes where the file system can."""
-
-    def link(file: str, copy: str) -> None:
+def _link_files(source: Path, target: Path) -> None:
+    """Copy what an analysis wrote without its bytes where the file system can."""
+    listed = read_checksums(source)
+    if listed is None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    for name in (*listed, CHECKSUMS_FILE):
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(file, copy)
+            os.link(source / name, copy)
         except OSError as error:
-            if error.errno in _DISK_FULL:
+            if is_disk_full(error):
                 raise
-            shutil.copyfile(file, copy)
-
-    shutil.copytree(source, target, copy_function=link)
+            shutil.copyfile(source / name, copy)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -399,14 +398,22 @@ def _write_text(path: Path, text: str) -> None:
 # ------------------------------------------------------------------------------- hashes of inputs
 
 
+_RESULTS_SEEN = "results"
+
+
 class _Seen:
-    """Hashes of the inputs of one case, with the fingerprints they were taken at."""
+    """Hashes of the inputs of one case, with the fingerprints they were taken at.
+
+    Also the fingerprint of its results when they were last found to have the bytes that they were
+    written with.
+    """
 
     def __init__(self, out: Path, case: str) -> None:
         self._path = out / ".batch" / "seen" / f"{case}.json"
         self._entries: dict[str, list[str]] = {}
-        with contextlib.suppress(OSError, ValueError):
-            self._entries = json.loads(self._path.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+            entries = json.loads(self._path.read_text(encoding="utf-8")).items()
+            self._entries = {name: entry for name, entry in entries if _is_pair(entry)}
         self._changed = False
 
     def remembered(self, job: Job) -> dict[str, str] | None:
@@ -431,8 +438,35 @@ class _Seen:
             digests[role] = entry[1]
         return digests
 
+    def results_are_whole(self, folder: Path) -> bool:
+        """Whether all files have the bytes they were written with; reads them if touched."""
+        listed = read_checksums(folder)
+        found = None if listed is None else results_fingerprint(folder, listed)
+        if found is None:
+            return False
+        if self._entries.get(_RESULTS_SEEN, ["", ""])[0] == found:
+            return True
+        if not is_whole(folder):
+            return False
+        self.remember_results(folder)
+        return True
+
+    def remember_results(self, folder: Path) -> None:
+        """Note that the results are whole as they stand."""
+        listed = read_checksums(folder)
+        found = None if listed is None else results_fingerprint(folder, listed)
+        if found is not None and self._entries.get(_RESULTS_SEEN) != [found, ""]:
+            self._entries[_RESULTS_SEEN] = [found, ""]
+            self._changed = True
+
     def write(self) -> None:
         """Keep them for the next run."""
         if self._changed:
             with atomic_path(self._path) as path:
                 write_json(self._entries, path)
+
+
+def _is_pair(entry: object) -> bool:
+    return (
+        isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)
+    )

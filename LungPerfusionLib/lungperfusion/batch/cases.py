@@ -54,6 +54,8 @@ class CaseOutcome:
 
     case: str
     jobs: tuple[JobOutcome, ...]
+    notes: tuple[str, ...] = ()
+    """What else the user should know, without any path."""
     disk_full: bool = False
     resident_mib: float | None = None
     """Memory that the worker held afterwards."""

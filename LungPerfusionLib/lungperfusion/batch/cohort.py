@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +48,9 @@ def write_cases(
                     yield case.name, job.analysis, job.line, "not run", waiting
                 else:
                     status = "failed" if result.status == "failed" else "done"
-                    yield case.name, job.analysis, job.line, status, result.reason
+                    notes = outcome.notes if outcome is not None and job is case.jobs[0] else ()
+                    reason = "; ".join(text for text in (result.reason, *notes) if text)
+                    yield case.name, job.analysis, job.line, status, reason
 
     _write(out / "cases.csv", CASES_COLUMNS, rows())
 
@@ -59,11 +62,13 @@ def write_costs(out: Path, outcomes: Mapping[str, CaseOutcome]) -> None:
     """
     path = out / "costs.csv"
     costs: dict[tuple[str, str], Sequence[Any]] = {}
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as stream:
-            for row in csv.reader(stream):
-                if len(row) == len(COSTS_COLUMNS) and tuple(row) != COSTS_COLUMNS:
-                    costs[row[0], row[1]] = row
+    with (
+        contextlib.suppress(FileNotFoundError, UnicodeDecodeError, csv.Error),
+        path.open(encoding="utf-8", newline="") as stream,
+    ):
+        for row in csv.reader(stream):
+            if len(row) == len(COSTS_COLUMNS) and tuple(row) != COSTS_COLUMNS:
+                costs[row[0], row[1]] = row
     for case, outcome in outcomes.items():
         for job in outcome.jobs:
             if job.status == "done":

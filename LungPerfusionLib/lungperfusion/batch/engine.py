@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from lungperfusion.batch.case_run import LEAST_FREE_BYTES, remove_parts, restore, unchanged
 from lungperfusion.batch.cases import Case, CaseOutcome
@@ -17,6 +15,9 @@ from lungperfusion.batch.cohort import write_cases, write_cohort, write_costs
 from lungperfusion.batch.manifest import Manifest
 from lungperfusion.batch.workers import Finished, Progressed, Started, Workers
 from lungperfusion.errors import InputError
+from lungperfusion.io.atomic import remove_partial_files
+from lungperfusion.io.locks import LockedError, take_lock
+from lungperfusion.trouble import in_words
 
 _TABLE_EVERY_S = 5.0
 
@@ -128,7 +129,10 @@ def run_batch(
         try:
             waiting = []
             for case in manifest.cases:
-                outcome = unchanged(case, out) if resume else None
+                outcome = None
+                if resume:
+                    restore(out, case.name)
+                    outcome = unchanged(case, out)
                 if outcome is None:
                     waiting.append(case)
                 else:
@@ -205,10 +209,11 @@ def _write_tables(manifest: Manifest, out: Path, state: BatchState) -> None:
         write_cases(out, manifest.cases, state.outcomes, waiting)
         write_costs(out, state.outcomes)
         write_cohort(out, manifest.cases, state.outcomes)
-    except OSError as error:
+    except (OSError, InputError) as error:
+        reason = str(error) if isinstance(error, InputError) else in_words(error)
         state.stopped = (
-            f"the tables could not be written ({error.strerror}); all finished cases are in "
-            "OUT/cases: free space and give --resume"
+            f"the tables could not be written: {reason}; all finished cases are in OUT/cases, "
+            "give --resume when that is mended"
         )
 
 
@@ -250,25 +255,14 @@ def claimed(out: Path, *, resume: bool) -> Iterator[None]:
         ) from error
     with lock:
         try:
-            _lock(lock)
-        except OSError as error:
+            take_lock(lock)
+        except LockedError as error:
             raise InputError(
                 f"another batch is working in {out}; wait for it, or choose another folder"
             ) from error
+        for folder in (out, held, held / "seen"):
+            remove_partial_files(folder)
         yield
-
-
-def _lock(file: BinaryIO) -> None:
-    """Lock a file until it is closed or this process ends, however it ends."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _refuse_output_in_inputs(manifest: Manifest, out: Path) -> None:

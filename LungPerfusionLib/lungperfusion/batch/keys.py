@@ -1,4 +1,4 @@
-"""When a result still holds: hashes of inputs, settings and version.
+"""When a result still holds: hashes of inputs, settings and code.
 
 Reading all inputs again only to hash them would take hours for a large cohort.  So the hash of a
 file is remembered with its size and time stamps, and taken again only where these have changed.
@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import lungperfusion
 from lungperfusion.batch.cases import Job
 from lungperfusion.io.files import data_files, file_sha256, is_image_file
 from lungperfusion.results.writing import RESULTS_FORMAT
+from lungperfusion.source import source_digest
 
 _NO_SETTINGS = frozenset(
     {"overwrite", "run", "command", "quiet", "writer", "case", "out", "keep_stages"}
@@ -36,7 +36,7 @@ def job_key(job: Job, digests: Mapping[str, str]) -> str:
     """
     content = {
         "analysis": job.analysis,
-        "version": lungperfusion.__version__,
+        "source": source_digest(),
         "format": RESULTS_FORMAT,
         "settings": _settings(job),
         "inputs": dict(digests),
@@ -89,4 +89,4 @@ def _settings(job: Job) -> dict[str, Any]:
 
 
 def _text_sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

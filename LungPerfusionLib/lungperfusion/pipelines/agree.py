@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lungperfusion.errors import InputError
-from lungperfusion.io import atomic_path
+from lungperfusion.io import results_folder
+from lungperfusion.pipelines.output import warn
 from lungperfusion.pipelines.train import read_table
 from lungperfusion.progress import Progress
 from lungperfusion.results.analysis import Table
@@ -122,16 +123,10 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             f"{arguments.folder} holds no reference_comparison.csv or zone_ratings.csv with enough "
             "cases; run lungperfusion ctvq with --reference or --ratings first"
         )
-    paths = {name: arguments.out / f"{name}.csv" for name in tables}
-    existing = [path.name for path in paths.values() if path.exists()]
-    if existing and not arguments.overwrite:
-        raise InputError(
-            f"{arguments.out} holds {', '.join(existing)}; give --overwrite to replace"
-        )
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        with atomic_path(paths[name]) as path:
-            path.write_text(csv_text(table.rows, table.columns), encoding="utf-8", newline="\n")
+    with results_folder(arguments.out, overwrite=arguments.overwrite, tell=warn) as folder:
+        for name, table in tables.items():
+            text = csv_text(table.rows, table.columns)
+            (folder / f"{name}.csv").write_text(text, encoding="utf-8", newline="\n")
     progress(1.0, "done")
     return 0
 

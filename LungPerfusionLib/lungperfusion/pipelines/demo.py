@@ -13,8 +13,11 @@ from lungperfusion.batch.machine import worker_count
 from lungperfusion.batch.manifest import read_manifest
 from lungperfusion.batch.workers import LocalWorkers
 from lungperfusion.errors import InputError
-from lungperfusion.io import write_volume
+from lungperfusion.io import results_folder, write_volume
+from lungperfusion.io.atomic import kept_aside
+from lungperfusion.io.checksums import is_whole
 from lungperfusion.phantoms.patient import SCAN, SPACING_MM, make_patient
+from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress, part
 from lungperfusion.results.tables import csv_text
 
@@ -78,12 +81,11 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
 def _write_scans(out: Path, spacing_mm: float, progress: Progress) -> Path:
     """Write the scans unless they are there, and the manifest of all analyses there are."""
     scans = out / f"scans-{spacing_mm:g}-mm"
-    paths = {name: scans / f"{name}.nrrd" for name in _SCANS}
-    if not all(path.is_file() for path in paths.values()):
-        patient = make_patient(spacing_mm, progress=progress)
-        scans.mkdir(parents=True, exist_ok=True)
-        for name, path in paths.items():
-            write_volume(getattr(patient, name), path)
+    if not is_whole(scans):
+        with results_folder(scans, overwrite=True, tell=warn) as folder:
+            patient = make_patient(spacing_mm, progress=progress)
+            for name in _SCANS:
+                write_volume(getattr(patient, name), folder / f"{name}.nrrd")
     rows = [
         {
             "case": CASE,
@@ -98,5 +100,6 @@ def _write_scans(out: Path, spacing_mm: float, progress: Progress) -> Path:
     ]
     columns = dict.fromkeys(name for row in rows for name in row)
     manifest = out / "manifest.csv"
-    manifest.write_text(csv_text(rows, columns), encoding="utf-8", newline="\n")
+    with kept_aside(manifest, warn) as path:
+        path.write_text(csv_text(rows, columns), encoding="utf-8", newline="\n")
     return manifest

@@ -12,7 +12,8 @@ from lungperfusion.batch.analyses import analysis_names
 from lungperfusion.batch.dicom_tree import SERIES_COLUMNS, Series, described, find_series
 from lungperfusion.batch.proposal import Proposal, propose
 from lungperfusion.errors import InputError
-from lungperfusion.io import atomic_path
+from lungperfusion.io.atomic import kept_aside
+from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress
 from lungperfusion.results.tables import csv_text
 
@@ -31,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="analyses to propose (default: all that the series allow)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier manifest")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="write although there is a manifest; the earlier one is kept under another name",
+    )
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
@@ -39,8 +44,13 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     out = arguments.out
     if out.suffix.lower() != ".csv":
         raise InputError(f"the manifest is a CSV file; {out.name} does not end in .csv")
-    if out.exists() and not arguments.overwrite:
-        raise InputError(f"{out} is there already; give --overwrite to replace it")
+    listing = out.with_name(f"{out.stem}_series.csv")
+    for path in (out, listing):
+        if path.exists() and not arguments.overwrite:
+            raise InputError(
+                f"{path} is there already; choose another name, or give --overwrite: the earlier "
+                "file is kept under another name"
+            )
     known = analysis_names()
     wanted: Sequence[str] = arguments.analyses or known
     unknown = sorted(set(wanted) - set(known))
@@ -49,7 +59,6 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     series = find_series(arguments.root, progress=progress)
     lines = propose(series, wanted)
     base = out.resolve().parent
-    listing = out.with_name(f"{out.stem}_series.csv")
     rows = [{**row, "path": _path_text(row["path"], base)} for row in described(series)]
     try:
         _write(listing, csv_text(rows, SERIES_COLUMNS))
@@ -107,5 +116,5 @@ def _path_text(path: Path | None, base: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
+    with kept_aside(path, warn) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -93,7 +93,7 @@ def carry_out(
     """
     _check_case(arguments.case)
     watch = Stopwatch()
-    with results_folder(arguments.out, overwrite=arguments.overwrite) as folder:
+    with results_folder(arguments.out, overwrite=arguments.overwrite, tell=warn) as folder:
         with remembering(arguments.keep_stages) if arguments.keep_stages else nullcontext():
             outcome = work(part(progress, 0.0, 0.9))
         sources = outcome.sources
@@ -121,10 +121,15 @@ def carry_out(
         )
     progress(1.0, "done")
     for warning in analysis.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+        warn(warning)
     written = "measurements.csv" if arguments.no_report else "report.html"
     sys.stdout.write(f"{arguments.out / written}\n")
     return 0
+
+
+def warn(sentence: str) -> None:
+    """Tell the user something on standard error."""
+    sys.stderr.write(f"warning: {sentence}\n")
 
 
 def _identifiers(sources: Mapping[str, Scan | LabelImage]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.phantoms import KINDS, Phantom
 from lungperfusion.phantoms.dual_energy import DualEnergyPhantom
 from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
+from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress, part
 from lungperfusion.volume import Volume, lps_from_ras
 
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     spacing = _spacing(arguments.spacing)
     if arguments.seed < 0:
         raise InputError(f"the seed must be 0 or more, not {arguments.seed}")
-    with results_folder(arguments.out, overwrite=arguments.overwrite) as folder:
+    with results_folder(arguments.out, overwrite=arguments.overwrite, tell=warn) as folder:
         make = DUAL_ENERGY_KINDS.get(arguments.kind) or KINDS[arguments.kind]
         phantom = make(spacing, seed=arguments.seed, progress=part(progress, 0.0, 0.85))
         progress(0.85, "writing")

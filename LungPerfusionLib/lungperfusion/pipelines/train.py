@@ -12,7 +12,8 @@ from typing import Any
 
 import lungperfusion
 from lungperfusion.errors import InputError
-from lungperfusion.io import atomic_path
+from lungperfusion.io.atomic import kept_aside
+from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress
 from lungperfusion.vq import collateral, defects
 from lungperfusion.vq.model import FOLDS, PENALTY, REPEATS, train
@@ -62,7 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="JSON", help="model file to write"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier model")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="write although there is a model; the earlier one is kept under another name",
+    )
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
@@ -84,7 +89,10 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the table, train, write the model and print its validation."""
     if arguments.out.exists() and not arguments.overwrite:
-        raise InputError(f"{arguments.out} exists; give --overwrite to replace it")
+        raise InputError(
+            f"{arguments.out} exists; choose another name, or give --overwrite: the earlier file "
+            "is kept under another name"
+        )
     chosen = PURPOSES[arguments.purpose]
     progress(0.0, "training")
     rows = read_table(arguments.table)
@@ -105,7 +113,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         "table_sha256": hashlib.sha256(arguments.table.read_bytes()).hexdigest(),
         "version": lungperfusion.__version__,
     }
-    with atomic_path(arguments.out) as path:
+    with kept_aside(arguments.out, warn) as path:
         text = replace(model, provenance=provenance).to_json()
         path.write_text(text, encoding="utf-8", newline="\n")
     progress(1.0, "done")

@@ -51,10 +51,18 @@ def test_every_analysis_gets_its_scans(patient, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "make_patient", make)
     monkeypatch.setattr(demo, "run_batch", run_batch)
 
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "manifest.csv").write_text("of my own study", encoding="utf-8")
     for _ in range(2):  # the second time the scans are there
         assert main(["demo", "-o", str(tmp_path / "demo"), "--spacing", "8"]) == 1
 
     assert made == [8.0]
+    kept = tmp_path / "demo" / "manifest.earlier-1.csv"
+    assert kept.read_text(encoding="utf-8") == "of my own study"
+    (tmp_path / "demo" / "scans-8-mm" / "low.nrrd").write_bytes(b"")  # cut short by a kill
+    assert main(["demo", "-o", str(tmp_path / "demo"), "--spacing", "8"]) == 1
+    assert made == [8.0, 8.0]
+    assert not list((tmp_path / "demo").glob("manifest.earlier-2*"))
     (case,) = run[0].cases
     assert [job.analysis for job in case.jobs] == list(analysis_names())
     shown = capsys.readouterr()

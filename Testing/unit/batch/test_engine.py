@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from lungperfusion.batch.cases import CaseOutcome, JobOutcome
 from lungperfusion.batch.engine import run_batch
 from lungperfusion.batch.workers import LocalWorkers
 from lungperfusion.errors import InputError
+from lungperfusion.io.checksums import is_whole, write_checksums
 
 FOLDER = Path(__file__).parent
 
@@ -64,8 +66,9 @@ def test_every_case_ends_in_its_folder_and_in_the_tables(order, manifest, run, t
     assert (state.done, state.failed, state.left, state.kept) == (2, 0, 0, 0)
     assert sorted(path.name for path in (out / "cases").iterdir()) == ["a", "b"]
     assert sorted(tree(out / "cases" / "b")) == [
-        *("also/findings.csv", "also/measurements.csv", "also/report_parts.json"),
-        *("also/results.json", "light/findings.csv", "light/measurements.csv"),
+        *("also/checksums.json", "also/findings.csv", "also/measurements.csv"),
+        *("also/report_parts.json", "also/results.json", "checksums.json"),
+        *("light/checksums.json", "light/findings.csv", "light/measurements.csv"),
         *("light/report_parts.json", "light/results.json", "measurements.csv", "regions.csv"),
         *("report.html", "results.json"),
     ]
@@ -201,6 +204,7 @@ def test_other_version_runs_again(order, manifest, run, monkeypatch, tmp_path):
     content = json.loads(record.read_text(encoding="utf-8"))
     content["analyses"]["light"]["key"] = "of an earlier version"
     record.write_text(json.dumps(content), encoding="utf-8")
+    write_checksums(record.parent)
 
     run(lines, resume=True)
 
@@ -218,6 +222,71 @@ def test_removed_result_file_is_noticed(order, manifest, run, tmp_path):
 
     assert runs(path) == 2
     assert tree(tmp_path / "out" / "cases") == before
+
+
+def test_results_that_were_damaged_are_made_anew(order, manifest, run, tmp_path):
+    damages = {
+        "empty-map": ("light/measurements.csv", b""),
+        "edited-table": ("measurements.csv", b"case,module\n"),
+        "cut-report": ("report.html", None),
+        "no-json": ("results.json", b"{"),
+        "other-json": ("results.json", b'{"analyses": [], "failed": 3, "files": {"a": 1}}'),
+        "deep-json": ("light/results.json", b"[" * 100_000),
+        "no-sums": ("checksums.json", b"[]"),
+        "sound": ("my note.txt", b"look again"),
+    }
+    paths = {name: order(name) for name in damages}
+    lines = manifest(*(f"{name},light,{name}.nrrd" for name in damages))
+    run(lines)
+    out = tmp_path / "out"
+    before = tree(out / "cases")
+    for name, (file, content) in damages.items():
+        path = out / "cases" / name / file
+        path.write_bytes(path.read_bytes()[:-1] if content is None else content)
+    for content, name in zip(
+        (b"", b"[1]", b'{"light:ct": 3, "results": ["a"]}', b"\xff"), damages, strict=False
+    ):
+        (out / ".batch" / "seen" / f"{name}.json").write_bytes(content)
+    (out / "costs.csv").write_bytes(b"\xff\x00")
+    (out / "cohort_wide.csv").write_bytes(b"")
+
+    state = run(lines, resume=True)
+
+    assert (state.done, state.kept, state.failed) == (8, 1, 0)
+    assert {name: runs(path) for name, path in paths.items()} == {
+        name: 1 if name == "sound" else 2 for name in damages
+    }
+    after = tree(out / "cases")
+    edited = {name: after.pop(name) for name in list(after) if "/edited/" in name}
+    assert edited == {
+        "edited-table/edited/measurements.csv": b"case,module\n",
+        "cut-report/edited/report.html": before["cut-report/report.html"][:-1],
+        "no-json/edited/results.json": b"{",
+        "other-json/edited/results.json": damages["other-json"][1],
+        "deep-json/edited/light/results.json": b"[" * 100_000,
+    }
+    assert after == before | {"sound/my note.txt": b"look again"}
+    assert statuses(out)["edited-table", "light"] == (
+        "done",
+        "measurements.csv was changed since it was written, or is not of this program; it is kept "
+        "as edited/measurements.csv",
+    )
+    assert len(table(out / "cohort_wide.csv")) == len(table(out / "costs.csv")) + 1 == 8
+    assert leftovers(out) == []
+
+
+def test_half_analyses_are_not_taken_for_whole_ones(order, manifest, run, tmp_path):
+    path, bad = order("a"), order("b", fault="refuse")
+    lines = manifest("a,light,a.nrrd", "a,also,b.nrrd")
+    run(lines)
+    shutil.rmtree(tmp_path / "out" / "cases" / "a")
+    (part,) = (tmp_path / "out" / ".batch" / "part" / "a").glob("light-*")
+    (part / "findings.csv").write_bytes(b"")
+
+    run(lines, resume=True)
+
+    assert (runs(path), runs(bad)) == (2, 2)
+    assert is_whole(tmp_path / "out" / "cases" / "a")
 
 
 def test_notes_of_the_user_stay_in_the_folder(order, manifest, run, tmp_path):

@@ -258,6 +258,15 @@ def test_manifest_with_something_open_is_refused_until_it_is_filled(series, tmp_
     assert read_manifest(path).cases[0].jobs[0].inputs["ct"][0].name == "one"
     assert main(command) == 2
     assert "give --overwrite" in capsys.readouterr().err
+    path.unlink()
+    assert main(command) == 2  # the list of series is somebody's work, too
+    assert "_series.csv is there already" in capsys.readouterr().err
+
+    path.write_text(text, encoding="utf-8")
+    assert main([*command, "--overwrite"]) == 0
+    kept = path.with_name(f"{path.stem}.earlier-1.csv")
+    assert kept.read_text(encoding="utf-8") == text
+    assert f"is kept as {kept.name}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

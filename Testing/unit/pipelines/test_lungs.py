@@ -16,6 +16,7 @@ import pytest
 import lungperfusion.pipelines.lungs as pipeline
 from lungperfusion.__main__ import main
 from lungperfusion.io import read_segmentation, write_labelmap
+from lungperfusion.io.checksums import is_whole
 from lungperfusion.results.tables import COLUMNS
 from lungperfusion.terms import MEASURES, Region
 
@@ -39,7 +40,9 @@ def results(chest_file, tmp_path_factory):
 
 def test_folder_holds_what_is_promised(results):
     names = sorted(path.name for path in results.iterdir())
+    assert names.pop(0) == "checksums.json"
     assert names == ["lungs.seg.nrrd", "measurements.csv", "report.html", "results.json"]
+    assert is_whole(results)
     record = json.loads((results / "results.json").read_text(encoding="utf-8"))
     assert sorted(record["files"]) == names
     (source,) = record["provenance"]["inputs"]

@@ -1,0 +1,60 @@
+"""Ordinary trouble of a machine in words: a full disk, a name too long, no memory.
+
+What is no fault of this program is told in one sentence, without a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+_DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_NO_MEMORY_WORDS = ("bad_alloc", "Failed to allocate memory", "Cannot allocate memory")
+"""How compiled libraries say that there is no memory, in errors of other kinds."""
+
+_ADVICE = {
+    errno.EFBIG: "a file would grow beyond the size allowed here; raise that limit (ulimit -f)",
+    errno.ENAMETOOLONG: "a file or folder name is too long for this system; choose a shorter one",
+    errno.EROFS: "the disk is read-only; choose another output",
+    errno.EMFILE: "too many files are open; raise that limit (ulimit -n)",
+    errno.EIO: "the disk or network failed while reading or writing; check it and run again",
+}
+
+
+def in_words(error: BaseException) -> str | None:
+    """Say what went wrong and what to do, without any name; None for what may be a fault here."""
+    if is_disk_full(error):
+        return "the disk is full; free space and run again"
+    if is_out_of_memory(error):
+        return "out of memory; close other programs, or use a larger machine"
+    if isinstance(error, OSError):
+        if error.errno in _ADVICE:
+            return _ADVICE[error.errno]
+        return (
+            f"{error.strerror or type(error).__name__}; check the disk, and whether you may use it"
+        )
+    return None
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error goes back to a full disk."""
+    return any(
+        (isinstance(cause, OSError) and cause.errno in _DISK_FULL) or "No space left" in str(cause)
+        for cause in _causes(error)
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error goes back to a lack of memory."""
+    return any(
+        isinstance(cause, MemoryError)
+        or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+        or (isinstance(cause, RuntimeError) and any(w in str(cause) for w in _NO_MEMORY_WORDS))
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
