@@ -57,14 +57,18 @@ class ResultsPanel:
         self.ui.remarksLabel.text = "\n".join(self._remarks())
 
     def _remarks(self):
-        """Quality checks that were not passed, and warnings."""
+        """Quality checks that were not passed, failed ones first, and warnings."""
         record = self.logic.record(self.parameters)
         if record is None:
             return []
         analysis = record["analyses"][0]
-        words = {"warn": _("Look: "), "fail": _("Do not use: ")}
-        gates = [gate for gate in analysis["quality_gates"] if gate["verdict"] in words]
-        lines = [words[gate["verdict"]] + gate["message"] for gate in gates]
+        words = {"fail": _("Do not use: "), "warn": _("Look: ")}
+        lines = [
+            words[verdict] + gate["message"]
+            for verdict in words
+            for gate in analysis["quality_gates"]
+            if gate["verdict"] == verdict
+        ]
         return list(dict.fromkeys(lines + analysis["warnings"]))
 
     def _on_table(self, index=0):

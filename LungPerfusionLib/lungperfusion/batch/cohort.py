@@ -11,7 +11,7 @@ from typing import Any
 
 from lungperfusion.batch.case_run import case_folder, measurement_rows
 from lungperfusion.batch.cases import Case, CaseOutcome
-from lungperfusion.batch.joined import by_column
+from lungperfusion.batch.joined import CAUTIONS, by_column, cautions
 from lungperfusion.io import atomic_path
 from lungperfusion.results.tables import COLUMNS, number_text
 
@@ -83,7 +83,8 @@ def write_cohort(out: Path, cases: Sequence[Case], outcomes: Mapping[str, CaseOu
 
     ``cohort_tidy.csv`` has one line per value with unit, method, status and reason;
     ``cohort_wide.csv`` one line per case and one column per value, named
-    ``analysis_measure_unit.region``, NaN where there is none; ``cohort_quality.csv`` one line per
+    ``analysis_measure_unit.region``, NaN where there is none, and the names of the columns whose
+    value has status caution; ``cohort_quality.csv`` one line per
     quality check.
 
     Parameters
@@ -111,11 +112,12 @@ def write_cohort(out: Path, cases: Sequence[Case], outcomes: Mapping[str, CaseOu
             yield [
                 case.name,
                 _case_status(outcomes.get(case.name)),
-                *(values.get(column, "NaN") for column in columns),
+                cautions(values),
+                *(values[column]["value"] if column in values else "NaN" for column in columns),
             ]
 
     _write(out / "cohort_tidy.csv", COLUMNS, tidy())
-    _write(out / "cohort_wide.csv", ("case", "status", *columns), wide())
+    _write(out / "cohort_wide.csv", ("case", "status", CAUTIONS, *columns), wide())
     _write(out / "cohort_quality.csv", QUALITY_COLUMNS, _quality(out, cases, outcomes))
 
 
@@ -139,9 +141,12 @@ def _rows(out: Path, case: Case, outcomes: Mapping[str, CaseOutcome]) -> Iterato
         yield from measurement_rows(folder)
 
 
-def _wide(out: Path, case: Case, outcomes: Mapping[str, CaseOutcome]) -> dict[str, str]:
+def _wide(
+    out: Path, case: Case, outcomes: Mapping[str, CaseOutcome]
+) -> dict[str, Mapping[str, Any]]:
+    """Row of measurements.csv behind every cell of a case, by column."""
     cells = by_column(_rows(out, case, outcomes))
-    return {f"{column}.{region}": row["value"] for (region, column), row in cells.items()}
+    return {f"{column}.{region}": row for (region, column), row in cells.items()}
 
 
 def _quality(

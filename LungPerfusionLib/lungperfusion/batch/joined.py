@@ -120,8 +120,8 @@ def _lobar_section(analyses: Sequence[Analysis]) -> Section:
         html=(
             f'<div class="wide"><table><thead><tr><th scope="col">Region</th>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
-            f'<p class="soft">{html.escape(legend)}. regions.csv has every measure of every '
-            "region.</p>"
+            f'<p class="soft">{html.escape(legend)}. * read with care, as the values '
+            "of the analysis say. regions.csv has every measure of every region.</p>"
         ),
         place="first_page",
     )
@@ -144,7 +144,11 @@ def _cell(entry: Measurement | None) -> str:
         return "–"
     if entry.status == "missing":
         return f'<span class="na" title="{html.escape(entry.reason, quote=True)}">n/a</span>'
-    return html.escape(format_value(entry.value, entry.unit))
+    text = html.escape(format_value(entry.value, entry.unit))
+    if entry.status == "caution":
+        reason = html.escape(entry.reason, quote=True)
+        return f'{text}<abbr title="Caution: {reason}">*</abbr>'
+    return text
 
 
 # ------------------------------------------------------------------------------------- columns
@@ -202,6 +206,15 @@ def by_column(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mappin
     }
 
 
+CAUTIONS = "cautions"
+"""Column of tables without room for a status beside each value."""
+
+
+def cautions(row: Mapping[str, Mapping[str, Any]]) -> str:
+    """Names of the columns whose value has status caution, parted by spaces."""
+    return " ".join(column for column, cell in row.items() if cell["status"] == "caution")
+
+
 def region_rows(
     rows: Iterable[Mapping[str, Any]],
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -218,8 +231,9 @@ def region_rows(
     order = [*LOBAR_REGIONS, *Region]
     regions.sort(key=lambda region: order.index(Region(region)) if region in order else len(order))
     columns = list(dict.fromkeys(column for _, column in cells))
-    table = [
-        {"region": region} | {c: cells[region, c]["value"] for c in columns if (region, c) in cells}
-        for region in regions
-    ]
-    return table, ["region", *columns]
+    table = []
+    for region in regions:
+        found = {c: cells[region, c] for c in columns if (region, c) in cells}
+        values = {column: row["value"] for column, row in found.items()}
+        table.append({"region": region, CAUTIONS: cautions(found), **values})
+    return table, ["region", CAUTIONS, *columns]

@@ -41,7 +41,11 @@ def write_parts(
             {"title": s.title, "html": s.html, "place": s.place} for s in analysis.sections
         ],
         "tables": {
-            name: {"columns": list(table.columns), "rows": [dict(row) for row in table.rows]}
+            name: {
+                "columns": list(table.columns),
+                "rows": [dict(row) for row in table.rows],
+                "rests_on": table.rests_on,
+            }
             for name, table in analysis.tables.items()
         },
         "report": report,
@@ -77,7 +81,7 @@ def read_parts(folder: Path) -> tuple[Analysis, dict[str, Any], bool]:
         warnings=tuple(entry["warnings"]),
         parameters=entry["parameters"],
         tables={
-            name: Table(tuple(table["columns"]), tuple(table["rows"]))
+            name: Table(tuple(table["columns"]), tuple(table["rows"]), table["rests_on"])
             for name, table in parts["tables"].items()
         },
         sections=tuple(Section(**section) for section in parts["sections"]),

@@ -55,6 +55,7 @@ from lungperfusion.results.vq_tables import (
 from lungperfusion.segmentation.lobe_quality import THIN_SLICE_MM, judgeable
 from lungperfusion.terms import LOBES, LUNGS, VESSELS, ZONES
 from lungperfusion.terms.vq import VQ_MEASURES
+from lungperfusion.verdicts import follow_gates
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box, lps_from_ras
 from lungperfusion.vq import collateral, defects
 from lungperfusion.vq.classes import (
@@ -272,7 +273,11 @@ def analyse_ctvq(
         vessels=None if found.vessels is None else found.vessels.mask(VESSELS),
     )
     progress(0.58, "checking the registration")
-    gates = registration_gates(registration, pair, other_found.lungs, landmarks=landmarks)
+    gates = (
+        *registration_gates(registration, pair, other_found.lungs, landmarks=landmarks),
+        *_gates_of(expiration_found, "expiration"),
+        *_gates_of(inspiration_found, "inspiration"),
+    )
     progress(0.6, "mapping ventilation and perfusion")
     ventilation = map_ventilation(pair, method=options.ventilation)
     perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
@@ -294,6 +299,7 @@ def analyse_ctvq(
         *measurements,
         *measure_inspiration(other, _inspiratory_regions(found.regions, other_found, registration)),
     )
+    measurements = follow_gates(measurements, gates)
     progress(0.75, "looking for perfusion defects")
     candidates, candidate_labels = find_defects(
         pair, ventilation, perfusion.combined, found.regions, model=defect_model or SHIPPED_MODEL
@@ -403,11 +409,7 @@ def analyse_ctvq(
     return Analysis(
         module="ctvq",
         measurements=measurements,
-        gates=(
-            *gates,
-            *_gates_of(expiration_found, "expiration"),
-            *_gates_of(inspiration_found, "inspiration"),
-        ),
+        gates=gates,
         warnings=(
             *(f"{text} (expiration)" for text in expiration_found.warnings),
             *(f"{text} (inspiration)" for text in inspiration_found.warnings),

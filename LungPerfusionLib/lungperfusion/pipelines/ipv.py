@@ -60,6 +60,7 @@ from lungperfusion.results.iodine_sections import (
 from lungperfusion.results.section import Section
 from lungperfusion.terms import Region
 from lungperfusion.threads import both
+from lungperfusion.verdicts import follow_gates
 from lungperfusion.volume import Mask, Volume
 
 
@@ -142,11 +143,12 @@ def analyse_ipv(
     sections, (densities, left_out) = both(drawn, counted)
     progress(1.0, "densities and pictures")
     signs = signs or CtSigns()
+    densities = follow_gates(densities, found.gates)
     checked = () if function is None else patterns(function, signs, densities)
     if function is not None:
         sections = (*sections, pattern_section(function, checked))
     tables = {
-        "defects": Table(DEFECT_COLUMNS, defect_table_rows(analysed.defects)),
+        "defects": Table(DEFECT_COLUMNS, defect_table_rows(analysed.defects), "defect_volume"),
         "left_out": Table(EXCLUSION_COLUMNS, left_out),
     }
     if checked:

@@ -81,7 +81,7 @@ def analyse_lobes(
             "fissures": fissures,
             "vessels": found.vessels,
         },
-        tables={"fissures": Table(FISSURE_COLUMNS, fissure_rows(lobes))},
+        tables={"fissures": Table(FISSURE_COLUMNS, fissure_rows(lobes), "fissure_completeness")},
         sections=sections,
     )
 

@@ -18,6 +18,7 @@ from lungperfusion.results.analysis import Analysis
 from lungperfusion.results.corrections import corrections_section
 from lungperfusion.results.provenance import InputFile, Provenance, Stopwatch, peak_memory_mib
 from lungperfusion.results.writing import write_results
+from lungperfusion.verdicts import failures
 
 CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Case names work as file names on every system."""
@@ -120,6 +121,8 @@ def carry_out(
             progress=part(progress, 0.9, 1.0),
         )
     progress(1.0, "done")
+    for message in failures(analysis.gates):
+        sys.stderr.write(f"failed check: {message}\n")
     for warning in analysis.warnings:
         warn(warning)
     written = "measurements.csv" if arguments.no_report else "report.html"

@@ -26,7 +26,6 @@ from lungperfusion.pipelines.regions import (
 )
 from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore, part
-from lungperfusion.quality import Gate
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.section import Section
@@ -37,6 +36,7 @@ from lungperfusion.results.vessel_sections import (
 )
 from lungperfusion.terms import Region, title
 from lungperfusion.terms.vessels import OTHER_METHODS
+from lungperfusion.verdicts import follow_gates
 from lungperfusion.vessels.blood_density import (
     BloodDensity,
     blood_density_of_label,
@@ -202,23 +202,25 @@ def analyse_vesselbv(
         tables["corrected_vessels"] = Table(correction.columns, correction.rows)
         warnings += correction.warnings
     progress(0.8, "summing blood volumes")
-    caution = thickness.message.rstrip(".") if thickness.verdict == "warn" else ""
-    volumes = measure_blood_volume(
-        vessel_map,
-        found.regions,
-        methods=options.methods,
-        body_surface_m2=options.body_surface_m2,
-        point_class=_point_classes(vessel_map, classes),
-        note=note,
-        caution=caution,
+    gates = (thickness, *vessel_gates(vessel_map, density, acquisition), *found.gates)
+    volumes = follow_gates(
+        measure_blood_volume(
+            vessel_map,
+            found.regions,
+            methods=options.methods,
+            body_surface_m2=options.body_surface_m2,
+            point_class=_point_classes(vessel_map, classes),
+            note=note,
+        ),
+        gates,
     )
     here = {row.measure: row.value for row in volumes if row.region == Region.LUNGS}
     z_scores = letter_z_scores(here["bv5_letter_share"], f"this project's integral{note}")
     fine = volume_by_area(blood_sample(vessel_map), FINE_EDGES_MM2)
     tables = {
-        "vessels": Table(SEGMENT_COLUMNS, _segment_rows(vessel_map, found)),
+        "vessels": Table(SEGMENT_COLUMNS, _segment_rows(vessel_map, found), "tbv"),
         "distribution": _distribution_table(vessel_map, found, options.edges_mm2),
-        "published": Table(PUBLISHED_COLUMNS, compare_with_published(here)),
+        "published": Table(PUBLISHED_COLUMNS, compare_with_published(here), "bv5_share"),
         **tables,
     }
     labels = vessel_labelmap(vessel_map, ct)
@@ -227,11 +229,10 @@ def analyse_vesselbv(
         sections = vessel_sections(
             ct, found.lungs, labels, volumes, fine, progress=part(progress, 0.85, 1.0)
         )
-    gates: tuple[Gate, ...] = (thickness, *vessel_gates(vessel_map, density, acquisition))
     return Analysis(
         module="vesselbv",
         measurements=(*volumes, *z_scores, *_scan_rows(vessel_map, density), *oxygen),
-        gates=(*gates, *found.gates),
+        gates=gates,
         warnings=tuple(warnings),
         parameters={
             **parameters,
@@ -372,7 +373,7 @@ def _distribution_table(
             }
             for low, high, volume in zip(edges[:-1], edges[1:], part_ml, strict=True)
         ]
-    return Table(("region", "from_mm2", "to_mm2", "blood_ml"), tuple(rows))
+    return Table(("region", "from_mm2", "to_mm2", "blood_ml"), tuple(rows), "tbv")
 
 
 def _scan_rows(vessel_map: VesselMap, density: BloodDensity) -> tuple[Measurement, ...]:

@@ -19,6 +19,7 @@ from lungperfusion.results.reference import INTERVAL_SD, Comparison, compare
 from lungperfusion.results.report_style import STYLE
 from lungperfusion.results.section import Section
 from lungperfusion.terms import HALVES, LOBES, LUNGS, MEASURES, SHELLS, ZONES, Region, title
+from lungperfusion.verdicts import worst_first
 
 NOTICE = (
     "Research use only. These numbers describe images; they are not a diagnosis and have not been "
@@ -386,8 +387,7 @@ def _reference_sources(measures: Sequence[str]) -> str:
 def _gates(gates: Sequence[Gate], known: Collection[Gate]) -> str:
     if not gates:
         return ""
-    order = list(_VERDICTS)
-    new = sorted((g for g in gates if g not in known), key=lambda g: order.index(g.verdict))
+    new = worst_first(gate for gate in gates if gate not in known)
     items = f'<ul class="gates">{"".join(map(_gate, new))}</ul>' if new else ""
     passed = sum(gate.verdict == "pass" for gate in gates)
     repeated = len(gates) - len(new)

@@ -39,7 +39,7 @@ def candidate_table(candidates: Sequence[Candidate]) -> Table:
                 "score": found.score,
             }
         )
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), "perfusion_defect_share")
 
 
 def boundary_table(boundaries: Sequence[BoundaryFinding]) -> Table:
@@ -54,19 +54,19 @@ def boundary_table(boundaries: Sequence[BoundaryFinding]) -> Table:
         }
         for finding in boundaries
     ]
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), "ventilation_share")
 
 
 def target_table(targets: Sequence[TargetLobe]) -> Table:
     """Lobes in the order of their rank."""
     columns = tuple(entry.name for entry in fields(TargetLobe))
-    return Table(columns, tuple(asdict(target) for target in targets))
+    return Table(columns, tuple(asdict(target) for target in targets), "perfusion_share")
 
 
 def comparison_table(rows: Sequence[RegionComparison]) -> Table:
     """Shares of the map and of the reference, per region."""
     columns = tuple(entry.name for entry in fields(RegionComparison))
-    return Table(columns, tuple(asdict(row) for row in rows))
+    return Table(columns, tuple(asdict(row) for row in rows), "perfusion_share")
 
 
 def agreement_table(agreements: Mapping[str, Agreement]) -> Table:
@@ -78,7 +78,7 @@ def agreement_table(agreements: Mapping[str, Agreement]) -> Table:
         row = {"over": name, **asdict(found)}
         row["lower_limit"], row["upper_limit"] = row.pop("limits")
         rows.append(row)
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), "perfusion_share")
 
 
 def rating_pairs(
@@ -100,7 +100,7 @@ def rating_table(measurements: Sequence[Measurement], ratings: Ratings) -> Table
         for reader, given in ratings.items()
         for row in rating_pairs(measurements, given)
     ]
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), "zone_rating")
 
 
 def bin_table(shares: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
@@ -112,9 +112,9 @@ def bin_table(shares: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
         for region, values in regions.items()
         for number, value in enumerate(values, start=1)
     ]
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), "perfusion_share")
 
 
 def sensitivity_table(rows: Sequence[Mapping[str, float]]) -> Table:
     """Class shares at several thresholds."""
-    return Table(tuple(rows[0]), tuple(rows))
+    return Table(tuple(rows[0]), tuple(rows), "vq_abnormal_share")

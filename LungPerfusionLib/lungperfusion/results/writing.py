@@ -21,6 +21,7 @@ from lungperfusion.results.reference import compare
 from lungperfusion.results.report import render_report
 from lungperfusion.results.tables import COLUMNS, csv_text, measurement_rows
 from lungperfusion.threads import both
+from lungperfusion.verdicts import rests_on
 
 RESULTS_FORMAT = 1
 """Version of the results.json layout; grows when a reader of it would have to change."""
@@ -100,7 +101,9 @@ def results_record(
                 "parameters": dict(analysis.parameters),
                 "quality_gates": [_gate_record(gate) for gate in analysis.gates],
                 "warnings": list(analysis.warnings),
-                "measurements": [_measurement_record(entry) for entry in analysis.measurements],
+                "measurements": [
+                    _measurement_record(entry, analysis.gates) for entry in analysis.measurements
+                ],
             }
             for analysis in analyses
         ],
@@ -108,7 +111,7 @@ def results_record(
     }
 
 
-def _measurement_record(entry: Measurement) -> dict[str, Any]:
+def _measurement_record(entry: Measurement, gates: Sequence[Gate]) -> dict[str, Any]:
     record: dict[str, Any] = {
         "region": entry.region,
         "measure": entry.measure,
@@ -117,6 +120,7 @@ def _measurement_record(entry: Measurement) -> dict[str, Any]:
         "method": entry.method,
         "status": entry.status,
         "reason": entry.reason,
+        "rests_on": list(rests_on(entry, gates)),
     }
     comparison = compare(entry)
     if comparison is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lungperfusion.terms.measures import Measure, Reference
 
 _LETTER = "iodine perfusion letter"
@@ -9,8 +11,33 @@ _COHORT = "post-COVID-19 clinic cohort, n = 78 (patients, not healthy people)"
 _MEASURABLE = "over measurable lung (without airways, large vessels and streaks)"
 
 
-def _measure(id: str, title: str, unit: str, formula: str, source: str = "this project") -> Measure:
-    return Measure(id=id, title=title, unit=unit, formula=formula, source=source)
+_MOST_HU = 1000.0
+"""More enhancement than any blood reaches after dilution in the heart."""
+
+_ZERO = {"HU": 5.0, "mg/mL": 0.2, "HU.L": 25.0, "mg": 500.0, "mL/L": 50.0, "mL": 250.0, "1": 0.2}
+"""How far below zero calibration carries lung without blood: 5 HU, and what follows from them."""
+
+
+def _measure(
+    id: str,
+    title: str,
+    unit: str,
+    formula: str,
+    source: str = "this project",
+    *,
+    amount: bool = False,
+) -> Measure:
+    """``amount``: of iodine or blood, which cannot be negative but for calibration."""
+    high = {"HU": _MOST_HU, "mL/L": 1000.0}.get(unit, math.inf)
+    return Measure(
+        id=id,
+        title=title,
+        unit=unit,
+        formula=formula,
+        source=source,
+        possible=(0.0, high) if amount else None,
+        tolerance=_ZERO[unit] if amount else 0.0,
+    )
 
 
 IODINE_MEASURES = (
@@ -21,6 +48,8 @@ IODINE_MEASURES = (
         formula=f"mean iodine enhancement {_MEASURABLE}",
         source=f"{_LETTER}, Table 1",
         reference=Reference(45.7, 15.3, _COHORT, f"{_LETTER}, Table 1"),
+        possible=(0.0, _MOST_HU),
+        tolerance=_ZERO["HU"],
     ),
     _measure(
         "iodine_aerated_mean",
@@ -29,17 +58,29 @@ IODINE_MEASURES = (
         "mean iodine enhancement where the CT lies between -960 and -600 HU",
         "extraction window of vendors' lung PBV applications (Galvez 2016, J Adv Radiol Med "
         "Imaging 1:204)",
+        amount=True,
     ),
-    _measure("iodine_median", "Median iodine", "HU", f"median enhancement {_MEASURABLE}"),
+    _measure(
+        "iodine_median", "Median iodine", "HU", f"median enhancement {_MEASURABLE}", amount=True
+    ),
     _measure("iodine_sd", "Iodine SD", "HU", f"standard deviation {_MEASURABLE}"),
     _measure("iodine_p10", "Iodine, 10th percentile", "HU", f"10th percentile {_MEASURABLE}"),
-    _measure("iodine_p90", "Iodine, 90th percentile", "HU", f"90th percentile {_MEASURABLE}"),
-    _measure("iodine_concentration", "Iodine concentration", "mg/mL", f"mean mg/mL {_MEASURABLE}"),
+    _measure(
+        "iodine_p90", "Iodine, 90th percentile", "HU", f"90th percentile {_MEASURABLE}", amount=True
+    ),
+    _measure(
+        "iodine_concentration",
+        "Iodine concentration",
+        "mg/mL",
+        f"mean mg/mL {_MEASURABLE}",
+        amount=True,
+    ),
     _measure(
         "iodine_mass",
         "Iodine mass",
         "mg",
         "mean concentration x volume; measured lung scaled to the whole so that regions add up",
+        amount=True,
     ),
     Measure(
         id="ipv",
@@ -48,12 +89,14 @@ IODINE_MEASURES = (
         formula="iodine perfusion (HU) x total lung volume (L); of a region: its share of the sum",
         source=f"{_LETTER}; a product, as all seven columns of its Table 1 show (docs/iodine.md)",
         reference=Reference(182.8, 79.3, _COHORT, f"{_LETTER}, Table 1"),
+        tolerance=_ZERO["HU.L"],
     ),
     _measure(
         "iodine_relative",
         "Iodine relative to the lungs",
         "1",
         "mean of the region / mean of both lungs",
+        amount=True,
     ),
     _measure(
         "pbv",
@@ -61,9 +104,14 @@ IODINE_MEASURES = (
         "mL/L",
         "1000 x lung iodine / iodine in the pulmonary trunk",
         "blood-pool normalisation as in vendors' lung PBV applications",
+        amount=True,
     ),
     _measure(
-        "pbv_volume", "Perfused blood volume of the region", "mL", "PBV x volume of the region"
+        "pbv_volume",
+        "Perfused blood volume of the region",
+        "mL",
+        "PBV x volume of the region",
+        amount=True,
     ),
     _measure(
         "iodine_excluded_share",

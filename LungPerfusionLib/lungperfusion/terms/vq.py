@@ -45,6 +45,7 @@ VQ_MEASURES = (
         unit="mL",
         formula="sum of (Jacobian - 1) x voxel volume",
         source="Reinhardt 2008, Med Image Anal 12:752",
+        possible=(-15_000.0, 15_000.0),
     ),
     Measure(
         id="ventilation_mean",

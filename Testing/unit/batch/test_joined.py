@@ -139,7 +139,8 @@ def test_regions_side_by_side(lungs, iodine):
     table, columns = region_rows(rows)
 
     assert columns == [
-        *("region", "lungs_tlv_l", "lungs_laa_950_percent", "ipv_iodine_mean_hu", "ipv_tlv_l")
+        *("region", "cautions", "lungs_tlv_l", "lungs_laa_950_percent"),
+        *("ipv_iodine_mean_hu", "ipv_tlv_l"),
     ]
     assert [row["region"] for row in table] == [
         *("lungs", "left_lung", "right_lung", "left_upper_lobe")
@@ -147,9 +148,24 @@ def test_regions_side_by_side(lungs, iodine):
     assert table[0]["lungs_tlv_l"] == 1 / 3
     assert table[3] == {
         "region": "left_upper_lobe",
+        "cautions": "lungs_laa_950_percent",
         "lungs_laa_950_percent": 12.0,
         "ipv_iodine_mean_hu": 40.0,
     }
+
+
+def test_values_to_read_with_care_are_marked(iodine):
+    cut = Gate(id="truncation", verdict="warn", message="The lungs are <cut> off.")
+    cut_off = replace(iodine, gates=(cut,))
+
+    table, _ = region_rows(measurement_rows("p1", "ipv", cut_off.measurements))
+    other = replace(iodine, module="lungs", measurements=())
+    provenances = [PROVENANCE.as_json()] * 2
+    page = joined_report([cut_off, other], case="p1", provenances=provenances, failures={})
+
+    assert [row["cautions"] for row in table] == ["ipv_tlv_l", ""]
+    marked = '5.00<abbr title="Caution: The lungs are &lt;cut&gt; off">*</abbr>'
+    assert marked in page.partition("All analyses by lobe")[2].partition("</section>")[0]
 
 
 def test_methods_of_one_measure_get_columns_of_their_own():
