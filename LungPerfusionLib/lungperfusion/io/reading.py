@@ -17,6 +17,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.io.dicom import is_dicom, read_dicom
 from lungperfusion.io.dicom.segmentations import read_dicom_seg
 from lungperfusion.io.files import SUFFIXES, file_sha256, is_image_file, read_image
+from lungperfusion.io.folders import in_words, list_files
 from lungperfusion.io.padding import AIR_HU, padding_in_volume
 from lungperfusion.io.plausibility import require_hounsfield
 from lungperfusion.io.scan import Scan
@@ -129,9 +130,9 @@ def read_segmentation(path: Path) -> Labelmap:
 
 
 def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress: Progress) -> Scan:
-    if path.is_dir() and not _holds_files(path):
-        raise InputError(f"the folder {path.name} is empty; give a folder with a CT series")
-    if not path.is_dir():
+    if path.is_dir():
+        _require_files(path)
+    else:
         _require_file(path)
     named_image = path.is_file() and is_image_file(path)
     if not named_image and (path.is_dir() or _is_dicom_file(path) or zipfile.is_zipfile(path)):
@@ -161,15 +162,23 @@ def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress
     return Scan(volume, Acquisition(), path.name, file_sha256(path), tuple(notes))
 
 
-def _holds_files(folder: Path) -> bool:
-    return any(entry.is_file() for entry in folder.rglob("*"))
+def _require_files(folder: Path) -> None:
+    listing = list_files(folder)
+    if listing.files:
+        return
+    words = in_words(listing.left_out)
+    raise InputError(
+        f"the folder {folder.name} is empty"
+        + (f" but for {words}" if words else "")
+        + "; give a folder with a CT series"
+    )
 
 
 def _suggest_single_files(path: Path) -> None:
     """Point to image files that lie in a folder without DICOM."""
     if not path.is_dir():
         return
-    files = [entry for entry in path.rglob("*") if entry.is_file()]
+    files = list_files(path).files
     images = [entry for entry in files if is_image_file(entry)]
     if images and len(images) == len(files):
         raise InputError(

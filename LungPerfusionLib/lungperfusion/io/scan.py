@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.quality import Gate
 from lungperfusion.volume import Volume
 
 
@@ -29,6 +30,8 @@ class Scan:
         and whether they lie in a folder or in a zip.
     warnings
         What was mended on reading, in sentences for the user; free of file names and identifiers.
+    gates
+        Checks of the files themselves, such as whether slices were left out.
     identifiers
         Patient and study identifiers of the header.  They belong into no output unless the user
         asks for them.
@@ -40,6 +43,7 @@ class Scan:
     name: str
     sha256: str
     warnings: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
     identifiers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -14,10 +14,12 @@ from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, results_folder
 from lungperfusion.pipelines.stages import remembering
 from lungperfusion.progress import Progress, part
+from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis
 from lungperfusion.results.corrections import corrections_section
 from lungperfusion.results.provenance import InputFile, Provenance, Stopwatch, peak_memory_mib
 from lungperfusion.results.writing import write_results
+from lungperfusion.terms.gates import STATES
 from lungperfusion.verdicts import failures
 
 CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -108,7 +110,11 @@ def carry_out(
             identifiers=_identifiers(sources) if arguments.keep_identifiers else {},
         )
         read_warnings = tuple(w for source in sources.values() for w in source.warnings)
-        analysis = replace(outcome.analysis, warnings=(*read_warnings, *outcome.analysis.warnings))
+        analysis = replace(
+            outcome.analysis,
+            warnings=(*read_warnings, *outcome.analysis.warnings),
+            gates=(*_file_gates(sources), *outcome.analysis.gates),
+        )
         if arguments.corrections is not None:
             sections = (*analysis.sections, corrections_section(arguments.corrections))
             analysis = replace(analysis, sections=sections)
@@ -128,6 +134,16 @@ def carry_out(
     written = "measurements.csv" if arguments.no_report else "report.html"
     sys.stdout.write(f"{arguments.out / written}\n")
     return 0
+
+
+def _file_gates(sources: Mapping[str, Scan | LabelImage]) -> tuple[Gate, ...]:
+    """Gates of the files, those of one of two scans with its state before their ID."""
+    return tuple(
+        replace(gate, id=f"{role}_{gate.id}") if role in STATES else gate
+        for role, source in sources.items()
+        if isinstance(source, Scan)
+        for gate in source.gates
+    )
 
 
 def warn(sentence: str) -> None:

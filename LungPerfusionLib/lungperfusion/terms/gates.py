@@ -167,6 +167,8 @@ def _fissure(*beside: Region) -> tuple[Effect, ...]:
 
 
 GATES: dict[str, tuple[Effect, ...]] = {
+    # files: what was left out may have been slices at an end
+    "complete_series": (_doubt(IMAGED),),
     # lungs
     "both_lungs": (
         _needs(IMAGED, on_warn=None),

@@ -473,7 +473,7 @@ def test_what_is_no_concentration_is_not_taken_for_one(written):
         ({"FilterType": "WEDGE_3"}, None),
         ({"FilterType": "FLAT_SN"}, True),
         ({"FilterMaterial": "TIN"}, True),
-        ({"FilterMaterial": ["ALUMINUM", "Sn"]}, True),
+        ({"FilterMaterial": ["ALUMINUM", "SN"]}, True),
         ({"FilterMaterial": "ALUMINUM"}, False),
     ],
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from lungperfusion.errors import InputError
 from lungperfusion.io import stacking
-from lungperfusion.io.dicom.header import header_deep, header_values
+from lungperfusion.io.dicom.header import header_deep, header_number, header_values
 from lungperfusion.io.dicom.sources import DicomFile
+from lungperfusion.io.folders import in_words
+from lungperfusion.quality import Gate
 
 
 def choose_series(
@@ -20,18 +23,24 @@ def choose_series(
     if series_uid is not None:
         if series_uid not in series:
             raise InputError(f"there is no series {series_uid}; {_listing(series)}")
-        chosen = [file for file in series[series_uid] if file.frame_count]
-        slices = [file for file in chosen if not file.is_localizer]
+        slices = [
+            file
+            for file in series[series_uid]
+            if file.frame_count and not file.is_localizer and (file.is_ct_image or file.is_grey)
+        ]
         if not slices:
             raise InputError(
                 f"series {series_uid} holds no slices ({_describe(series[series_uid])}); "
                 "choose a series of axial images"
             )
-        if only_ct and not all(file.modality == "CT" for file in slices):
-            raise InputError(
-                f"series {series_uid} is {slices[0].modality}, not CT; choose a CT series"
-            )
-        return slices, []
+        if only_ct:
+            ct = [file for file in slices if file.modality == "CT"]
+            if not ct:
+                raise InputError(
+                    f"series {series_uid} is {slices[0].modality}, not CT; choose a CT series"
+                )
+            slices = [file for file in ct if file.is_ct_image] or ct
+        return slices, _left_out_of_series(series[series_uid], slices)
 
     usable = {}
     for uid, members in series.items():
@@ -41,7 +50,8 @@ def choose_series(
     if not usable:
         raise InputError(_why_none(series, only_ct))
     if len(usable) == 1:
-        return next(iter(usable.values())), []
+        ((uid, slices),) = usable.items()
+        return slices, _left_out_of_series(series[uid], slices)
     originals = {
         uid: members for uid, members in usable.items() if "ORIGINAL" in members[0].image_type[:1]
     }
@@ -56,12 +66,70 @@ def choose_series(
     )
 
 
+def completeness_gate(chosen: Sequence[DicomFile], read: int, left_out: Mapping[str, int]) -> Gate:
+    """Check whether slices may be missing at the ends, where no gap shows it.
+
+    Parameters
+    ----------
+    chosen
+        Files of the series.
+    read
+        Number of slices in them.
+    left_out
+        Entries beside them that could not be read, by kind.
+
+    """
+    announced = header_number(chosen[0].header, "ImagesInAcquisition")
+    lost = sum(left_out.values())
+    expected = max(read + lost, int(announced or 0))
+    limit = "all slices"
+    if expected == read:
+        return Gate(
+            id="complete_series",
+            verdict="pass",
+            message=f"All {read} slices that were found were read.",
+            value=1.0,
+            unit="1",
+            limit=limit,
+        )
+    why = in_words(left_out) or "by the header's Images in Acquisition"
+    return Gate(
+        id="complete_series",
+        verdict="warn",
+        message=f"{read} of {expected} expected slices were read ({why}): the scan may be cut "
+        "short at its ends; export the complete series.",
+        value=read / expected,
+        unit="1",
+        limit=limit,
+    )
+
+
+def _left_out_of_series(members: Sequence[DicomFile], slices: Sequence[DicomFile]) -> list[str]:
+    """Say which other objects share the series UID."""
+    kept = {id(file) for file in slices}
+    kinds = Counter(_object_kind(file) for file in members if id(file) not in kept)
+    if not kinds:
+        return []
+    words = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return [f"objects of the same series that are no slices were left out: {words}"]
+
+
+def _object_kind(file: DicomFile) -> str:
+    if not file.frame_count:
+        return f"{file.modality} object(s)"
+    if file.is_localizer:
+        return "localizer(s)"
+    if not file.is_grey:
+        return "colour picture(s)"
+    return f"{file.modality} image(s) that are no CT slices"
+
+
 def _usable(file: DicomFile, only_ct: bool) -> bool:
     if not file.frame_count or file.is_localizer:
         return False
     if only_ct:
         return file.is_ct_image
-    return int(file.header.get("SamplesPerPixel", 1) or 1) == 1
+    return file.is_grey
 
 
 def _why_none(series: dict[str, list[DicomFile]], only_ct: bool) -> str:
@@ -70,7 +138,7 @@ def _why_none(series: dict[str, list[DicomFile]], only_ct: bool) -> str:
     if not images:
         kinds = ", ".join(sorted({file.modality for file in members}))
         return f"the DICOM files hold no images ({kinds}); give a CT series"
-    if all(int(file.header.get("SamplesPerPixel", 1) or 1) > 1 for file in images):
+    if not any(file.is_grey for file in images):
         return "the DICOM images are colour pictures; give the original CT slices"
     if only_ct and not any(file.modality == "CT" for file in images):
         kinds = ", ".join(sorted({file.modality for file in images}))

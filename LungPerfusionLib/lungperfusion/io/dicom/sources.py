@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -16,7 +17,8 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from lungperfusion.errors import InputError
-from lungperfusion.io.dicom.header import HEADER_ERRORS, header_values
+from lungperfusion.io.dicom.header import HEADER_ERRORS, header_number, header_values
+from lungperfusion.io.folders import CUT, EMPTY, in_words, list_files
 from lungperfusion.progress import Progress, ignore
 
 MAX_ZIP_BYTES = 16 * 2**30
@@ -43,6 +45,9 @@ _IMAGE_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT image",
     "1.2.840.10008.5.1.4.1.1.2.2": "legacy converted enhanced CT image",
 }
+
+
+_DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 
 
 PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"
@@ -91,9 +96,20 @@ class DicomFile:
         return int(self.header.get("NumberOfFrames") or 1)
 
     @property
+    def acquisition_number(self) -> int | None:
+        """Pass of the scanner that the images come from, where the header says."""
+        number = header_number(self.header, "AcquisitionNumber")
+        return None if number is None else int(number)
+
+    @property
     def is_localizer(self) -> bool:
         """Whether this is an overview image."""
         return any("LOCALIZER" in value or "SCOUT" in value for value in self.image_type)
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether its images have one value a pixel."""
+        return header_number(self.header, "SamplesPerPixel") in (None, 0.0, 1.0)
 
     @property
     def is_ct_image(self) -> bool:
@@ -106,36 +122,57 @@ def is_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or head[:4] in _WITHOUT_PREAMBLE
 
 
+@dataclass(frozen=True)
+class DicomFiles:
+    """DICOM files found below a path."""
+
+    files: list[DicomFile]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Entries that could have been slices and could not be read, by kind (`io.folders`)."""
+
+
 @contextmanager
-def dicom_files(path: Path, progress: Progress) -> Iterator[list[DicomFile]]:
+def dicom_files(path: Path, progress: Progress) -> Iterator[DicomFiles]:
     """All DICOM files below a path; a zip stays open meanwhile and nothing is unpacked to disk."""
     if path.is_dir():
-        yield _headers(_sources(path.rglob("*")), progress, path)
+        listing = list_files(path)
+        sources = [_file_source(file) for file in listing.files]
+        yield _headers(sources, progress, path, listing.left_out)
     elif zipfile.is_zipfile(path):
         with _open_zip(path) as archive:
-            members = [
-                _Source(PurePosixPath(info.filename).name, partial(_open_member, archive, info))
+            infos = [
+                info
                 for info in archive.infolist()
                 if not info.is_dir() and "__MACOSX" not in info.filename
             ]
-            yield _headers(members, progress, path)
+            members = [
+                _Source(PurePosixPath(info.filename).name, partial(_open_member, archive, info))
+                for info in infos
+                if info.file_size
+            ]
+            yield _headers(members, progress, path, {EMPTY: len(infos) - len(members)})
     else:
-        wanted = _headers(_sources([path]), ignore, path)[0].series_uid
-        files = _headers(_sources(path.parent.iterdir()), progress, path)
-        yield [file for file in files if file.series_uid == wanted]
+        wanted = _headers([_file_source(path)], ignore, path, {}).files[0].series_uid
+        listing = list_files(path.parent)
+        beside = [_file_source(file) for file in listing.files if file.parent == path.parent]
+        found = _headers(beside, progress, path, listing.left_out)
+        files = [file for file in found.files if file.series_uid == wanted]
+        yield DicomFiles(files, found.left_out)
 
 
-def _sources(entries: Iterable[Path]) -> list[_Source]:
-    files = sorted(entry for entry in entries if entry.is_file())
-    return [_Source(entry.name, partial(_open_file, entry)) for entry in files]
+def _file_source(path: Path) -> _Source:
+    return _Source(path.name, partial(_open_file, path))
 
 
 def _open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _headers(sources: Sequence[_Source], progress: Progress, path: Path) -> list[DicomFile]:
+def _headers(
+    sources: Sequence[_Source], progress: Progress, path: Path, left_out: Mapping[str, int]
+) -> DicomFiles:
     files = []
+    missing = Counter(left_out)
     for done, source in enumerate(sources):
         if done % 32 == 0:
             progress(done / len(sources), "reading DICOM headers")
@@ -148,12 +185,16 @@ def _headers(sources: Sequence[_Source], progress: Progress, path: Path) -> list
             raise InputError(f"{source.name} cannot be read: {error.strerror}") from error
         if file is not None:
             files.append(file)
+        elif source.name.lower().endswith(_DICOM_SUFFIXES):
+            missing[CUT] += 1
     if not files:
+        words = in_words(missing)
         raise InputError(
-            f"{path.name} holds no DICOM file ({len(sources)} other file(s)); give a folder or "
-            "zip with a CT series, or an NRRD, NIfTI, MHA or MHD file"
+            f"{path.name} holds no DICOM file ({len(sources)} other file(s)"
+            + (f"; {words}" if words else "")
+            + "); give a folder or zip with a CT series, or an NRRD, NIfTI, MHA or MHD file"
         )
-    return files
+    return DicomFiles(files, dict(+missing))
 
 
 def _header(stream: BinaryIO, source: _Source) -> DicomFile | None:
@@ -213,7 +254,7 @@ def require_readable(files: Sequence[DicomFile]) -> None:
     """Refuse files whose image cannot be read."""
     for file in files:
         header = file.header
-        if int(header.get("SamplesPerPixel", 1) or 1) != 1:
+        if not file.is_grey:
             raise InputError("the series holds colour pictures; give the original CT slices")
         if int(header.get("Rows", 0)) < 1 or int(header.get("Columns", 0)) < 1:
             raise InputError("a DICOM slice has no pixels (Rows or Columns is 0); export it again")

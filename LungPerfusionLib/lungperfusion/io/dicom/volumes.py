@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lungperfusion.io.dicom.acquisition import acquisition_of, safe_name
 from lungperfusion.io.dicom.frames import Frame, frames_of, in_unit, require_uniform
 from lungperfusion.io.dicom.header import IDENTIFIERS, warnings_off
 from lungperfusion.io.dicom.pixels import calibrated, decode, stored_images
-from lungperfusion.io.dicom.series import choose_series
+from lungperfusion.io.dicom.series import choose_series, completeness_gate
 from lungperfusion.io.dicom.sources import dicom_files, require_readable
 from lungperfusion.io.padding import fill_value
 from lungperfusion.io.scan import Scan
@@ -51,20 +52,24 @@ def read_dicom(
         If there is no series to read, several, or one that is not a sound volume.
 
     """
-    with warnings_off(), dicom_files(path, part(progress, 0.0, 0.3)) as files:
-        chosen, remarks = choose_series(files, series_uid, only_ct)
+    with warnings_off(), dicom_files(path, part(progress, 0.0, 0.3)) as found:
+        chosen, remarks = choose_series(found.files, series_uid, only_ct)
         require_readable(chosen)
         frames = [frame for file in chosen for frame in frames_of(file)]
         require_uniform(frames)
         frames = in_unit(frames, unit, only_ct)
         volume, digest, notes = _read_volume(frames, unit, part(progress, 0.3, 1.0))
     header = chosen[0].header
+    gate = completeness_gate(chosen, len(frames), found.left_out)
+    if gate.verdict == "warn":
+        notes = [*notes, gate.message]
     return Scan(
         volume=volume,
         acquisition=acquisition_of(chosen[0], frames[0]),
         name=safe_name(path, header),
         sha256=digest,
         warnings=(*remarks, *notes),
+        gates=(gate,),
         identifiers={
             keyword: str(header.get(keyword))
             for keyword in IDENTIFIERS
@@ -83,6 +88,7 @@ def _read_volume(
     positions = np.array([frame.position for frame in frames])
     order, heights = stacking.sort_positions(positions, row, column)
     frames = [frames[index] for index in order]
+    _require_one_pass(frames)
     is_new = np.concatenate([[True], np.diff(heights) > stacking.SAME_POSITION_MM])
     kept = [frame for frame, new in zip(frames, is_new, strict=True) if new]
     place = np.cumsum(is_new) - 1
@@ -121,6 +127,30 @@ def _perpendicular(
     row = orientation[:3] / np.linalg.norm(orientation[:3])
     column = orientation[3:] - row * (row @ orientation[3:])
     return row, column / np.linalg.norm(column)
+
+
+def _require_one_pass(frames: Sequence[Frame]) -> None:
+    """Refuse passes of the scanner (Acquisition Number) whose slices lie between each other.
+
+    The patient breathes between two passes.  Passes that follow each other along the body are one
+    scan.
+
+    Parameters
+    ----------
+    frames
+        Sorted by height.
+
+    """
+    numbers = [frame.file.acquisition_number for frame in frames]
+    passes = sorted({number for number in numbers if number is not None})
+    changes = sum(a != b for a, b in pairwise(numbers) if a is not None and b is not None)
+    if len(passes) < 2 or changes < len(passes):
+        return
+    counts = ", ".join(f"number {n} with {numbers.count(n)} slices" for n in passes[:6])
+    raise InputError(
+        f"the series holds {len(passes)} acquisitions whose slices lie between each other "
+        f"({counts}); the breath may differ between them: export one of them as a series of its own"
+    )
 
 
 def _require_identical(
