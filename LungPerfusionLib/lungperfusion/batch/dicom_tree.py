@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from lungperfusion.errors import InputError
 from lungperfusion.io.dicom.acquisition import tin_filter
+from lungperfusion.io.dicom.header import (
+    HEADER_ERRORS,
+    header_deep,
+    header_number,
+    header_values,
+    in_group,
+    warnings_off,
+)
+from lungperfusion.io.dicom.sources import CT_CLASSES, read_header
 from lungperfusion.io.dicom.units import stated_unit
+from lungperfusion.io.folders import in_words, list_files
 from lungperfusion.progress import Progress, ignore
 
 Kind = Literal["ct", "iodine", "virtual native", "monoenergetic", "reformatted", "localizer"]
@@ -29,8 +36,8 @@ _TAGS = [
     *("KVP", "ConvolutionKernel", "SliceThickness", "ImagePositionPatient", "RescaleType"),
     *("ImageOrientationPatient", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime"),
     *("NumberOfFrames", "Rows", "Columns", "PixelSpacing", "FilterMaterial", "FilterType"),
+    *("SamplesPerPixel", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
-_CT_CLASSES = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"}
 
 IODINE_WORDS = r"\biodine\b|\bjod|\bpbv\b|blood.?volume|perfused"
 """Words by which series of iodine and blood volume maps are known."""
@@ -79,20 +86,44 @@ class Series:
     """Whether a tin filter hardened the beam, if the header names its material."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """What lies beside the CT series: other objects, and files that could not be read."""
+
+    path: Path
+    kind: str
+    """Modality, or ``unreadable``."""
+    images: int
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class DicomTree:
+    """What was found below a folder."""
+
+    series: tuple[Series, ...]
+    """CT series, by study and path."""
+    others: tuple[Other, ...]
+    left_out: Mapping[str, int]
+    """Entries that could not be looked into, by kind (`io.folders`)."""
+
+
 def find_series(root: Path, *, progress: Progress = ignore) -> tuple[Series, ...]:
-    """Find all CT series below a folder.
+    """Find all CT series below a folder; the same as the series of `read_tree`."""
+    return read_tree(root, progress=progress).series
+
+
+def read_tree(root: Path, *, progress: Progress = ignore) -> DicomTree:
+    """Find all CT series below a folder, and say what else is there.
+
+    A file that cannot be read never ends the search: it is listed with its reason.
 
     Parameters
     ----------
     root
-        Folder with any structure.
+        Folder with any structure; links are followed.
     progress
         Told how far it is.
-
-    Returns
-    -------
-    tuple of Series
-        By study and path.
 
     Raises
     ------
@@ -100,28 +131,46 @@ def find_series(root: Path, *, progress: Progress = ignore) -> tuple[Series, ...
         If there is no folder, or no CT series in it.
 
     """
-    root = Path(root).resolve()
+    root = Path(root).absolute()
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; give one with DICOM files")
-    files = sorted(path for path in root.rglob("*") if path.is_file())
+    listing = list_files(root)
+    others: list[Other] = []
     headers: dict[str, list[tuple[Path, Dataset]]] = {}
-    for done, path in enumerate(files):
+    for done, path in enumerate(listing.files):
         if done % 64 == 0:
-            progress(done / len(files), "reading DICOM headers")
-        header = _header(path)
+            progress(done / len(listing.files), "reading DICOM headers")
+        try:
+            header = _header(path)
+        except InputError as error:
+            others.append(Other(path=path, kind="unreadable", images=0, remark=str(error)))
+            continue
         if header is not None:
             headers.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
-    found = [
-        _series(uid, members, _path_of(uid, headers, root))
-        for uid, members in headers.items()
-        if str(members[0][1].get("SOPClassUID", "")) in _CT_CLASSES
-    ]
+    slices = {uid: _slices(members) for uid, members in headers.items()}
+    found: list[Series] = []
+    for uid, members in headers.items():
+        if slices[uid]:
+            try:
+                found.append(_series(uid, slices[uid], _path_of(uid, slices, root)))
+            except (*HEADER_ERRORS, TypeError, IndexError) as error:
+                others.append(_other(members, f"its header cannot be understood ({error})"))
+        kept = {path for path, _ in slices[uid]}
+        rest = [(path, header) for path, header in members if path not in kept]
+        if rest:
+            others.append(_other(rest, "no CT slices"))
     if not found:
+        words = in_words(listing.left_out)
         raise InputError(
-            f"no CT series among the {len(files)} files of {root.name}; zip files are not looked "
-            "into: unpack them"
+            f"no CT series among the {len(listing.files)} files of {root.name}"
+            + (f" ({words})" if words else "")
+            + "; zip files are not looked into: unpack them"
         )
-    return tuple(sorted(found, key=lambda series: (series.study, str(series.path), series.uid)))
+    return DicomTree(
+        tuple(sorted(found, key=lambda series: (series.study, str(series.path), series.uid))),
+        tuple(sorted(others, key=lambda other: str(other.path))),
+        listing.left_out,
+    )
 
 
 def _header(path: Path) -> Dataset | None:
@@ -129,11 +178,40 @@ def _header(path: Path) -> Dataset | None:
     if path.name.startswith(".") or path.name.upper() == "DICOMDIR":
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except (InvalidDicomError, EOFError, ValueError, KeyError, OSError, AttributeError):
-        return None
+        with warnings_off(), path.open("rb") as stream:
+            return read_header(stream, path.name, _TAGS)
+    except OSError as error:
+        raise InputError(f"it cannot be read ({error.strerror})") from error
+
+
+def _slices(members: Sequence[tuple[Path, Dataset]]) -> list[tuple[Path, Dataset]]:
+    """Images of the CT scanner among the objects of a series; overviews if there is no other."""
+    images = [(path, header) for path, header in members if _is_ct_image(header)]
+    plain = [(path, header) for path, header in images if not _is_localizer(header)]
+    return plain or images
+
+
+def _is_ct_image(header: Dataset) -> bool:
+    return (
+        str(header.get("SOPClassUID", "")) in CT_CLASSES
+        and header_number(header, "SamplesPerPixel") in (None, 0.0, 1.0)
+        and bool(header.get("Rows"))
+    )
+
+
+def _is_localizer(header: Dataset) -> bool:
+    types = " ".join(str(value) for value in header_values(header.get("ImageType"))).upper()
+    return "LOCALIZER" in types or "SCOUT" in types
+
+
+def _other(members: Sequence[tuple[Path, Dataset]], remark: str) -> Other:
+    path, header = members[0]
+    return Other(
+        path=path,
+        kind=str(header.get("Modality", "") or "unknown"),
+        images=len(members),
+        remark=remark,
+    )
 
 
 def _path_of(uid: str, headers: dict[str, list[tuple[Path, Dataset]]], root: Path) -> Path | None:
@@ -156,14 +234,14 @@ def _common(folders: Iterable[Path]) -> Path:
 
 def _series(uid: str, members: list[tuple[Path, Dataset]], path: Path | None) -> Series:
     header = members[0][1]
-    types = " ".join(str(value) for value in _several(header.get("ImageType")))
+    types = " ".join(str(value) for value in header_values(header_deep(header, "ImageType")))
     words = " ".join(
         str(header.get(name, "") or "")
         for name in ("SeriesDescription", "ProtocolName", "ImageComments")
     )
     text = re.sub(r"[_\-]+", " ", f"{types} {words}").lower()
     description = re.sub(r"[_\-]+", " ", str(header.get("SeriesDescription", "") or "")).lower()
-    heights = sorted({_height_mm(member) for _, member in members})
+    heights = sorted({height for _, member in members for height in _heights_mm(member)})
     images = sum(int(member.get("NumberOfFrames") or 1) for _, member in members)
     study = str(header.get("StudyInstanceUID", "") or uid)
     return Series(
@@ -175,14 +253,14 @@ def _series(uid: str, members: list[tuple[Path, Dataset]], path: Path | None) ->
         contrast=_contrast(header, text),
         sharpness=sharpness(_kernel(header)),
         kernel=_kernel(header),
-        kvp=_number(header.get("KVP")),
-        thickness_mm=_number(header.get("SliceThickness")),
+        kvp=header_number(header, "KVP"),
+        thickness_mm=header_number(header, "SliceThickness"),
         images=images,
         length_mm=heights[-1] - heights[0] if heights else 0.0,
         grid=(
             str(header.get("FrameOfReferenceUID", "")),
-            *(heights[0], heights[-1], images, header.get("Rows"), header.get("Columns")),
-            *(str(value) for value in _several(header.get("PixelSpacing"))),
+            *(heights[:1], heights[-1:], images, header.get("Rows"), header.get("Columns")),
+            *(str(value) for value in header_values(header_deep(header, "PixelSpacing"))),
         ),
         acquisition=(
             str(header.get("AcquisitionNumber", "") or ""),
@@ -195,7 +273,7 @@ def _series(uid: str, members: list[tuple[Path, Dataset]], path: Path | None) ->
 
 
 def _unit(header: Dataset) -> str | None:
-    stated = stated_unit(str(header.get("RescaleType", "") or ""))
+    stated = stated_unit(str(header_deep(header, "RescaleType") or ""))
     return stated.unit if stated is not None and stated.unit in ("mg/mL", "HU") else None
 
 
@@ -212,7 +290,9 @@ def _kind(types: str, description: str, header: Dataset) -> Kind:
         return "iodine"
     if re.search(_MONOENERGETIC, text):
         return "monoenergetic"
-    orientation = [float(value) for value in _several(header.get("ImageOrientationPatient"))]
+    orientation = [
+        float(value) for value in header_values(header_deep(header, "ImageOrientationPatient"))
+    ]
     axial = len(orientation) != 6 or abs(orientation[0] * orientation[4]) > 0.7
     if not axial or re.search(_REFORMATTED, text):
         return "reformatted"
@@ -227,7 +307,7 @@ def _breath(text: str) -> Breath | None:
 
 
 def _contrast(header: Dataset, text: str) -> bool | None:
-    if str(header.get("ContrastBolusAgent", "") or "").strip():
+    if str(header_deep(header, "ContrastBolusAgent") or "").strip():
         return True
     if re.search(_NATIVE, text):
         return False
@@ -255,30 +335,32 @@ def sharpness(kernel: str) -> Sharpness | None:
 
 
 def _kernel(header: Dataset) -> str:
-    return "/".join(str(value) for value in _several(header.get("ConvolutionKernel")))
+    return "/".join(str(value) for value in header_values(header_deep(header, "ConvolutionKernel")))
 
 
-def _height_mm(header: Dataset) -> float:
-    """Position along the patient's long axis."""
-    position = _several(header.get("ImagePositionPatient"))
-    return round(float(position[2]), 3) if len(position) == 3 else 0.0
+def _heights_mm(header: Dataset) -> list[float]:
+    """Positions of its slices along the patient's long axis."""
+    groups = list(header.get("PerFrameFunctionalGroupsSequence") or [header])
+    places = [
+        header_values(in_group([group], "PlanePositionSequence", "ImagePositionPatient"))
+        for group in groups
+    ]
+    return [round(float(place[2]), 3) for place in places if len(place) == 3]
 
 
-def _several(value: Any) -> list[Any]:
-    if value is None or value == "":
-        return []
-    return list(value) if not isinstance(value, str) and hasattr(value, "__iter__") else [value]
+def described(
+    series: Iterable[Series], others: Iterable[Other] = (), remarks: Mapping[str, str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rows of the list of series: technical facts alone.
 
+    Parameters
+    ----------
+    series, others
+        As `read_tree` gives them.
+    remarks
+        What to say of each series, by its UID.
 
-def _number(value: Any) -> float | None:
-    try:
-        return None if value in (None, "") else float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def described(series: Iterable[Series]) -> Iterator[dict[str, Any]]:
-    """Rows of the list of series: technical facts alone."""
+    """
     yes_no = {True: "yes", False: "no", None: ""}
     for number, entry in enumerate(series, 1):
         yield {
@@ -294,11 +376,20 @@ def described(series: Iterable[Series]) -> Iterator[dict[str, Any]]:
             "thickness_mm": "" if entry.thickness_mm is None else f"{entry.thickness_mm:g}",
             "images": entry.images,
             "length_mm": f"{entry.length_mm:g}",
+            "remark": (remarks or {}).get(entry.uid, ""),
+        }
+    for other in others:
+        yield {
+            "series": "",
+            "path": other.path,
+            "kind": other.kind,
+            "images": other.images or "",
+            "remark": other.remark,
         }
 
 
 SERIES_COLUMNS = (
     *("series", "case", "path", "kind", "breath", "contrast", "kernel", "sharpness", "kv"),
-    *("thickness_mm", "images", "length_mm"),
+    *("thickness_mm", "images", "length_mm", "remark"),
 )
 """Columns of the list of series."""

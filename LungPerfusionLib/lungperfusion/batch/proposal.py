@@ -65,6 +65,38 @@ def propose(series: Sequence[Series], analyses: Sequence[str]) -> list[Proposal]
     return lines
 
 
+def remarks(series: Sequence[Series], lines: Sequence[Proposal]) -> dict[str, str]:
+    """Say for every series what it is proposed for, or why for nothing, by its UID."""
+    uses: dict[str, list[str]] = {}
+    for line in lines:
+        for cell in line.cells.values():
+            if isinstance(cell, Series):
+                uses.setdefault(cell.uid, []).append(line.analysis)
+    return {
+        entry.uid: f"proposed for {', '.join(uses[entry.uid])}"
+        if entry.uid in uses
+        else f"not proposed: {_why_not(entry)}"
+        for entry in series
+    }
+
+
+def _why_not(series: Series) -> str:
+    if series.kind == "localizer":
+        return "an overview image"
+    if series.length_mm < CHEST_MM:
+        return f"it covers {series.length_mm:.0f} mm, a chest needs {CHEST_MM:.0f} mm"
+    if series.path is None:
+        return (
+            "its files lie in several folders among those of other series: give their common "
+            "folder with --series"
+        )
+    if series.kind in ("virtual native", "monoenergetic", "reformatted"):
+        return f"derived images ({series.kind})"
+    if series.kind == "ct" and series.breath == "expiration":
+        return "an expiratory scan without its inspiratory one"
+    return "another series suits better or equally well, see the notes of the manifest"
+
+
 class _Study:
     """Series of one visit."""
 

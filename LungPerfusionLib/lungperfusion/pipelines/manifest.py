@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lungperfusion.batch.analyses import analysis_names
-from lungperfusion.batch.dicom_tree import SERIES_COLUMNS, Series, described, find_series
-from lungperfusion.batch.proposal import Proposal, propose
+from lungperfusion.batch.dicom_tree import SERIES_COLUMNS, Series, described, read_tree
+from lungperfusion.batch.proposal import Proposal, propose, remarks
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import kept_aside
+from lungperfusion.io.folders import in_words
 from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress
 from lungperfusion.results.tables import csv_text
@@ -56,10 +57,14 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     unknown = sorted(set(wanted) - set(known))
     if unknown:
         raise InputError(f"no analysis {', '.join(unknown)}; there are: {', '.join(known)}")
-    series = find_series(arguments.root, progress=progress)
+    tree = read_tree(arguments.root, progress=progress)
+    series = tree.series
     lines = propose(series, wanted)
     base = out.resolve().parent
-    rows = [{**row, "path": _path_text(row["path"], base)} for row in described(series)]
+    rows = [
+        {**row, "path": _path_text(row["path"], base)}
+        for row in described(series, tree.others, remarks(series, lines))
+    ]
     try:
         _write(listing, csv_text(rows, SERIES_COLUMNS))
         _write(out, manifest_text(lines, base))
@@ -73,6 +78,10 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         + (f", {opened} with something left open ('?', see column note)" if opened else "")
         + f"; all series are listed in {listing.name}\n"
     )
+    unreadable = sum(other.kind == "unreadable" for other in tree.others)
+    words = in_words({**tree.left_out, "file(s) with a damaged header": unreadable})
+    if words:
+        sys.stderr.write(f"warning: left out: {words}\n")
     sys.stdout.write(f"{out}\n")
     return 0
 

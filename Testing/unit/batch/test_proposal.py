@@ -283,3 +283,121 @@ def test_command_refuses(tmp_path, monkeypatch, capsys, arguments, match):
 
     assert main(["manifest", *arguments]) == 2
     assert match in capsys.readouterr().err
+
+
+# --------------------------------------------------------------- files as archives really hold them
+
+
+def listed(tmp_path, capsys, sub="dicom"):
+    """Rows of the list of series, and what was said on standard error."""
+    out = tmp_path / "manifest.csv"
+    assert main(["manifest", str(tmp_path / sub), "-o", str(out), "--quiet"]) == 0
+    with (tmp_path / "manifest_series.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream)), capsys.readouterr().err
+
+
+def test_files_without_preamble_are_series(series, tmp_path):
+    import pydicom
+
+    series("old", SeriesDescription="Thorax INSP")
+    for path in (tmp_path / "dicom" / "old").iterdir():
+        data = pydicom.dcmread(path)
+        del data.file_meta
+        data.preamble = None
+        pydicom.dcmwrite(
+            path, data, implicit_vr=True, little_endian=True, enforce_file_format=False
+        )
+    lines, found = proposed(tmp_path)
+    assert [entry.images for entry in found] == [3]
+    assert {"lungs", "vesselbv"} <= set(lines)
+
+
+@pytest.mark.parametrize("sop", ["1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"])
+def test_multi_frame_images_are_series(series, tmp_path, sop):
+    import pydicom
+
+    def item(**values):
+        data = Dataset()
+        for keyword, value in values.items():
+            setattr(data, keyword, value)
+        return data
+
+    series("enhanced", slices=1)
+    (path,) = (tmp_path / "dicom" / "enhanced").iterdir()
+    data = pydicom.dcmread(path)
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = sop
+    data.NumberOfFrames = 4
+    data.SharedFunctionalGroupsSequence = [
+        item(
+            PixelMeasuresSequence=[item(PixelSpacing=[0.7, 0.7], SliceThickness=1.25)],
+            PlaneOrientationSequence=[item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+            CTXRayDetailsSequence=[item(KVP=100.0)],
+        )
+    ]
+    data.PerFrameFunctionalGroupsSequence = [
+        item(PlanePositionSequence=[item(ImagePositionPatient=[0, 0, 90.0 * k])]) for k in range(4)
+    ]
+    for keyword in (
+        "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "KVP",
+    ):  # fmt: skip
+        delattr(data, keyword)
+    data.save_as(path)
+    lines, (found,) = proposed(tmp_path)
+    assert (found.images, found.length_mm, found.thickness_mm, found.kvp) == (4, 270.0, 1.25, 100.0)
+    assert {"lungs", "vesselbv"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("sop", "modality", "types"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.481.3", "RTSTRUCT", ["ORIGINAL"]),
+        ("1.2.840.10008.5.1.4.1.1.7", "CT", ["DERIVED", "SECONDARY"]),
+        (CTImageStorage, "CT", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+    ],
+    ids=["structure set", "report", "scout"],
+)
+def test_object_that_shares_the_series_changes_no_proposal(
+    series, tmp_path, capsys, sop, modality, types
+):
+    import pydicom
+
+    uid = series("scan")
+    folder = tmp_path / "dicom" / "scan"
+    data = pydicom.dcmread(next(folder.iterdir()))
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = sop
+    data.Modality, data.ImageType = modality, types
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "2.25.4711"
+    data.save_as(folder / "0_first")
+    lines, found = proposed(tmp_path)
+    assert [(entry.uid, entry.images, entry.kind) for entry in found] == [(uid, 3, "ct")]
+    assert lines["lungs"].cells["ct"].path == folder
+    rows, _ = listed(tmp_path, capsys)
+    assert [row["kind"] for row in rows] == ["ct", modality]
+    assert rows[1]["remark"] == "no CT slices"
+
+
+def test_odd_files_end_nothing_and_are_listed(series, tmp_path, capsys):
+    series("good")
+    folder = tmp_path / "dicom" / "odd"
+    folder.mkdir()
+    (folder / "cut.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\x00\x10\x00UI\xff\xff1.2")
+    (folder / "empty.dcm").touch()
+    (folder / "notes.txt").write_text("no DICOM")
+    rows, said = listed(tmp_path, capsys)
+    assert [row["kind"] for row in rows] == ["ct", "unreadable"]
+    assert "damaged or cut short" in rows[1]["remark"]
+    assert "1 empty file(s)" in said
+    assert "1 file(s) with a damaged header" in said
+
+
+def test_series_that_are_not_proposed_say_why(series, tmp_path, capsys):
+    series("chest")
+    series("short", slices=3, step_mm=20.0)
+    series("scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    series("mono", SeriesDescription="Mono 50 keV")
+    rows, _ = listed(tmp_path, capsys)
+    remarks = {row["path"].rpartition("/")[2]: row["remark"] for row in rows}
+    assert remarks["chest"] == "proposed for lungs, vesselbv"
+    assert remarks["short"] == "not proposed: it covers 40 mm, a chest needs 150 mm"
+    assert remarks["scout"] == "not proposed: an overview image"
+    assert remarks["mono"] == "not proposed: derived images (monoenergetic)"

@@ -40,7 +40,7 @@ _WITHOUT_PREAMBLE = (
 )
 
 
-_IMAGE_CLASSES = {
+CT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2": "CT image",
     "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT image",
     "1.2.840.10008.5.1.4.1.1.2.2": "legacy converted enhanced CT image",
@@ -114,7 +114,7 @@ class DicomFile:
     @property
     def is_ct_image(self) -> bool:
         """Whether this is an image of a CT scanner."""
-        return str(self.header.get("SOPClassUID", "")) in _IMAGE_CLASSES and self.modality == "CT"
+        return str(self.header.get("SOPClassUID", "")) in CT_CLASSES and self.modality == "CT"
 
 
 def is_dicom(head: bytes) -> bool:
@@ -180,7 +180,8 @@ def _headers(
             continue
         try:
             with source.open() as stream:
-                file = _header(stream, source)
+                header = read_header(stream, source.name)
+                file = None if header is None else DicomFile(header, stream.tell(), source)
         except PermissionError as error:
             raise InputError(f"{source.name} cannot be read: {error.strerror}") from error
         if file is not None:
@@ -197,26 +198,46 @@ def _headers(
     return DicomFiles(files, dict(+missing))
 
 
-def _header(stream: BinaryIO, source: _Source) -> DicomFile | None:
-    """Header of a DICOM file, None for any other file."""
+def read_header(stream: BinaryIO, name: str, tags: Sequence[str] | None = None) -> Dataset | None:
+    """Header of a DICOM file with or without preamble, None for any other file.
+
+    Parameters
+    ----------
+    stream
+        At its beginning; stands before the pixel data afterwards.
+    name
+        Of the file, for messages.
+    tags
+        Keywords to read; all of them by default.
+
+    Raises
+    ------
+    InputError
+        If the header is damaged.
+
+    """
     if not is_dicom(stream.read(132)):
         return None
     stream.seek(0)
     try:
-        header = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+        header = pydicom.dcmread(
+            stream,
+            stop_before_pixels=True,
+            force=True,
+            specific_tags=None if tags is None else list(tags),
+        )
         header.get("SOPClassUID")
     except HEADER_ERRORS as error:
         raise InputError(
-            f"the DICOM header of {source.name} is damaged or cut short ({error}); "
-            "export the series again"
+            f"the DICOM header of {name} is damaged or cut short ({error}); export the series again"
         ) from error
     known = str(header.get("SOPClassUID", ""))
-    if not known or (known in _IMAGE_CLASSES and "Rows" not in header):
+    if not known or (known in CT_CLASSES and "Rows" not in header):
         raise InputError(
-            f"the DICOM header of {source.name} is damaged or cut short (no "
+            f"the DICOM header of {name} is damaged or cut short (no "
             f"{'Rows' if known else 'SOP Class UID'}); export the series again"
         )
-    return DicomFile(header, stream.tell(), source)
+    return header
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
