@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(arguments.run(arguments, progress))
     except InputError as error:
         progress.close()
-        print(f"lungperfusion {command}: {error}", file=sys.stderr)
+        print(f"lungperfusion {command}: {error!s}", file=sys.stderr)
         return EXIT_REFUSED
     except (KeyboardInterrupt, CancelledError):
         progress.close()

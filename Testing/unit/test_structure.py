@@ -17,7 +17,7 @@ PACKAGE = LIBRARY / "lungperfusion"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    0: "__init__ errors progress threads terms volume labels resampling measurement quality "
+    0: "__init__ errors naming progress threads terms volume labels resampling measurement quality "
     "acquisition regions verdicts",
     1: "morphology smoothing segmentation density opacity iodine vq vessels phantoms",
     2: "io processes source trouble engines results pipelines batch terminal __main__",
@@ -261,6 +261,62 @@ def test_file_scope_scan_looks_into_try_but_not_into_functions():
     )
 
     assert set(file_scope_imports(tree)) == {"b", "c", "e"}
+
+
+# Names that may be those of patients ----------------------------------------------------------
+
+
+FROM_OUTSIDE = r"\b(path|paths|folder|file(?!\.frame)|root|out|source)\b|\.name\b(?!\()"
+"""Variables that hold what users and their files are called."""
+NAMED_ELSEWHERE = (
+    r"^(image|scan|options\.\w+)\.name$|^(analysis|engine|pair|self)\b|strerror|^len\("
+)
+"""Marked where they are made; of this program; numbers."""
+
+
+def unmarked_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Names in the messages of errors that `lungperfusion.naming.named` does not mark."""
+    caught: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and node.name:
+            kinds = ast.unparse(node.type) if node.type else "BaseException"
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Call) and ast.unparse(inner.func) == "InputError":
+                    caught[f"{inner.lineno} {node.name}"] = kinds
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "InputError"):
+            continue
+        marked = {
+            id(inner)
+            for part in ast.walk(node)
+            if isinstance(part, ast.Call) and ast.unparse(part.func) == "named"
+            for inner in ast.walk(part)
+        }
+        for part in ast.walk(node):
+            if not isinstance(part, ast.FormattedValue) or {id(part), id(part.value)} & marked:
+                continue
+            text = ast.unparse(part.value)
+            if re.search(NAMED_ELSEWHERE, text):
+                continue
+            kinds = caught.get(f"{node.lineno} {text}")
+            if re.search(FROM_OUTSIDE, text) or (kinds is not None and kinds != "InputError"):
+                yield node.lineno, text
+
+
+def test_errors_mark_the_names_they_hold(source):
+    layer, tree = source
+    if layer < 3:  # of the desktop alone, whose errors are shown and not kept
+        assert list(unmarked_names(tree)) == []
+
+
+def test_unmarked_names_are_seen():
+    tree = ast.parse(
+        "try: pass\n"
+        "except OSError as error: raise InputError(f'no {path.name}, {error}, {named(path)}')\n"
+        "except InputError as error: raise InputError(f'{error} {error.strerror} {count}')"
+    )
+
+    assert [text for _, text in unmarked_names(tree)] == ["path.name", "error"]
 
 
 # What no file of the project may hold ---------------------------------------------------------

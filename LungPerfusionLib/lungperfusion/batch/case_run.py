@@ -223,11 +223,13 @@ def _failure(error: Exception, job: Job, case: Case, out: Path) -> tuple[JobOutc
     elif is_out_of_memory(error):
         reason, try_again = "out of memory; run it with fewer workers, or on a larger machine", True
     elif isinstance(error, InputError):
-        reason = str(error)
+        reason = error.without_names(_roles(job))
     elif isinstance(error, OSError):
         reason = in_words(error) or type(error).__name__
     else:
-        reason = f"{type(error).__name__}: {error}"
+        reason = (
+            f"unexpected {type(error).__name__}; see OUT/.batch/log/{case.name}-{job.analysis}.txt"
+        )
         _log(error, job, case, out)
     outcome = JobOutcome(
         analysis=job.analysis,
@@ -238,25 +240,40 @@ def _failure(error: Exception, job: Job, case: Case, out: Path) -> tuple[JobOutc
     return outcome, full
 
 
+def _roles(job: Job) -> dict[str, str]:
+    """How a table calls the inputs: their names may be those of patients."""
+    return {
+        text: f"<{role}>"
+        for role, paths in job.inputs.items()
+        for path in paths
+        for text in (str(path), path.as_posix(), path.name)
+    }
+
+
 def _without_paths(text: str, job: Job, out: Path) -> str:
-    """Name inputs by their role: their names may be those of patients."""
-    for role, paths in job.inputs.items():
-        for path in paths:
-            for written in (str(path), path.as_posix()):
-                text = text.replace(written, f"<{role}>")
-            if len(path.name) > 3:
-                text = text.replace(path.name, f"<{role}>")
+    """Take whole paths out of what an exception of another library says."""
+    for name, role in _roles(job).items():
+        if os.sep in name or "/" in name:
+            text = text.replace(name, role)
     return text.replace(str(out), "OUT")
 
 
 def _log(error: Exception, job: Job, case: Case, out: Path) -> None:
-    """Keep the traceback of a programming error."""
+    """Keep the traceback of a programming error, without what was said: that may be a name."""
+    lines = []
+    cause: BaseException | None = error
+    while cause is not None:
+        lines += [
+            f"{type(cause).__name__}, the last of:\n",
+            *traceback.format_tb(cause.__traceback__),
+        ]
+        cause = cause.__cause__ or cause.__context__
+    lines.append("Messages are left out, as they may name a patient; run the command alone.\n")
     with contextlib.suppress(OSError):
         folder = out / ".batch" / "log"
         folder.mkdir(parents=True, exist_ok=True)
-        text = _without_paths("".join(traceback.format_exception(error)), job, out)
         path = folder / f"{case.name}-{job.analysis}.txt"
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path.write_text("".join(lines), encoding="utf-8", errors="replace", newline="\n")
 
 
 # ----------------------------------------------------------------------------------- publishing
@@ -281,7 +298,8 @@ def _publish(
     if not folders:
         return
     target = case_folder(out, case.name)
-    with results_folder(target, overwrite=True, mend=True, tell=tell) as new:
+    private = any(job.arguments.get("keep_identifiers") for job in case.jobs)
+    with results_folder(target, overwrite=True, mend=True, private=private, tell=tell) as new:
         for name, (_, folder) in folders.items():
             _link_files(folder, new / name)
         write_case(new, case.name, keys, failures)

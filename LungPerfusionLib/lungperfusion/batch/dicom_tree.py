@@ -24,6 +24,7 @@ from lungperfusion.io.dicom.header import (
 from lungperfusion.io.dicom.sources import CT_CLASSES, read_header
 from lungperfusion.io.dicom.units import stated_unit
 from lungperfusion.io.folders import in_words, list_files
+from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
 
 Kind = Literal["ct", "iodine", "virtual native", "monoenergetic", "reformatted", "localizer"]
@@ -133,7 +134,7 @@ def read_tree(root: Path, *, progress: Progress = ignore) -> DicomTree:
     """
     root = Path(root).absolute()
     if not root.is_dir():
-        raise InputError(f"there is no folder {root}; give one with DICOM files")
+        raise InputError(f"there is no folder {named(root)}; give one with DICOM files")
     listing = list_files(root)
     others: list[Other] = []
     headers: dict[str, list[tuple[Path, Dataset]]] = {}
@@ -162,7 +163,7 @@ def read_tree(root: Path, *, progress: Progress = ignore) -> DicomTree:
     if not found:
         words = in_words(listing.left_out)
         raise InputError(
-            f"no CT series among the {len(listing.files)} files of {root.name}"
+            f"no CT series among the {len(listing.files)} files of {named(root.name)}"
             + (f" ({words})" if words else "")
             + "; zip files are not looked into: unpack them"
         )

@@ -17,6 +17,7 @@ from lungperfusion.batch.workers import Finished, Progressed, Started, Workers
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import remove_partial_files
 from lungperfusion.io.locks import LockedError, take_lock
+from lungperfusion.naming import named
 from lungperfusion.trouble import in_words
 
 _TABLE_EVERY_S = 5.0
@@ -232,17 +233,17 @@ def claimed(out: Path, *, resume: bool) -> Iterator[None]:
     """
     held = out / ".batch"
     if out.exists() and not out.is_dir():
-        raise InputError(f"the output {out} is a file; name a folder")
+        raise InputError(f"the output {named(out)} is a file; name a folder")
     used = out.is_dir() and any(out.iterdir())
     if used and not held.is_dir():
         raise InputError(
-            f"the output folder {out} holds files but no batch of this program; choose an empty "
-            "or new folder"
+            f"the output folder {named(out)} holds files but no batch of this program; choose an "
+            "empty or new folder"
         )
     if used and not resume:
         raise InputError(
-            f"the output folder {out} holds a batch already; give --resume to go on with it, or "
-            "choose another folder"
+            f"the output folder {named(out)} holds a batch already; give --resume to go on with "
+            "it, or choose another folder"
         )
     try:
         for folder in (out / "cases", held / "part", held / "seen"):
@@ -250,15 +251,15 @@ def claimed(out: Path, *, resume: bool) -> Iterator[None]:
         lock = (held / "lock").open("a+b")
     except OSError as error:
         raise InputError(
-            f"cannot write to the output folder {out} ({error.strerror}); choose one that you may "
-            "write to"
+            f"cannot write to the output folder {named(out)} ({error.strerror}); choose one that "
+            "you may write to"
         ) from error
     with lock:
         try:
             take_lock(lock)
         except LockedError as error:
             raise InputError(
-                f"another batch is working in {out}; wait for it, or choose another folder"
+                f"another batch is working in {named(out)}; wait for it, or choose another folder"
             ) from error
         for folder in (out, held, held / "seen"):
             remove_partial_files(folder)

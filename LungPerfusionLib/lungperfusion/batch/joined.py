@@ -69,13 +69,13 @@ def _all_inputs(
     analyses: Sequence[Analysis], provenances: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Each input once, under the roles that the analyses give it."""
-    roles: dict[tuple[str, str], list[str]] = {}
+    roles: dict[tuple[str | None, str], list[str]] = {}
     for analysis, provenance in zip(analyses, provenances, strict=True):
         for entry in provenance["inputs"]:
             role = f"{analysis.module} {entry['role']}" if len(analyses) > 1 else entry["role"]
-            roles.setdefault((entry["name"], entry["sha256"]), []).append(role)
+            roles.setdefault((entry.get("name"), entry["sha256"]), []).append(role)
     return [
-        {"role": ", ".join(found), "name": name, "sha256": digest}
+        {"role": ", ".join(found)} | ({"name": name} if name else {}) | {"sha256": digest}
         for (name, digest), found in roles.items()
     ]
 

@@ -15,6 +15,7 @@ from lungperfusion.batch.analyses import AnalysisCommand, find_analysis
 from lungperfusion.batch.cases import Case, Job
 from lungperfusion.batch.proposal import OPEN
 from lungperfusion.errors import InputError
+from lungperfusion.naming import named
 from lungperfusion.pipelines.output import CASE_PATTERN
 
 FIXED_COLUMNS = ("case", "analysis", "options", "note")
@@ -102,7 +103,7 @@ def read_manifest(path: Path, commands: Mapping[str, str] | None = None) -> Mani
     if faults:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
         listing = "\n".join(f"  {fault}" for fault in faults)
-        raise InputError(f"{path.name} has {count}, nothing was run:\n{listing}")
+        raise InputError(f"{named(path.name)} has {count}, nothing was run:\n{listing}")
     cases = tuple(Case(name, tuple(found)) for name, found in jobs.items())
     return Manifest(cases, tuple(_shared_inputs(cases)))
 
@@ -110,15 +111,16 @@ def read_manifest(path: Path, commands: Mapping[str, str] | None = None) -> Mani
 def _table(path: Path) -> tuple[list[str], list[_Line]]:
     """Header and filled lines of the file, cells without blanks around them."""
     if not path.is_file():
-        raise InputError(f"there is no manifest {path}; check the spelling")
+        raise InputError(f"there is no manifest {named(path)}; check the spelling")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path.name} is no text in UTF-8 (byte {error.start}); in Excel save it as 'CSV UTF-8'"
+            f"{named(path.name)} is no text in UTF-8 (byte {error.start}); in Excel save it as "
+            "'CSV UTF-8'"
         ) from error
     except OSError as error:
-        raise InputError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise InputError(f"{named(path.name)} cannot be read: {error.strerror}") from error
     first = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -134,12 +136,14 @@ def _table(path: Path) -> tuple[list[str], list[_Line]]:
                 continue
             if len(cells) > len(header):
                 raise InputError(
-                    f"{path.name}, line {reader.line_num}: {len(cells)} cells but "
+                    f"{named(path.name)}, line {reader.line_num}: {len(cells)} cells but "
                     f"{len(header)} columns; quote cells that hold {delimiter!r}"
                 )
             lines.append(_Line(reader.line_num, dict(zip(header, cells, strict=False))))
     except csv.Error as error:
-        raise InputError(f"{path.name}, line {reader.line_num}: no sound CSV ({error})") from error
+        raise InputError(
+            f"{named(path.name)}, line {reader.line_num}: no sound CSV ({named(error)})"
+        ) from error
     return header, lines
 
 
@@ -204,7 +208,7 @@ def _job(line: _Line, analysis: AnalysisCommand, base: Path, known: set[str]) ->
     try:
         extra = shlex.split(line.cells.get("options", ""))
     except ValueError as error:
-        raise InputError(f"options: {error}") from error
+        raise InputError(f"options: {named(error)}") from error
     _refuse_reserved(extra)
     try:
         values = analysis.parse([*optional, *extra, *(["--", *positional] if positional else [])])
@@ -251,16 +255,17 @@ def _resolve_paths(
         ]
         for path in paths:
             if not path.exists():
-                raise InputError(f"{role}: there is no file or folder {path}")
+                raise InputError(f"{role}: there is no file or folder {named(path)}")
         plain = analysis.actions[role].type is not Path
-        named = [str(path) for path in paths] if plain else paths
-        values[role] = named if several else named[0]
+        kept = [str(path) for path in paths] if plain else paths
+        values[role] = kept if several else kept[0]
         inputs[role] = tuple(paths)
     used: dict[Path, str] = {}
     for role, found in inputs.items():
         for path in found:
             if path in used:
-                raise InputError(f"{used[path]} and {role} are the same file, {path.name}")
+                other = used[path]
+                raise InputError(f"{other} and {role} are the same file, {named(path.name)}")
             used[path] = role
     return inputs
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from lungperfusion.measurement import Measurement
+from lungperfusion.naming import plain
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis, Table
@@ -50,7 +51,7 @@ def write_parts(
         },
         "report": report,
     }
-    write_json(parts, folder / PARTS_FILE)
+    write_json(parts, folder / PARTS_FILE, provenance.kept)
     write_results(
         folder,
         analyses,
@@ -95,9 +96,9 @@ def _measurement(record: dict[str, Any]) -> Measurement:
     return Measurement(**{**own, "value": math.nan if own["value"] is None else own["value"]})
 
 
-def write_json(content: Any, path: Path) -> None:
-    """Write JSON as all results files are written."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, default=_plain)
+def write_json(content: Any, path: Path, kept: Callable[[str], str] = plain) -> None:
+    """Write JSON as all results files are written; ``kept`` takes names out of its text."""
+    text = kept(json.dumps(content, indent=1, ensure_ascii=False, default=_plain))
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 

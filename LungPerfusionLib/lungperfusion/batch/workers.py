@@ -24,6 +24,7 @@ from lungperfusion.batch.cases import Case, CaseOutcome, all_failed
 from lungperfusion.batch.machine import SINGLE_THREADED, python_executable
 from lungperfusion.batch.worker import run_case_alone
 from lungperfusion.errors import InputError
+from lungperfusion.naming import named
 from lungperfusion.progress import ignore
 
 _TICK_S = 0.5
@@ -337,8 +338,8 @@ class DaskWorkers:
             )
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
-                f"there is no Dask scheduler at {address}; start one with 'dask scheduler', or "
-                "leave --scheduler out to run on this machine"
+                f"there is no Dask scheduler at {named(address)}; start one with 'dask "
+                "scheduler', or leave --scheduler out to run on this machine"
             ) from error
         try:
             self._require_alike(out)
@@ -393,19 +394,19 @@ class DaskWorkers:
         for address, (version, sees) in self._client.run(_describe_worker, str(out)).items():
             if version != lungperfusion.__version__:
                 raise InputError(
-                    f"the worker {address} has version {version} of lungperfusion, this is "
+                    f"the worker {named(address)} has version {version} of lungperfusion, this is "
                     f"{lungperfusion.__version__}; install the same on all machines"
                 )
             if not sees:
                 raise InputError(
-                    f"the worker {address} does not see the folder {out}; all machines need the "
-                    "inputs and OUT under the same path"
+                    f"the worker {named(address)} does not see the folder {named(out)}; all "
+                    "machines need the inputs and OUT under the same path"
                 )
         for address, threads in self._client.nthreads().items():
             if threads != 1:
                 raise InputError(
-                    f"the worker {address} runs {threads} cases in one process; start workers "
-                    "with --nthreads 1, and more of them"
+                    f"the worker {named(address)} runs {threads} cases in one process; start "
+                    "workers with --nthreads 1, and more of them"
                 )
 
 

@@ -26,6 +26,7 @@ from lungperfusion.engines.catalogue import (
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_labelmap
 from lungperfusion.labels import LabelImage
+from lungperfusion.naming import named
 from lungperfusion.processes import end_group, own_group
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.resampling import to_sitk
@@ -115,7 +116,7 @@ def _carry_out(
             )
         except OSError as error:
             raise InputError(
-                f"{engine.title} could not be started: {error.strerror or error}; check that "
+                f"{engine.title} could not be started: {named(error)}; check that "
                 f"{engine.program} runs from a command line"
             ) from error
         try:
@@ -125,7 +126,7 @@ def _carry_out(
     if process.returncode:
         raise InputError(
             f"{engine.title} ended with code {process.returncode}"
-            f"{_last_words(log)}; try it from a command line, or leave out the engine"
+            f"{named(_last_words(log))}; try it from a command line, or leave out the engine"
         )
 
 

@@ -26,6 +26,7 @@ from lungperfusion.io.checksums import (
     write_checksums,
 )
 from lungperfusion.io.locks import LockedError, locked
+from lungperfusion.naming import named
 
 EDITED_FOLDER = "edited"
 """Where files of the user go that lie where a new result has to be."""
@@ -152,7 +153,12 @@ def say_nothing(sentence: str) -> None:
 
 @contextmanager
 def results_folder(
-    out: Path, *, overwrite: bool = False, mend: bool = False, tell: Tell = say_nothing
+    out: Path,
+    *,
+    overwrite: bool = False,
+    mend: bool = False,
+    private: bool = False,
+    tell: Tell = say_nothing,
 ) -> Iterator[Path]:
     """Give an empty temporary folder that becomes ``out`` when the block ends without error.
 
@@ -167,6 +173,8 @@ def results_folder(
     mend
         Whether ``out`` is known to be this program's, so that a damaged list of its files is no
         reason to refuse it; nothing in it counts as ours then.
+    private
+        Whether nobody but the user may read the folder, as far as the system can see to that.
     tell
         Told what was kept aside.
 
@@ -193,8 +201,12 @@ def results_folder(
             temporary = place.new_name("partial")
             _make_temporary(temporary, out)
             try:
+                if private:
+                    temporary.chmod(0o700)  # what is being written, too
                 yield temporary
                 written = write_checksums(temporary)
+                if private:
+                    _owner_only(temporary)
                 _publish(temporary, out, _ours(out, overwrite, mend), written, place, tell)
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -202,6 +214,12 @@ def results_folder(
     except BaseException:
         _remove_empty(made_parents)
         raise
+
+
+def _owner_only(folder: Path) -> None:
+    folder.chmod(0o700)
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def recover(out: Path) -> None:
@@ -261,7 +279,7 @@ def _place(out: Path) -> Iterator[_Place]:
                 break
             except LockedError as error:
                 raise InputError(
-                    f"another run is writing to {out}; wait for it, or choose another folder"
+                    f"another run is writing to {named(out)}; wait for it, or choose another folder"
                 ) from error
             except OSError as error:
                 if place is places[-1]:
@@ -288,7 +306,7 @@ def _ours(out: Path, overwrite: bool, mend: bool) -> Mapping[str, Checksum]:
     if not out.exists():
         return {}
     if not out.is_dir():
-        raise InputError(f"the output {out} is a file; name a folder")
+        raise InputError(f"the output {named(out)} is a file; name a folder")
     if not any(not _is_temporary(entry) for entry in out.iterdir()):
         return {}
     listed = read_checksums(out)
@@ -296,13 +314,13 @@ def _ours(out: Path, overwrite: bool, mend: bool) -> Mapping[str, Checksum]:
         return {}
     if listed is None:
         raise InputError(
-            f"the output folder {out} holds files but no results of this program "
+            f"the output folder {named(out)} holds files but no results of this program "
             f"(no {CHECKSUMS_FILE} that lists them); choose an empty or new folder"
         )
     if not overwrite:
         raise InputError(
-            f"the output folder {out} holds results already; give --overwrite to replace them, "
-            "or choose another folder"
+            f"the output folder {named(out)} holds results already; give --overwrite to replace "
+            "them, or choose another folder"
         )
     return listed
 
@@ -506,8 +524,8 @@ def _make_parents(out: Path) -> list[Path]:
     except OSError as error:
         _remove_empty(missing)
         raise InputError(
-            f"cannot create the folder {out.parent} ({error.strerror}); choose an output folder "
-            "that you may write to"
+            f"cannot create the folder {named(out.parent)} ({error.strerror}); choose an output "
+            "folder that you may write to"
         ) from error
     return missing
 

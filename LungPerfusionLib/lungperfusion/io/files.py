@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.naming import named
 from lungperfusion.resampling import geometry_from_sitk
 from lungperfusion.volume import Geometry
 
@@ -102,35 +103,35 @@ def _require_scalar_3d(path: Path, reader: sitk.ImageFileReader, layers: bool) -
     spatial = [n for n in size if n > 1] if len(size) > 3 else list(size)
     if len(size) > 3 and len(spatial) > 3:
         raise InputError(
-            f"{path.name} has {len(size)} dimensions ({' x '.join(map(str, size))}); "
+            f"{named(path.name)} has {len(size)} dimensions ({' x '.join(map(str, size))}); "
             "expected a 3-D image: export one time point or component"
         )
     if len(size) != 3:
         raise InputError(
-            f"{path.name} has {len(size)} dimensions ({' x '.join(map(str, size))}); "
+            f"{named(path.name)} has {len(size)} dimensions ({' x '.join(map(str, size))}); "
             "expected a 3-D image: give the whole volume"
         )
     components = reader.GetNumberOfComponents()
     if components > 1 and not layers:
         raise InputError(
-            f"{path.name} has {components} values a voxel (colour, vectors or complex "
+            f"{named(path.name)} has {components} values a voxel (colour, vectors or complex "
             "numbers); expected one value: give the grey-scale image"
         )
     if min(size) < 2:
         raise InputError(
-            f"{path.name} is a single slice ({' x '.join(map(str, size))}); "
+            f"{named(path.name)} is a single slice ({' x '.join(map(str, size))}); "
             "expected a 3-D image: give the whole volume"
         )
     if float(np.prod([float(n) for n in size])) * 8 * components > 8 * MAX_BYTES:
         raise InputError(
-            f"{path.name} claims {' x '.join(map(str, size))} voxels, more than any CT; "
+            f"{named(path.name)} claims {' x '.join(map(str, size))} voxels, more than any CT; "
             "its header is damaged: export it again"
         )
     spacing = reader.GetSpacing()
     if not np.isfinite(spacing).all() or min(spacing) <= 0:
         raise InputError(
-            f"{path.name} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing)} mm; "
-            "expected positive values: repair the header"
+            f"{named(path.name)} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing)} "
+            "mm; expected positive values: repair the header"
         )
 
 
@@ -140,7 +141,7 @@ def _damaged(path: Path, error: RuntimeError) -> str:
     detail = re.sub(r"^.*?\(0x[0-9a-f]+\):\s*", "", detail)[:200]
     return (
         f"{path.name} cannot be read: it is damaged, cut short or not what its name says"
-        + (f" ({detail})" if detail else "")
+        + (f" ({named(detail)})" if detail else "")
         + "; export it again as NRRD or NIfTI"
     )
 
@@ -152,12 +153,12 @@ def _require_all_bytes(path: Path) -> None:
     """Refuse files that end too early, which readers fill with zeros or noise."""
     name = path.name.lower()
     if path.stat().st_size == 0:
-        raise InputError(f"{path.name} is empty (0 bytes); export it again")
+        raise InputError(f"{named(path.name)} is empty (0 bytes); export it again")
     for file in data_files(path):
         if not file.is_file():
             raise InputError(
-                f"{path.name} refers to {file.name}, which is not there; keep both files in one "
-                "folder"
+                f"{named(path.name)} refers to {named(file.name)}, which is not there; keep both "
+                "files in one folder"
             )
     if name.endswith((".nii", ".nii.gz")):
         _require_nifti_bytes(path)
@@ -177,8 +178,8 @@ def _require_nifti_bytes(path: Path) -> None:
     held = _unpacked_bytes(path) if packed else path.stat().st_size
     if held < announced:
         raise InputError(
-            f"{path.name} is cut short: its header announces {announced} bytes, {held} are there; "
-            "copy or export it again"
+            f"{named(path.name)} is cut short: its header announces {announced} bytes, {held} are "
+            "there; copy or export it again"
         )
 
 
@@ -191,7 +192,7 @@ def _unpacked_bytes(path: Path) -> int:
                 held += len(piece)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
-            f"{path.name} is damaged or cut short ({error}); copy or export it again"
+            f"{named(path.name)} is damaged or cut short ({named(error)}); copy or export it again"
         ) from error
     return held
 
@@ -218,8 +219,8 @@ def _require_metaimage_bytes(path: Path) -> None:
         return
     if held < count * size:
         raise InputError(
-            f"{path.name} is cut short: its header announces {count * size} bytes of voxels, "
-            f"{held} are there; copy or export it again"
+            f"{named(path.name)} is cut short: its header announces {count * size} bytes of "
+            f"voxels, {held} are there; copy or export it again"
         )
 
 
@@ -315,7 +316,7 @@ def _nifti_orientation_notes(path: Path) -> list[str]:
     voxel_mm = min((abs(p) for p in pixdim[1:4] if p), default=1.0)
     if not apart_mm <= SFORM_QFORM_TOLERANCE_VOXELS * voxel_mm:
         raise InputError(
-            f"{path.name} holds two orientations (qform and sform) that differ by up to "
+            f"{named(path.name)} holds two orientations (qform and sform) that differ by up to "
             f"{apart_mm:.1f} mm, so its place in the patient is ambiguous; save it again with one, "
             "for instance from the DICOM files"
         )
@@ -330,11 +331,12 @@ def _nifti_header(path: Path) -> tuple[str | None, bytes]:
             header = stream.read(348)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
-            f"{path.name} is damaged or cut short ({error}); copy or export it again"
+            f"{named(path.name)} is damaged or cut short ({named(error)}); copy or export it again"
         ) from error
     if len(header) < 348:
         raise InputError(
-            f"{path.name} is cut short within its header ({len(header)} bytes); export it again"
+            f"{named(path.name)} is cut short within its header ({len(header)} bytes); export it "
+            "again"
         )
     order = next((o for o in "<>" if struct.unpack(f"{o}i", header[:4])[0] == 348), None)
     return (order if header[344:347] == b"n+1" else None), header

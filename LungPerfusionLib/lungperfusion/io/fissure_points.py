@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.naming import named
 from lungperfusion.terms import FISSURES, title
 
 _NAMES = {
@@ -55,11 +56,11 @@ def read_fissure_points(path: Path) -> dict[str, NDArray[np.float64]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"there is no file {path} with fissure points; check the spelling")
+        raise InputError(f"there is no file {named(path)} with fissure points; check the spelling")
     text = path.read_text(encoding="utf-8-sig")
     rows = _markups(text, path.name) if path.suffix == ".json" else _table(text, path.name)
     if not rows:
-        raise InputError(f"{path.name} holds no fissure points")
+        raise InputError(f"{named(path.name)} holds no fissure points")
     out: dict[str, list[list[float]]] = {}
     for name, point in rows:
         out.setdefault(name, []).append(point)

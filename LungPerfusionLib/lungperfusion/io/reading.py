@@ -22,6 +22,7 @@ from lungperfusion.io.padding import AIR_HU, padding_in_volume
 from lungperfusion.io.plausibility import require_hounsfield
 from lungperfusion.io.scan import Scan
 from lungperfusion.labels import LabelImage, Segment, labelmap_of
+from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.volume import Labelmap, Mask, Volume
 
@@ -94,10 +95,10 @@ def read_labelmap(path: Path) -> LabelImage:
     _require_file(path)
     if not is_image_file(path) and _is_dicom_file(path):
         array, geometry, segments = read_dicom_seg(path)
-        return LabelImage(array, geometry, segments, {}, "dicom-seg", file_sha256(path))
+        return LabelImage(array, geometry, segments, {}, named(path.name), file_sha256(path))
     if not is_image_file(path):
         raise InputError(
-            f"{path.name} is no label map; give one as {', '.join(SUFFIXES)}, .seg.nrrd "
+            f"{named(path.name)} is no label map; give one as {', '.join(SUFFIXES)}, .seg.nrrd "
             "or DICOM SEG"
         )
     array, geometry, metadata, warnings = read_image(path, layers=True)
@@ -107,7 +108,7 @@ def read_labelmap(path: Path) -> LabelImage:
         geometry=geometry,
         segments=_segments(metadata, labels),
         metadata=MappingProxyType(metadata),
-        name=path.name,
+        name=named(path.name),
         sha256=file_sha256(path),
         warnings=tuple(warnings),
     )
@@ -142,13 +143,13 @@ def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress
         )
     if not named_image:
         raise InputError(
-            f"{path.name} is no image this program reads; give a DICOM folder, a zip of one, or a "
-            f"file ending in {', '.join(SUFFIXES)}"
+            f"{named(path.name)} is no image this program reads; give a DICOM folder, a zip of "
+            f"one, or a file ending in {', '.join(SUFFIXES)}"
         )
     progress(0.0, "reading the image")
     array, geometry, metadata, notes = read_image(path)
     if only_ct and _segments_in(metadata):
-        raise InputError(f"{path.name} is a segmentation, not a CT; give the CT itself")
+        raise InputError(f"{named(path.name)} is a segmentation, not a CT; give the CT itself")
     array, missing = _as_values(array, path.name, allow_nan=not only_ct)
     if missing is not None:
         notes.append(f"{np.count_nonzero(missing)} voxels without a number (NaN) left out")
@@ -159,7 +160,7 @@ def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress
     if padding is not None:
         array[padding] = AIR_HU if unit == "HU" else 0
     volume = Volume(array, geometry, unit, None if padding is None else ~padding)
-    return Scan(volume, Acquisition(), path.name, file_sha256(path), tuple(notes))
+    return Scan(volume, Acquisition(), named(path.name), file_sha256(path), tuple(notes))
 
 
 def _require_files(folder: Path) -> None:
@@ -168,7 +169,7 @@ def _require_files(folder: Path) -> None:
         return
     words = in_words(listing.left_out)
     raise InputError(
-        f"the folder {folder.name} is empty"
+        f"the folder {named(folder.name)} is empty"
         + (f" but for {words}" if words else "")
         + "; give a folder with a CT series"
     )
@@ -182,23 +183,23 @@ def _suggest_single_files(path: Path) -> None:
     images = [entry for entry in files if is_image_file(entry)]
     if images and len(images) == len(files):
         raise InputError(
-            f"the folder {path.name} holds {len(images)} image file(s) but no DICOM; "
-            f"name one file, such as {images[0].name}"
+            f"the folder {named(path.name)} holds {len(images)} image file(s) but no DICOM; "
+            f"name one file, such as {named(images[0].name)}"
         )
 
 
 def _require_file(path: Path) -> None:
     if not path.exists():
-        raise InputError(f"there is no file or folder {path}; check the spelling")
+        raise InputError(f"there is no file or folder {named(path)}; check the spelling")
     if path.is_dir():
-        raise InputError(f"{path.name} is a folder; name a file")
+        raise InputError(f"{named(path.name)} is a folder; name a file")
     try:
         with path.open("rb") as stream:
             head = stream.read(1)
     except OSError as error:
-        raise InputError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise InputError(f"{named(path.name)} cannot be read: {error.strerror}") from error
     if not head:
-        raise InputError(f"{path.name} is empty (0 bytes); export it again")
+        raise InputError(f"{named(path.name)} is empty (0 bytes); export it again")
 
 
 def _is_dicom_file(path: Path) -> bool:
@@ -215,15 +216,15 @@ def _as_values(
         if not np.isfinite(array.sum(dtype=np.float64)):
             missing = np.isnan(array)
             if np.isinf(array).any() or not missing.any():
-                raise InputError(f"{name} holds infinite values; expected finite numbers")
+                raise InputError(f"{named(name)} holds infinite values; expected finite numbers")
             if not allow_nan:
                 share = np.count_nonzero(missing)
                 raise InputError(
-                    f"{name} holds {share} voxels that are not a number (NaN); "
+                    f"{named(name)} holds {share} voxels that are not a number (NaN); "
                     "expected a CT in HU: fill or export it again"
                 )
             if missing.all():
-                raise InputError(f"{name} holds no number at all, only NaN; export it again")
+                raise InputError(f"{named(name)} holds no number at all, only NaN; export it again")
             array[missing] = 0
         if not _is_whole(array):
             return array.astype(np.float32, copy=False), missing
@@ -244,12 +245,12 @@ def _is_whole(array: NDArray[Any]) -> bool:
 
 def _as_labels(array: NDArray[Any], name: str) -> NDArray[np.unsignedinteger[Any]]:
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and _is_whole(array)):
-        raise InputError(f"{name} holds fractions, so it is no label map; expected integers")
+        raise InputError(f"{named(name)} holds fractions, so it is no label map; expected integers")
     if array.dtype.kind != "u":
         lowest, highest = int(array.min()), int(array.max())
         if lowest < 0:
             raise InputError(
-                f"{name} holds negative values (down to {lowest}), so it is no label map; "
+                f"{named(name)} holds negative values (down to {lowest}), so it is no label map; "
                 "expected labels from 0"
             )
         array = array.astype(np.min_scalar_type(highest))

@@ -22,8 +22,8 @@ class Scan:
     acquisition
         Technical facts of the header, without any patient identifier.
     name
-        Name of the file or folder; ``"dicom-series"`` where that name holds the patient's name,
-        ID, birth date or accession number.
+        Name of the file or folder, marked by `lungperfusion.naming.named`: results call the scan
+        by its role.
     sha256
         SHA-256 of the file that carries the voxels.  Of several files: of their hexadecimal
         digests, one a line, in the order of the slices, so the same whatever the files are called

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import atomic_path
+from lungperfusion.naming import named
 from lungperfusion.terms import STRUCTURES, Code, title
 from lungperfusion.volume import Geometry, Labelmap, Volume, lps_from_ras
 
@@ -78,7 +79,7 @@ def write_labelmap(labelmap: Labelmap, path: Path, *, compressed: bool = True) -
 
     """
     if not path.name.endswith(".seg.nrrd"):
-        raise InputError(f"a segmentation file must end in .seg.nrrd, not {path.name}")
+        raise InputError(f"a segmentation file must end in .seg.nrrd, not {named(path.name)}")
     fields = {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_MasterRepresentation": "Binary labelmap",

@@ -11,6 +11,7 @@ from typing import Any
 
 from lungperfusion.errors import InputError
 from lungperfusion.io import results_folder
+from lungperfusion.naming import named
 from lungperfusion.pipelines.output import warn
 from lungperfusion.pipelines.train import read_table
 from lungperfusion.progress import Progress
@@ -120,8 +121,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     tables = {name: table for name, table in tables.items() if table.rows}
     if not tables:
         raise InputError(
-            f"{arguments.folder} holds no reference_comparison.csv or zone_ratings.csv with enough "
-            "cases; run lungperfusion ctvq with --reference or --ratings first"
+            f"{named(arguments.folder)} holds no reference_comparison.csv or zone_ratings.csv "
+            "with enough cases; run lungperfusion ctvq with --reference or --ratings first"
         )
     with results_folder(arguments.out, overwrite=arguments.overwrite, tell=warn) as folder:
         for name, table in tables.items():

@@ -31,6 +31,7 @@ from lungperfusion.iodine.signs import (
     scores_from_rows,
 )
 from lungperfusion.measurement import Measurement, measured, missing
+from lungperfusion.naming import named
 from lungperfusion.terms import Region
 from lungperfusion.volume import lps_from_ras
 
@@ -154,8 +155,8 @@ def read_clots(path: Path) -> dict[str, int]:
         reader = csv.DictReader(text.splitlines())
         if not {"artery", "degree"} <= set(reader.fieldnames or ()):
             raise InputError(
-                f"{path.name}: a clot table needs the columns artery and degree in its first line; "
-                f"given are {', '.join(reader.fieldnames or ()) or 'none'}"
+                f"{named(path.name)}: a clot table needs the columns artery and degree in its "
+                f"first line; given are {', '.join(reader.fieldnames or ()) or 'none'}"
             )
         return _named_after(path, lambda: scores_from_rows(reader))
     content = _json(text, path)
@@ -163,7 +164,7 @@ def read_clots(path: Path) -> dict[str, int]:
         content = [{"artery": artery, "degree": degree} for artery, degree in content.items()]
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise InputError(
-            f"{path.name}: clot scores in JSON are an object of artery and degree, such as "
+            f"{named(path.name)}: clot scores in JSON are an object of artery and degree, such as "
             '{"right_main": 2}, or a list of objects with the keys artery and degree'
         )
     rows = [{str(key): str(value) for key, value in row.items()} for row in content]
@@ -174,7 +175,7 @@ def _named_after(path: Path, read: Any) -> dict[str, int]:
     try:
         scores: dict[str, int] = read()
     except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
+        raise InputError(f"{named(path.name)}: {error}") from error
     return scores
 
 
@@ -196,10 +197,11 @@ def read_lines(paths: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
         for name, points in found:
             if name not in LINE_NAMES:
                 raise InputError(
-                    f"{path.name}: no line is called {name!r}; expected {', '.join(LINE_NAMES)}"
+                    f"{named(path.name)}: no line is called {name!r}; expected "
+                    f"{', '.join(LINE_NAMES)}"
                 )
             if name in lines:
-                raise InputError(f"{path.name}: the line {name} is given twice; keep one")
+                raise InputError(f"{named(path.name)}: the line {name} is given twice; keep one")
             lines[name] = points
     return lines
 
@@ -224,13 +226,17 @@ def _csv_lines(path: Path) -> list[tuple[str, NDArray[np.float64]]]:
     columns = ("r1", "a1", "s1", "r2", "a2", "s2")
     reader = csv.DictReader(_text(path).splitlines())
     if not {"name", *columns} <= set(reader.fieldnames or ()):
-        raise InputError(f"{path.name}: lines need the columns name, {', '.join(columns)} (RAS mm)")
+        raise InputError(
+            f"{named(path.name)}: lines need the columns name, {', '.join(columns)} (RAS mm)"
+        )
     lines = []
     for number, row in enumerate(reader, start=2):
         try:
             points = np.array([float(row[column]) for column in columns]).reshape(2, 3)
         except (TypeError, ValueError):
-            raise InputError(f"{path.name}, line {number}: six numbers in mm expected") from None
+            raise InputError(
+                f"{named(path.name)}, line {number}: six numbers in mm expected"
+            ) from None
         lines.append((_identifier(row["name"]), points))
     return lines
 
@@ -239,13 +245,13 @@ def _markup_lines(path: Path) -> list[tuple[str, NDArray[np.float64]]]:
     content = _json(_text(path), path)
     markups = content.get("markups") if isinstance(content, dict) else None
     if not isinstance(markups, list) or not markups:
-        raise InputError(f"{path.name} holds no Slicer markups; save the lines as .mrk.json")
+        raise InputError(f"{named(path.name)} holds no Slicer markups; save the lines as .mrk.json")
     lines = []
     for markup in markups:
         controls = markup.get("controlPoints") or []
         if markup.get("type") != "Line" or len(controls) != 2:
             raise InputError(
-                f"{path.name}: a line of two points expected, not {markup.get('type')} with "
+                f"{named(path.name)}: a line of two points expected, not {markup.get('type')} with "
                 f"{len(controls)} points"
             )
         points = np.array([control.get("position") for control in controls], dtype=np.float64)
@@ -272,13 +278,15 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"there is no file {path}; check the spelling") from None
+        raise InputError(f"there is no file {named(path)}; check the spelling") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path.name} cannot be read as UTF-8 text: {error}") from error
+        raise InputError(
+            f"{named(path.name)} cannot be read as UTF-8 text: {named(error)}"
+        ) from error
 
 
 def _json(text: str, path: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path.name} is no valid JSON: {error}") from error
+        raise InputError(f"{named(path.name)} is no valid JSON: {named(error)}") from error

@@ -19,6 +19,7 @@ from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
 from lungperfusion.measurement import Measurement
+from lungperfusion.naming import named
 from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
 from lungperfusion.pipelines.regions import (
     FoundRegions,
@@ -737,10 +738,11 @@ def read_markups(path: Path) -> Points:
         system = str(markup.get("coordinateSystem", "LPS")).upper()
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise InputError(
-            f"{Path(path).name} is no Slicer markups file with points (.mrk.json): {error}"
+            f"{named(Path(path).name)} is no Slicer markups file with points (.mrk.json): "
+            f"{named(error)}"
         ) from error
     if points.ndim != 2 or points.shape[1] != 3:
-        raise InputError(f"{Path(path).name} holds no points; place at least one")
+        raise InputError(f"{named(Path(path).name)} holds no points; place at least one")
     return points if system in ("RAS", "1") else lps_from_ras(points)
 
 
@@ -755,16 +757,19 @@ def read_ratings(path: Path) -> dict[str, dict[str, float]]:
         If a region is no zone or rated twice, or a rating is not between 1 and 5.
 
     """
-    name = Path(path).name
+    name = named(Path(path).name)
     ratings: dict[str, dict[str, float]] = {}
     for row in read_table(path):
         region, reader = row.get("region"), str(row.get("reader") or "")
         if region not in set(ZONES):
-            raise InputError(f"{name}: {region!r} is no zone; expected are {', '.join(ZONES)}")
+            raise InputError(
+                f"{name}: {named(repr(region))} is no zone; expected are {', '.join(ZONES)}"
+            )
         rating = _number(row.get("rating"))
         if not 1 <= rating <= 5:
             raise InputError(
-                f"{name}: the rating of {region} must be between 1 and 5, not {row.get('rating')!r}"
+                f"{name}: the rating of {region} must be between 1 and 5, not "
+                f"{named(repr(row.get('rating')))}"
             )
         given = ratings.setdefault(reader, {})
         if region in given:
@@ -785,12 +790,13 @@ def read_healthy_bins(path: Path) -> HealthyBins:
         rise.
 
     """
-    name = Path(path).name
+    name = named(Path(path).name)
     limits: dict[str, list[float]] = {"ventilation": [], "perfusion": []}
     for row in read_table(path):
         if row.get("map") not in limits:
             raise InputError(
-                f"{name}: {row.get('map')!r} is no map; expected are ventilation and perfusion"
+                f"{name}: {named(repr(row.get('map')))} is no map; expected are ventilation and "
+                "perfusion"
             )
         limits[row["map"]].append(_number(row.get("below")))
     try:
@@ -798,7 +804,7 @@ def read_healthy_bins(path: Path) -> HealthyBins:
             ventilation=tuple(limits["ventilation"]), perfusion=tuple(limits["perfusion"])
         )
     except ValueError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"{name}: {named(error)}") from error
 
 
 def _number(text: Any) -> float:
@@ -820,10 +826,12 @@ def read_transform(path: Path) -> DisplacementField:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise InputError(f"{Path(path).name} cannot be read as a displacement field") from error
+        raise InputError(
+            f"{named(Path(path).name)} cannot be read as a displacement field"
+        ) from error
     if image.GetNumberOfComponentsPerPixel() != 3 or image.GetDimension() != 3:
         raise InputError(
-            f"{Path(path).name} is no displacement field: it has "
+            f"{named(Path(path).name)} is no displacement field: it has "
             f"{image.GetNumberOfComponentsPerPixel()} components per voxel instead of 3"
         )
     return displacement_from_sitk(image)

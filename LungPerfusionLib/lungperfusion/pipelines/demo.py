@@ -16,6 +16,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.io import results_folder, write_volume
 from lungperfusion.io.atomic import kept_aside
 from lungperfusion.io.checksums import is_whole
+from lungperfusion.naming import named
 from lungperfusion.phantoms.patient import SCAN, SPACING_MM, make_patient
 from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress, part
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         manifest = _write_scans(out, arguments.spacing, part(progress, 0.0, 0.3))
     except OSError as error:
         raise InputError(
-            f"cannot write to {out} ({error.strerror}); choose another folder"
+            f"cannot write to {named(out)} ({error.strerror}); choose another folder"
         ) from error
     batch = out / "batch"
 

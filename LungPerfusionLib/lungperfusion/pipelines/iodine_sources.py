@@ -32,6 +32,7 @@ from lungperfusion.iodine.decomposition import (
     iodine_from_vendor_map,
 )
 from lungperfusion.iodine.patient_size import water_path_cm
+from lungperfusion.naming import named
 from lungperfusion.pipelines.image_pair import separate_pair
 from lungperfusion.pipelines.iodine_measure import PRESETS
 from lungperfusion.pipelines.regions import FoundRegions, RegionOptions, find_regions
@@ -316,11 +317,11 @@ def _require_iodine(scan: Scan) -> None:
     """Refuse what its header calls another quantity than iodine."""
     unit, types = scan.acquisition.rescale_unit or "", " ".join(scan.acquisition.image_type)
     quantity = NO_IODINE.get(unit)
-    named = f"{types} {scan.identifiers.get('SeriesDescription', '')}"
-    if quantity is None and re.search(NO_IODINE_WORDS, named, re.IGNORECASE):
+    words = f"{types} {scan.identifiers.get('SeriesDescription', '')}"
+    if quantity is None and re.search(NO_IODINE_WORDS, words, re.IGNORECASE):
         quantity = "effective atomic number or electron density"
     if quantity is None and unit not in UNSPECIFIED and stated_unit(unit) is None:
-        quantity = f"something in {unit}"
+        quantity = f"something in {named(unit)}"
     if quantity is not None:
         raise InputError(
             f"{scan.name} holds {quantity} by its header, no iodine; give the map of iodine in "

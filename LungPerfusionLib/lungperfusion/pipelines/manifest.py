@@ -14,6 +14,7 @@ from lungperfusion.batch.proposal import Proposal, propose, remarks
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import kept_aside
 from lungperfusion.io.folders import in_words
+from lungperfusion.naming import named
 from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress
 from lungperfusion.results.tables import csv_text
@@ -44,13 +45,13 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the headers, write the manifest and the list of series beside it."""
     out = arguments.out
     if out.suffix.lower() != ".csv":
-        raise InputError(f"the manifest is a CSV file; {out.name} does not end in .csv")
+        raise InputError(f"the manifest is a CSV file; {named(out.name)} does not end in .csv")
     listing = out.with_name(f"{out.stem}_series.csv")
     for path in (out, listing):
         if path.exists() and not arguments.overwrite:
             raise InputError(
-                f"{path} is there already; choose another name, or give --overwrite: the earlier "
-                "file is kept under another name"
+                f"{named(path)} is there already; choose another name, or give --overwrite: the "
+                "earlier file is kept under another name"
             )
     known = analysis_names()
     wanted: Sequence[str] = arguments.analyses or known
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         _write(out, manifest_text(lines, base))
     except OSError as error:
         raise InputError(
-            f"{out} cannot be written ({error.strerror}); choose another place"
+            f"{named(out)} cannot be written ({error.strerror}); choose another place"
         ) from error
     opened = sum(line.open for line in lines)
     sys.stderr.write(

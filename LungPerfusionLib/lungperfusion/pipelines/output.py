@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, results_folder
+from lungperfusion.naming import plain
 from lungperfusion.pipelines.stages import remembering
 from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
@@ -43,8 +44,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--keep-identifiers",
         action="store_true",
-        help="write patient identifiers of DICOM input into results.json; otherwise they appear "
-        "nowhere",
+        help="write patient identifiers of DICOM input and the names of files into results.json "
+        "and the report, readable by you alone; otherwise they appear nowhere",
     )
     group.add_argument("--no-report", action="store_true", help="write no pictures and no report")
     group.add_argument(
@@ -96,18 +97,24 @@ def carry_out(
     """
     _check_case(arguments.case)
     watch = Stopwatch()
-    with results_folder(arguments.out, overwrite=arguments.overwrite, tell=warn) as folder:
+    with results_folder(
+        arguments.out,
+        overwrite=arguments.overwrite,
+        private=arguments.keep_identifiers,
+        tell=warn,
+    ) as folder:
         with remembering(arguments.keep_stages) if arguments.keep_stages else nullcontext():
             outcome = work(part(progress, 0.0, 0.9))
         sources = outcome.sources
         provenance = Provenance(
             inputs=tuple(
-                InputFile(role=role, name=source.name, sha256=source.sha256)
+                InputFile(role=role, name=str(source.name), sha256=source.sha256)
                 for role, source in sources.items()
             ),
             duration_s=watch.seconds,
             peak_memory_mib=peak_memory_mib(),
             identifiers=_identifiers(sources) if arguments.keep_identifiers else {},
+            keep_names=arguments.keep_identifiers,
         )
         read_warnings = tuple(w for source in sources.values() for w in source.warnings)
         analysis = replace(
@@ -148,7 +155,7 @@ def _file_gates(sources: Mapping[str, Scan | LabelImage]) -> tuple[Gate, ...]:
 
 def warn(sentence: str) -> None:
     """Tell the user something on standard error."""
-    sys.stderr.write(f"warning: {sentence}\n")
+    sys.stderr.write(f"warning: {plain(sentence)}\n")
 
 
 def _identifiers(sources: Mapping[str, Scan | LabelImage]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 import lungperfusion
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import kept_aside
+from lungperfusion.naming import named
 from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress
 from lungperfusion.vq import collateral, defects
@@ -83,15 +84,17 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         with Path(path).open(encoding="utf-8-sig", newline="") as stream:
             return list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{Path(path).name} cannot be read as a CSV table: {error}") from error
+        raise InputError(
+            f"{named(Path(path).name)} cannot be read as a CSV table: {named(error)}"
+        ) from error
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the table, train, write the model and print its validation."""
     if arguments.out.exists() and not arguments.overwrite:
         raise InputError(
-            f"{arguments.out} exists; choose another name, or give --overwrite: the earlier file "
-            "is kept under another name"
+            f"{named(arguments.out)} exists; choose another name, or give --overwrite: the "
+            "earlier file is kept under another name"
         )
     chosen = PURPOSES[arguments.purpose]
     progress(0.0, "training")

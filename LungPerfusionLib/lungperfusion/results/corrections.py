@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lungperfusion.errors import InputError
+from lungperfusion.naming import named
 from lungperfusion.results.report import format_value
 from lungperfusion.results.section import Section
 from lungperfusion.terms import MEASURES, title
@@ -32,7 +33,9 @@ def corrections_section(path: Path) -> Section:
         entries = json.loads(path.read_text(encoding="utf-8"))
         rows = "".join(_row(entry) for entry in entries)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path.name} is no audit trail of corrections: {error}") from error
+        raise InputError(
+            f"{named(path.name)} is no audit trail of corrections: {named(error)}"
+        ) from error
     return Section(
         title="Corrections by the reader",
         html="<table><thead><tr><th>Time</th><th>What</th><th>Change</th></tr></thead>"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import lungperfusion
+from lungperfusion.naming import plain, printable, without_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class InputFile:
 
     role: str
     name: str
-    """File or folder name, or the role where the name would identify the patient."""
+    """File or folder name; kept only where identifiers are."""
     sha256: str
 
 
@@ -31,6 +32,14 @@ class Provenance:
     peak_memory_mib: float | None
     identifiers: Mapping[str, str] = field(default_factory=dict)
     """Patient identifiers; empty unless the user asked to keep them."""
+    keep_names: bool = False
+    """Whether file names may be kept, too."""
+
+    def kept(self, text: str) -> str:
+        """Text of a result as it may be written: inputs by their role, other names left out."""
+        if self.keep_names:
+            return plain(text)
+        return without_names(text, {entry.name: f"<{entry.role}>" for entry in self.inputs})
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for results.json."""
@@ -40,7 +49,9 @@ class Provenance:
             "python": platform.python_version(),
             "libraries": library_versions(),
             "inputs": [
-                {"role": entry.role, "name": entry.name, "sha256": entry.sha256}
+                {"role": entry.role}
+                | ({"name": printable(entry.name)} if self.keep_names else {})
+                | {"sha256": entry.sha256}
                 for entry in self.inputs
             ],
             "duration_s": None if self.duration_s is None else round(self.duration_s, 2),

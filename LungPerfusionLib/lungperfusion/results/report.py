@@ -204,7 +204,7 @@ def _module_title(module: str) -> str:
 def _title_block(heading: str, case: str, version: str, provenance: Mapping[str, Any]) -> str:
     lines = [f"LungPerfusion {html.escape(version)}"]
     for entry in provenance.get("inputs", ()):
-        name = html.escape(f"{_role(entry)}: {entry['name']}")
+        name = html.escape(": ".join(filter(None, (_role(entry), entry.get("name")))))
         digest = html.escape(str(entry["sha256"]))
         lines.append(f'{name} · <code title="SHA-256 {digest}">{digest[:12]}</code>')
     for key, value in provenance.get("identifiers", {}).items():

@@ -55,7 +55,7 @@ def write_results(
         for analysis in analyses
         for row in measurement_rows(case, analysis.module, analysis.measurements)
     ]
-    _write_text(folder / "measurements.csv", csv_text(rows, COLUMNS))
+    _write_text(folder / "measurements.csv", provenance.kept(csv_text(rows, COLUMNS)))
 
     def write_maps(analysis: Analysis) -> None:
         for name, volume in analysis.maps.items():
@@ -72,18 +72,20 @@ def write_results(
             progress(0.7, f"writing {name}")
             sitk.WriteImage(field, str(folder / f"{name}.nrrd"), useCompression=True)
         for name, table in analysis.tables.items():
-            _write_text(folder / f"{name}.csv", csv_text(table.rows, table.columns))
+            text = provenance.kept(csv_text(table.rows, table.columns))
+            _write_text(folder / f"{name}.csv", text)
 
     if report:
         progress(0.95, "writing the report")
         html = render_report(analyses, case=case, provenance=provenance.as_json())
-        _write_text(folder / "report.html", html)
+        _write_text(folder / "report.html", provenance.kept(html))
     files = sorted(
         [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         + ["results.json"]
     )
     record = results_record(analyses, case=case, provenance=provenance, files=files)
-    _write_text(folder / "results.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    text = provenance.kept(json.dumps(record, indent=1, ensure_ascii=False))
+    _write_text(folder / "results.json", f"{text}\n")
 
 
 def results_record(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
 from lungperfusion.labels import LabelImage, Segment
+from lungperfusion.naming import named
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.terms import (
     AIRWAYS,
@@ -271,8 +272,8 @@ def import_regions(
     if not imported.partitions:
         raise InputError(
             f"{image.name} holds no lung, lobe, airway or vessel that could be told by code, ID or "
-            f"name; its segments are {_listed([s.name for s in image.segments])}. Rename them "
-            "(see docs/regions.md) or state the label convention"
+            f"name; its segments are {named(_listed([s.name for s in image.segments]))}. Rename "
+            "them (see docs/regions.md) or state the label convention"
         )
     _require_anatomy(imported, image.name)
     return imported if target is None else _on_grid(imported, image, target)
@@ -312,7 +313,8 @@ def import_vessels(image: LabelImage, target: Geometry) -> tuple[Labelmap, tuple
     if imported.vessels is None:
         raise InputError(
             f"vessels were expected in {image.name}, but its segments are "
-            f"{_listed([s.name for s in image.segments])}; name one 'Vessels', or give one label"
+            f"{named(_listed([s.name for s in image.segments]))}; name one 'Vessels', or give one "
+            "label"
         )
     array = np.where(imported.vessels.array > 0, np.uint8(label), np.uint8(0))
     return Labelmap(array, target, {label: VESSELS}), imported.notes
@@ -346,7 +348,7 @@ def _by_segments(image: LabelImage) -> ImportedRegions:
             structures = meaning(segment)
             if len(structures) > 1:
                 raise InputError(
-                    f"the segment {segment.name!r} of {image.name} may be "
+                    f"the segment {named(repr(segment.name))} of {image.name} may be "
                     f"{' or '.join(title(s).lower() for s in sorted(structures))}; rename it"
                 )
             for structure in structures - set(found):
@@ -356,7 +358,7 @@ def _by_segments(image: LabelImage) -> ImportedRegions:
         for structure, segments in claims.items():
             chosen = _narrowed(structure, segments)
             if chosen is None:
-                names = ", ".join(repr(s.name) for s in segments)
+                names = named(", ".join(repr(s.name) for s in segments))
                 raise InputError(
                     f"{len(segments)} segments of {image.name} may be the "
                     f"{title(structure).lower()} by their {way}: {names}; keep one"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lungperfusion.errors import InputError
+from lungperfusion.naming import named
 
 FOLDS = 5
 REPEATS = 20
@@ -116,7 +117,7 @@ class LogisticModel:
                 raise
             raise InputError(
                 "the model file is not a model that `lungperfusion train` wrote "
-                f"({type(error).__name__}: {error}); train it again"
+                f"({type(error).__name__}: {named(error)}); train it again"
             ) from error
 
 
@@ -290,7 +291,9 @@ def _table(
         x = np.array([[float(row[name]) for name in features] for row in rows])
         y = np.array([float(row[outcome]) for row in rows])
     except (TypeError, ValueError) as error:
-        raise InputError(f"the training table holds a value that is no number: {error}") from error
+        raise InputError(
+            f"the training table holds a value that is no number: {named(error)}"
+        ) from error
     if not np.isfinite(x).all():
         bad = [
             name

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from lungperfusion.errors import InputError
 from lungperfusion.io.files import file_sha256
 from lungperfusion.measurement import measured, missing
+from lungperfusion.naming import named
 from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
 from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis, Table
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace, progress) -> int:
         fault = order.get("fault", "")
         (arguments.out.parent / f".{arguments.out.name}.partial-half").mkdir()
         if fault == "refuse":
-            raise InputError(f"{path.name} at {path} is no CT")
+            raise InputError(f"{named(path.name)} at {named(path)} is no CT")
         if fault == "bug":
             raise ZeroDivisionError(f"in {path}")
         if fault == "kill":

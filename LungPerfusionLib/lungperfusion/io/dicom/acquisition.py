@@ -1,16 +1,14 @@
-"""Technical facts of a series, and a name that does not identify the patient."""
+"""Technical facts of a series."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.io.dicom.frames import Frame
 from lungperfusion.io.dicom.header import (
-    NAMING,
     header_deep,
     header_number,
     header_text,
@@ -74,15 +72,3 @@ def _monoenergetic_kev(header: Dataset, image_type: tuple[str, ...]) -> float | 
         if match:
             return float(match.group(1))
     return None
-
-
-def safe_name(path: Path, header: Dataset) -> str:
-    """Name of the file or folder, unless it gives the patient away."""
-    name = path.name or path.resolve().name
-    plain = re.sub(r"[^0-9a-z]", "", name.lower())
-    for keyword in NAMING:
-        text = str(header.get(keyword, "") or "").lower()
-        words = [*re.split(r"[^0-9a-z]+", text), re.sub(r"[^0-9a-z]", "", text)]
-        if any(len(word) >= 3 and word in plain for word in words):
-            return "dicom-series"
-    return name

@@ -13,6 +13,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.io.dicom.header import header_numbers, in_group
 from lungperfusion.io.dicom.sources import DicomFile
 from lungperfusion.io.dicom.units import UNSPECIFIED, stated_unit
+from lungperfusion.naming import named
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ def require_uniform(frames: Sequence[Frame]) -> None:
             )
         if frame.rescale_type != first.rescale_type:
             raise InputError(
-                f"the series mixes the rescale units {first.rescale_type or 'unknown'} and "
-                f"{frame.rescale_type or 'unknown'}; choose one reconstruction"
+                f"the series mixes the rescale units {named(first.rescale_type or 'unknown')} and "
+                f"{named(frame.rescale_type or 'unknown')}; choose one reconstruction"
             )
     row, column = first.orientation[:3], first.orientation[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
@@ -146,8 +147,8 @@ def in_unit(frames: Sequence[Frame], unit: str, only_ct: bool) -> list[Frame]:
     stated = None if rescale_type in UNSPECIFIED else stated_unit(rescale_type)
     if only_ct and rescale_type not in UNSPECIFIED and (stated is None or stated.unit != unit):
         raise InputError(
-            f"the series is in {rescale_type if stated is None else stated.unit}, not in HU: it is "
-            "a derived map; give the CT series"
+            f"the series is in {named(rescale_type) if stated is None else stated.unit}, not in "
+            "HU: it is a derived map; give the CT series"
         )
     if stated is None:
         return list(frames)

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from lungperfusion.errors import InputError
+from lungperfusion.naming import named
 
 HEADER_ERRORS = (InvalidDicomError, EOFError, ValueError, KeyError, OSError, AttributeError)
 
@@ -38,9 +39,6 @@ IDENTIFIERS = (
     "StudyInstanceUID",
     "SeriesInstanceUID",
 )
-
-
-NAMING = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber")
 
 
 def header_values(value: Any) -> list[Any]:
@@ -83,7 +81,7 @@ def header_numbers(
         numbers = np.array([float(entry) for entry in header_values(value)])
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"a DICOM slice has an unreadable {words} ({error}); export the series again"
+            f"a DICOM slice has an unreadable {words} ({named(error)}); export the series again"
         ) from error
     if numbers.size != count or not np.isfinite(numbers).all():
         raise InputError(

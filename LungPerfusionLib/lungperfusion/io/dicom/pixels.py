@@ -25,6 +25,7 @@ from lungperfusion.io.dicom.frames import Frame
 from lungperfusion.io.dicom.header import HEADER_ERRORS
 from lungperfusion.io.dicom.sources import PIXEL_DATA_TAG, DicomFile
 from lungperfusion.io.padding import fill_value, padding_in_plane
+from lungperfusion.naming import named
 from lungperfusion.progress import Progress
 from lungperfusion.threads import thread_count
 from lungperfusion.volume import Mask
@@ -95,7 +96,7 @@ def stored_images(file: DicomFile, data: bytes) -> Callable[[int], NDArray[Any]]
         dataset = pydicom.dcmread(io.BytesIO(data), force=True)
     except HEADER_ERRORS as error:
         raise InputError(
-            f"a DICOM file is damaged or cut short ({error}); export the series again"
+            f"a DICOM file is damaged or cut short ({named(error)}); export the series again"
         ) from error
     if "PixelData" not in dataset:
         raise InputError("a DICOM slice has no pixel data; export the series again")
@@ -170,7 +171,7 @@ def _decompressed(file: DicomFile, dataset: Dataset, index: int) -> NDArray[Any]
             raise _syntax_error(dataset) from error
         raise InputError(
             "the pixel data of a DICOM slice is damaged or cut short "
-            f"({str(error).splitlines()[0]}); export the series again"
+            f"({named(str(error).splitlines()[0])}); export the series again"
         ) from error
     expected = int(file.header.Rows), int(file.header.Columns)
     if stored.shape != expected:
@@ -205,6 +206,6 @@ def calibrated(stored: NDArray[Any], frame: Frame, unit: str) -> tuple[NDArray[A
 def _syntax_error(dataset: Dataset) -> InputError:
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     return InputError(
-        f"the DICOM slices are compressed as {syntax.name} ({syntax}), which cannot be unpacked "
-        "here; export them uncompressed (Explicit VR Little Endian)"
+        f"the DICOM slices are compressed as {named(f'{syntax.name} ({syntax})')}, which cannot "
+        "be unpacked here; export them uncompressed (Explicit VR Little Endian)"
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
 from lungperfusion.labels import Segment
+from lungperfusion.naming import named
 from lungperfusion.volume import Geometry
 
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -42,12 +43,12 @@ def read_dicom_seg(
             seg = highdicom.seg.segread(path)
         except (ValueError, AttributeError, KeyError, EOFError, OSError) as error:
             raise InputError(
-                f"{path.name} is no readable DICOM segmentation; give a DICOM SEG file, or the "
-                "label map as NRRD or NIfTI"
+                f"{named(path.name)} is no readable DICOM segmentation; give a DICOM SEG file, or "
+                "the label map as NRRD or NIfTI"
             ) from error
         if str(seg.SegmentationType) == "FRACTIONAL":
             raise InputError(
-                f"{path.name} is a fractional segmentation; expected a binary one: export "
+                f"{named(path.name)} is a fractional segmentation; expected a binary one: export "
                 "thresholded labels"
             )
         array, affine, overlapping = _voxels(seg, path)
@@ -77,8 +78,8 @@ def _voxels(
             overlapping = True
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"the slices of {path.name} do not form a volume ({error}); export the segmentation "
-            "as NRRD or NIfTI"
+            f"the slices of {named(path.name)} do not form a volume ({named(error)}); export the "
+            "segmentation as NRRD or NIfTI"
         ) from error
     array = np.asarray(volume.array)
     if overlapping:

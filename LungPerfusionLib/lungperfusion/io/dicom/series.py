@@ -10,6 +10,7 @@ from lungperfusion.io import stacking
 from lungperfusion.io.dicom.header import header_deep, header_number, header_values
 from lungperfusion.io.dicom.sources import DicomFile
 from lungperfusion.io.folders import in_words
+from lungperfusion.naming import named
 from lungperfusion.quality import Gate
 
 
@@ -22,7 +23,7 @@ def choose_series(
         series.setdefault(file.series_uid, []).append(file)
     if series_uid is not None:
         if series_uid not in series:
-            raise InputError(f"there is no series {series_uid}; {_listing(series)}")
+            raise InputError(f"there is no series {named(series_uid)}; {named(_listing(series))}")
         slices = [
             file
             for file in series[series_uid]
@@ -30,14 +31,15 @@ def choose_series(
         ]
         if not slices:
             raise InputError(
-                f"series {series_uid} holds no slices ({_describe(series[series_uid])}); "
-                "choose a series of axial images"
+                f"series {named(series_uid)} holds no slices "
+                f"({named(_describe(series[series_uid]))}); choose a series of axial images"
             )
         if only_ct:
             ct = [file for file in slices if file.modality == "CT"]
             if not ct:
                 raise InputError(
-                    f"series {series_uid} is {slices[0].modality}, not CT; choose a CT series"
+                    f"series {named(series_uid)} is {named(slices[0].modality)}, not CT; choose a "
+                    "CT series"
                 )
             slices = [file for file in ct if file.is_ct_image] or ct
         return slices, _left_out_of_series(series[series_uid], slices)
@@ -62,7 +64,8 @@ def choose_series(
             "its series UID if it was meant"
         ]
     raise InputError(
-        f"there are {len(usable)} image series; choose one with --series UID. {_listing(usable)}"
+        f"there are {len(usable)} image series; choose one with --series UID. "
+        f"{named(_listing(usable))}"
     )
 
 
@@ -137,12 +140,12 @@ def _why_none(series: dict[str, list[DicomFile]], only_ct: bool) -> str:
     images = [file for file in members if file.frame_count]
     if not images:
         kinds = ", ".join(sorted({file.modality for file in members}))
-        return f"the DICOM files hold no images ({kinds}); give a CT series"
+        return f"the DICOM files hold no images ({named(kinds)}); give a CT series"
     if not any(file.is_grey for file in images):
         return "the DICOM images are colour pictures; give the original CT slices"
     if only_ct and not any(file.modality == "CT" for file in images):
         kinds = ", ".join(sorted({file.modality for file in images}))
-        return f"the DICOM images are {kinds}, not CT; give a CT series"
+        return f"the DICOM images are {named(kinds)}, not CT; give a CT series"
     if all(file.is_localizer for file in images):
         return "the only CT images are localizers (scouts); give the series of slices"
     if only_ct and not any(file.is_ct_image for file in images):

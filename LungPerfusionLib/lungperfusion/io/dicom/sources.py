@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from lungperfusion.errors import InputError
 from lungperfusion.io.dicom.header import HEADER_ERRORS, header_number, header_values
 from lungperfusion.io.folders import CUT, EMPTY, in_words, list_files
+from lungperfusion.naming import Name, named
 from lungperfusion.progress import Progress, ignore
 
 MAX_ZIP_BYTES = 16 * 2**30
@@ -57,7 +58,7 @@ PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"
 class _Source:
     """Where the bytes of one file come from: a folder or a zip."""
 
-    name: str
+    name: Name
     open: Callable[[], BinaryIO]
 
     def read(self) -> bytes:
@@ -146,7 +147,9 @@ def dicom_files(path: Path, progress: Progress) -> Iterator[DicomFiles]:
                 if not info.is_dir() and "__MACOSX" not in info.filename
             ]
             members = [
-                _Source(PurePosixPath(info.filename).name, partial(_open_member, archive, info))
+                _Source(
+                    named(PurePosixPath(info.filename).name), partial(_open_member, archive, info)
+                )
                 for info in infos
                 if info.file_size
             ]
@@ -161,7 +164,7 @@ def dicom_files(path: Path, progress: Progress) -> Iterator[DicomFiles]:
 
 
 def _file_source(path: Path) -> _Source:
-    return _Source(path.name, partial(_open_file, path))
+    return _Source(named(path.name), partial(_open_file, path))
 
 
 def _open_file(path: Path) -> BinaryIO:
@@ -183,7 +186,7 @@ def _headers(
                 header = read_header(stream, source.name)
                 file = None if header is None else DicomFile(header, stream.tell(), source)
         except PermissionError as error:
-            raise InputError(f"{source.name} cannot be read: {error.strerror}") from error
+            raise InputError(f"{named(source.name)} cannot be read: {error.strerror}") from error
         if file is not None:
             files.append(file)
         elif source.name.lower().endswith(_DICOM_SUFFIXES):
@@ -191,7 +194,7 @@ def _headers(
     if not files:
         words = in_words(missing)
         raise InputError(
-            f"{path.name} holds no DICOM file ({len(sources)} other file(s)"
+            f"{named(path.name)} holds no DICOM file ({len(sources)} other file(s)"
             + (f"; {words}" if words else "")
             + "); give a folder or zip with a CT series, or an NRRD, NIfTI, MHA or MHD file"
         )
@@ -229,7 +232,8 @@ def read_header(stream: BinaryIO, name: str, tags: Sequence[str] | None = None) 
         header.get("SOPClassUID")
     except HEADER_ERRORS as error:
         raise InputError(
-            f"the DICOM header of {name} is damaged or cut short ({error}); export the series again"
+            f"the DICOM header of {name} is damaged or cut short ({named(error)}); export the "
+            "series again"
         ) from error
     known = str(header.get("SOPClassUID", ""))
     if not known or (known in CT_CLASSES and "Rows" not in header):
@@ -247,7 +251,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     if total > MAX_ZIP_BYTES:
         archive.close()
         raise InputError(
-            f"{path.name} would unpack to {total / 2**30:.1f} GiB (at most "
+            f"{named(path.name)} would unpack to {total / 2**30:.1f} GiB (at most "
             f"{MAX_ZIP_BYTES / 2**30:.0f} GiB are accepted); give the folder instead"
         )
     for info in members:
@@ -255,12 +259,12 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         if info.file_size > _RATIO_MATTERS_BYTES and ratio > MAX_ZIP_RATIO:
             archive.close()
             raise InputError(
-                f"{path.name} holds a file packed {ratio:.0f} to 1, which no CT is; "
+                f"{named(path.name)} holds a file packed {ratio:.0f} to 1, which no CT is; "
                 "give the folder instead"
             )
         if info.flag_bits & 1:
             archive.close()
-            raise InputError(f"{path.name} is encrypted; unpack it and give the folder")
+            raise InputError(f"{named(path.name)} is encrypted; unpack it and give the folder")
     return archive
 
 
@@ -268,7 +272,7 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
     try:
         return io.BytesIO(archive.read(info))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
-        raise InputError(f"the zip is damaged ({error}); copy or export it again") from error
+        raise InputError(f"the zip is damaged ({named(error)}); copy or export it again") from error
 
 
 def require_readable(files: Sequence[DicomFile]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
 from lungperfusion.io import stacking
-from lungperfusion.io.dicom.acquisition import acquisition_of, safe_name
+from lungperfusion.io.dicom.acquisition import acquisition_of
 from lungperfusion.io.dicom.frames import Frame, frames_of, in_unit, require_uniform
 from lungperfusion.io.dicom.header import IDENTIFIERS, warnings_off
 from lungperfusion.io.dicom.pixels import calibrated, decode, stored_images
@@ -20,6 +20,7 @@ from lungperfusion.io.dicom.series import choose_series, completeness_gate
 from lungperfusion.io.dicom.sources import dicom_files, require_readable
 from lungperfusion.io.padding import fill_value
 from lungperfusion.io.scan import Scan
+from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.volume import Mask, Volume, lps_from_ras
 
@@ -66,7 +67,7 @@ def read_dicom(
     return Scan(
         volume=volume,
         acquisition=acquisition_of(chosen[0], frames[0]),
-        name=safe_name(path, header),
+        name=named(path.name or path.resolve().name),
         sha256=digest,
         warnings=(*remarks, *notes),
         gates=(gate,),
