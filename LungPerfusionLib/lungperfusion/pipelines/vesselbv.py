@@ -13,6 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.blood import (
+    BloodDensity,
+    blood_density_of_label,
+    find_blood_density,
+    given_blood_density,
+)
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, labelmap_of, read_ct, read_labelmap
 from lungperfusion.measurement import Measurement, measured
@@ -37,12 +43,6 @@ from lungperfusion.results.vessel_sections import (
 from lungperfusion.terms import Region, title
 from lungperfusion.terms.vessels import OTHER_METHODS
 from lungperfusion.verdicts import follow_gates
-from lungperfusion.vessels.blood_density import (
-    BloodDensity,
-    blood_density_of_label,
-    find_blood_density,
-    given_blood_density,
-)
 from lungperfusion.vessels.blood_volume import (
     Method,
     blood_sample,

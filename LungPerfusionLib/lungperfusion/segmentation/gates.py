@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.blood import (
+    AGREE_HU,
+    AGREE_SHARE,
+    CONTRAST_FROM_HU,
+    UNENHANCED_HU,
+    BloodDensity,
+    find_blood_density,
+)
 from lungperfusion.morphology import dilated, distance_mm, eroded
 from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.body import Coarse, coarse_copy, to_upright, upright
@@ -46,12 +54,6 @@ AIR_HU = (-1030.0, -960.0)
 
 AIR_FAIL_HU = (-1100.0, -900.0)
 """Outside, density thresholds in HU mean nothing."""
-
-BLOOD_HU = (20.0, 75.0)
-"""Blood without contrast: 13 (severe anaemia) to 75 (high haematocrit), with noise."""
-
-CONTRAST_HU = 100.0
-"""Denser blood holds contrast medium."""
 
 SLICE_MM = (1.5, 5.0)
 """Slices above the first are too thick for small vessels and fissures, above the second for
@@ -117,7 +119,7 @@ def lung_gates(
     facts = acquisition or Acquisition()
     coarse = coarse or coarse_copy(ct, size=relative_size(body_width_mm(ct)))
     blocks = _block_labels(coarse, labelmap)
-    blood = _blood_hu(coarse, blocks)
+    blood = find_blood_density(ct, labelmap, coarse=coarse)
     left, right = (labelmap.volume_ml(lung) for lung in LUNGS)
     (truncation, missed, gas), (air, inspiration, dense) = both(
         lambda: (_truncation(ct, labelmap), _missed(coarse, blocks), _gas(coarse, blocks)),
@@ -131,6 +133,7 @@ def lung_gates(
         air,
         _blood(blood),
         _contrast(blood, facts),
+        _blood_agreement(blood),
         _slices(ct, facts),
         inspiration,
         dense,
@@ -314,72 +317,42 @@ def _block_labels(coarse: Coarse, lungs: Labelmap) -> NDArray[Any]:
     return np.asarray(array[np.ix_(*index)])
 
 
-def _blood_hu(coarse: Coarse, blocks: NDArray[Any]) -> float | None:
-    """Median CT number of the heart and the great vessels.
-
-    The largest homogeneous piece of soft tissue between the lungs, in front of the spine, is the
-    heart; its core, where partial volume and fat no longer reach, is mostly blood.
-    """
-    lung = (blocks == 1) | (blocks == 2)
-    if not lung.any():
-        return None
-    box = bounding_box(lung)
-    lung, hu = lung[box], coarse.hu[box]
-    left, right = blocks[box] == 1, blocks[box] == 2
-    one_side = left.any() != right.any()
-    seen_left = np.logical_or.accumulate(left, axis=2)
-    seen_right = np.logical_or.accumulate(right[:, :, ::-1], axis=2)[:, :, ::-1]
-    between = (seen_left | seen_right) if one_side else (seen_left & seen_right)
-    # The heart lies in front of the middle of the lungs at its level.
-    depth_j = np.arange(lung.shape[1])[:, None]
-    weight = lung.sum(axis=(1, 2))
-    middle = (lung * depth_j).sum(axis=(1, 2)) / np.maximum(weight, 1)
-    front = depth_j[None] >= middle[:, None, None]
-    soft = between & front & ~lung & (hu > 0) & (hu < 700)
-    if not soft.any():
-        return None
-    depth = distance_mm(~soft, coarse.spacing_mm)
-    deepest = float(depth.max())
-    if deepest < 12.0:
-        return None
-    core = depth >= max(10.0, 0.6 * deepest)
-    return float(np.median(hu[core]))
-
-
-def _blood(value: float | None) -> Gate:
-    limit = f"{BLOOD_HU[0]:.0f} to {BLOOD_HU[1]:.0f} HU without contrast"
-    if value is None:
+def _blood(blood: BloodDensity) -> Gate:
+    low, high = UNENHANCED_HU
+    limit = f"{low:.0f} to {high:.0f} HU without contrast"
+    if blood.source == "default":
         return Gate(
             id="blood_calibration",
             verdict="unknown",
-            message="The CT number of blood could not be checked: no heart is in the image.",
+            message="The CT number of blood could not be checked: neither heart nor aorta was "
+            "found.",
             limit=limit,
         )
-    if value >= CONTRAST_HU:
+    if blood.has_contrast:
         return Gate(
             id="blood_calibration",
             verdict="unknown",
-            message=f"The heart measures {value:.0f} HU with contrast medium: it tells nothing "
-            "about the calibration of the scanner.",
-            value=value,
+            message=f"Blood with contrast medium ({blood.words}) tells nothing about the "
+            "calibration of the scanner.",
+            value=blood.hu,
             unit="HU",
             limit=limit,
         )
-    good = BLOOD_HU[0] <= value <= BLOOD_HU[1]
+    good = low <= blood.hu <= high
     tail = "as blood without contrast" if good else "unusual for blood without contrast"
     return Gate(
         id="blood_calibration",
         verdict="pass" if good else "warn",
-        message=f"The heart measures {value:.0f} HU, {tail}.",
-        value=value,
+        message=f"Blood: {blood.words}: {tail}.",
+        value=blood.hu,
         unit="HU",
         limit=limit,
     )
 
 
-def _contrast(value: float | None, facts: Acquisition) -> Gate:
-    limit = f"contrast from {CONTRAST_HU:.0f} HU"
-    if value is None:
+def _contrast(blood: BloodDensity, facts: Acquisition) -> Gate:
+    limit = f"contrast from {CONTRAST_FROM_HU:.0f} HU"
+    if blood.source == "default":
         said = {None: "does not say", True: "says yes", False: "says no"}[facts.contrast_agent]
         return Gate(
             id="contrast",
@@ -387,12 +360,12 @@ def _contrast(value: float | None, facts: Acquisition) -> Gate:
             message=f"Contrast medium could not be seen or excluded; the file {said}.",
             limit=limit,
         )
-    seen = value >= CONTRAST_HU
+    seen = blood.has_contrast
     message = (
-        f"Contrast medium is present (heart {value:.0f} HU): densities of lung and vessels are "
+        f"Contrast medium is present (blood {blood.hu:.0f} HU): densities of lung and vessels are "
         "higher than without."
         if seen
-        else f"No contrast medium is seen (heart {value:.0f} HU)."
+        else f"No contrast medium is seen (blood {blood.hu:.0f} HU)."
     )
     agrees = facts.contrast_agent is None or facts.contrast_agent == seen
     if not agrees:
@@ -401,7 +374,37 @@ def _contrast(value: float | None, facts: Acquisition) -> Gate:
         id="contrast",
         verdict="pass" if agrees else "warn",
         message=message,
-        value=value,
+        value=blood.hu,
+        unit="HU",
+        limit=limit,
+    )
+
+
+def _blood_agreement(blood: BloodDensity) -> Gate:
+    """Judge whether several places tell the same density of blood."""
+    limit = f"within {AGREE_HU:.0f} HU or {AGREE_SHARE:.0%} of each other"
+    if len(blood.sites) < 2:
+        alone = "one place alone" if blood.sites else "no place"
+        unenhanced = blood.sites and not blood.has_contrast
+        return Gate(
+            id="blood_agreement",
+            verdict="pass" if unenhanced else "unknown",
+            message=f"Blood: {blood.words}: without contrast medium the heart says enough."
+            if unenhanced
+            else f"Blood was measured in {alone}: nothing confirms {blood.hu:.0f} HU.",
+            limit=limit,
+        )
+    tail = (
+        "the places agree"
+        if blood.agrees
+        else "the places differ, by the phase of the contrast medium or because one is no blood: "
+        "whatever rests on the density of blood is uncertain by as much"
+    )
+    return Gate(
+        id="blood_agreement",
+        verdict="pass" if blood.agrees else "warn",
+        message=f"Blood: {blood.words}; {tail}.",
+        value=blood.disagreement_hu,
         unit="HU",
         limit=limit,
     )

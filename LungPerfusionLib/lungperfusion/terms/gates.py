@@ -187,6 +187,7 @@ GATES: dict[str, tuple[Effect, ...]] = {
     ),
     "blood_calibration": (_doubt(DENSITY | OPACITY | VESSELS),),
     "contrast": (_doubt(DENSITY | OPACITY | PERFUSION | MISMATCH),),
+    "blood_agreement": (_doubt(VESSELS),),
     "slice_thickness": (
         _doubt(LOW_ATTENUATION | TAILS | FISSURE),
         _doubt(IMAGED, *LOBES, *FISSURES, on_warn=None),

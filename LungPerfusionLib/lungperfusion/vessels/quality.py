@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.blood import BloodDensity
 from lungperfusion.quality import Gate
 from lungperfusion.vessels.area import blur_mm
-from lungperfusion.vessels.blood_density import BloodDensity
 from lungperfusion.vessels.detection import VesselMap
 from lungperfusion.volume import Geometry
 

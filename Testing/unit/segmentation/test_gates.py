@@ -20,6 +20,7 @@ IDS = [
     "air_calibration",
     "blood_calibration",
     "contrast",
+    "blood_agreement",
     "slice_thickness",
     "inspiration",
     "dense_lung",
@@ -29,7 +30,9 @@ IDS = [
 
 
 def box_chest(*, left=14, right=20, lung_hu=-850, heart_hu=40, air_hu=-1000, step=5.0, ribs=True):
-    """Box lungs of given width (voxels), heart and trachea between them, on a 5 mm axial grid."""
+    """Box lungs of given width (voxels) on a 5 mm axial grid; between them fat with a trachea and
+    with heart and aorta of one blood.
+    """
     shape = (50, 44, 80)
     geometry = Geometry.axial(shape, (5.0, 5.0, step), (200.0, 110.0, 0.0))
     hu = np.full(shape, 40, np.int16)
@@ -38,7 +41,9 @@ def box_chest(*, left=14, right=20, lung_hu=-850, heart_hu=40, air_hu=-1000, ste
     labels[8:42, 6:38, 46 : 46 + left] = 1
     labels[25:50, 20:24, 35:39] = 3
     hu[(labels == 1) | (labels == 2)] = lung_hu
+    hu[8:42, 6:38, 28:46] = -90
     hu[8:24, 6:20, 29:45] = heart_hu  # J runs from front to back
+    hu[8:42, 28:33, 40:45] = heart_hu
     hu[labels == 3] = air_hu
     if ribs:
         hu[:, 40:42] = np.where(np.arange(shape[0]) % 5 < 2, 400, 40)[:, None, None]
@@ -95,9 +100,10 @@ def test_tracheal_air_at_its_limits(air_hu, verdict):
         (20, "pass", "No"),
         (75, "pass", "No"),
         (76, "warn", "No"),
-        (99, "warn", "No"),
-        (100, "unknown", "is present"),
+        (89, "warn", "No"),
+        (90, "unknown", "is present"),
         (300, "unknown", "is present"),
+        (600, "unknown", "is present"),
     ],
 )
 def test_blood_and_contrast_at_their_limits(heart_hu, blood, contrast):

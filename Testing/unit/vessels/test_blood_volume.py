@@ -12,11 +12,6 @@ from lungperfusion.measurement import Measurement
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import ZONES, Region
-from lungperfusion.vessels.blood_density import (
-    DEFAULT_BLOOD_HU,
-    blood_density_of_label,
-    find_blood_density,
-)
 from lungperfusion.vessels.blood_volume import (
     BloodSample,
     blood_sample,
@@ -27,7 +22,7 @@ from lungperfusion.vessels.blood_volume import (
 from lungperfusion.vessels.detection import find_vessels
 from lungperfusion.vessels.published import compare_with_published, letter_z_scores
 from lungperfusion.vessels.quality import slice_gate
-from lungperfusion.volume import Geometry, Labelmap, Volume
+from lungperfusion.volume import Geometry
 
 
 def sample(areas, volumes):
@@ -127,43 +122,6 @@ def test_refusal_rows_say_why(tree_phantom):
     assert {row.status for row in rows} == {"missing"}
     assert {row.reason for row in rows} == {"slices of 5 mm"}
     assert "bv5_share" in {row.measure for row in rows}
-
-
-def two_lungs(blood_hu, noise=15.0):
-    geometry = Geometry.axial((40, 60, 90), (1.5, 1.5, 2.0))
-    rng = np.random.default_rng(0)
-    hu = np.full(geometry.shape, 40.0)
-    hu[:, 15:45, 36:54] = blood_hu
-    labels = np.zeros(geometry.shape, np.uint8)
-    labels[:, 5:55, 5:30], labels[:, 5:55, 60:85] = 2, 1
-    hu[labels > 0] = -850
-    hu += rng.normal(0, noise, hu.shape)
-    return Volume(hu.astype(np.float32), geometry, "HU"), Labelmap(
-        labels, geometry, {1: "left_lung", 2: "right_lung"}
-    )
-
-
-@pytest.mark.parametrize("blood_hu", [45.0, 180.0, 380.0])
-def test_blood_is_measured_between_the_lungs(blood_hu):
-    density = find_blood_density(*two_lungs(blood_hu))
-    assert density.source == "heart and great vessels"
-    assert density.hu == pytest.approx(blood_hu, abs=5)
-    assert density.has_contrast == (blood_hu > 90)
-
-
-def test_one_lung_takes_the_default_and_says_so(tree_phantom):
-    density = find_blood_density(tree_phantom.ct, tree_phantom.lungs)
-    assert (density.hu, density.source) == (DEFAULT_BLOOD_HU, "default")
-    assert "default" in density.words
-
-
-def test_blood_of_a_label_leaves_its_border_out():
-    ct, _ = two_lungs(200.0)
-    labels = np.zeros(ct.geometry.shape, np.uint8)
-    labels[5:35, 13:47, 34:56] = 1
-    density = blood_density_of_label(ct, Labelmap(labels, ct.geometry, {1: "heart"}), "heart")
-    assert density is not None
-    assert density.hu == pytest.approx(200.0, abs=2)
 
 
 def test_published_figures():
