@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungperfusion.morphology import dilated, eroded
-from lungperfusion.volume import Axis, Box, Geometry, Mask, Volume
+from lungperfusion.volume import Axis, Box, Geometry, Mask, Volume, widened
 
 UPRIGHT: tuple[Axis, Axis, Axis] = ("S", "A", "R")
 """Axes of upright arrays."""
@@ -45,8 +45,20 @@ SMALLEST_AIR_ML = 1.0
 ISLAND_SHARE = 0.01
 """Smaller aerated islands, relative to the largest one, are left to the closing of the lung."""
 
-WALLS, WALLS_OF_TISSUE = 2.7, 2.4
-"""Mean number of in-plane directions that must end at a wall, and at tissue of the patient."""
+WALLS_OF_TISSUE = 2.4
+"""Mean number of in-plane directions in which tissue of the patient is seen from air inside it."""
+
+WALLS_WHERE_OPEN = 3
+"""Air that opens to the room (tracheostomy, open mouth, images padded or turned with air) is cut
+off where a voxel sees tissue in fewer directions: a lung that is cut on one side sees three."""
+
+WALLS_ALL_AROUND = (3.5, 3.9)
+"""Of the air cut from the room, islands must see the first on average and pure gas the second:
+gaps beside arms and under breasts see three."""
+
+BONE_HU, AIR_CELLS_ML = 200.0, 60.0
+"""Pieces of air up to this volume with denser surroundings are air cells of a bone (mastoid,
+sinuses): of the surroundings of a piece of lung, ribs and contrast in vessels are a small part."""
 
 CORE_MM = 4.0
 """Depth below which the partial volume of a region's surface is no longer felt."""
@@ -248,10 +260,9 @@ def walls_seen(stop: Mask) -> NDArray[np.uint8]:
 def lung_air(coarse: Coarse) -> tuple[Mask, Mask]:
     """Find the air that is lung or airway, and the pure gas inside the body.
 
-    Air is inside the patient when, on average over its voxels, tissue of the patient is seen in at
-    least two of the four in-plane directions and the rest of them end at tissue or at the image
-    border, beyond which there may be tissue: so a lung cut by the field of view stays a lung, and
-    the hollow of a table is none.
+    Air is inside the patient when, on average over its voxels, tissue of the patient is seen in
+    more than two of the four in-plane directions: so a lung cut by the field of view stays a lung,
+    and the hollow of a table is none.  Where the airways open to the room, the room is cut off.
 
     Returns
     -------
@@ -261,30 +272,42 @@ def lung_air(coarse: Coarse) -> tuple[Mask, Mask]:
 
     """
     air = (coarse.hu < AIR_HU) & coarse.valid
+    tissue = walls_seen(body_mask(coarse))
     labels, count = components(air)
-    keep = np.zeros((2, count + 1), np.bool_)
     if not count:
         return air, air.copy()
-    body = body_mask(coarse)
-    border = ~coarse.valid
-    border[:, [0, -1]] = True
-    border[:, :, [0, -1]] = True
-    tissue, ends = walls_seen(body), walls_seen(body | border)
+    total = np.bincount(labels.ravel(), weights=tissue.ravel(), minlength=count + 1)
+    is_open = total < WALLS_OF_TISSUE * np.bincount(labels.ravel(), minlength=count + 1)
+    opened = is_open[labels] & air
+    air &= ~opened | (tissue >= WALLS_WHERE_OPEN)
+    labels, count = components(air)
     core = eroded(air, CORE_MM, coarse.spacing_mm)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     darkness = np.zeros(count + 1)
+    enclosed = np.zeros(count + 1)
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if sizes[label] * coarse.voxel_ml < SMALLEST_AIR_ML:
+        volume_ml = sizes[label] * coarse.voxel_ml
+        if volume_ml < SMALLEST_AIR_ML:
             continue
         mask = labels[box] == label
-        if tissue[box][mask].mean() < WALLS_OF_TISSUE or ends[box][mask].mean() < WALLS:
-            continue
+        enclosed[label] = tissue[box][mask].mean() if opened[box][mask].any() else 4.0
+        if volume_ml < AIR_CELLS_ML:
+            wide = widened(box, (2, 2, 2), labels.shape)
+            if _in_bone(coarse.hu[wide], labels[wide] == label, air[wide]):
+                continue
         inner = mask & core[box]
         darkest = inner if np.count_nonzero(inner) >= 8 else mask
         darkness[label] = np.percentile(coarse.hu[box][darkest], 90)
     inside = darkness < 0
     largest = sizes[inside & (darkness >= PURE_AIR_HU)].max(initial=0)
     limit = np.where(sizes >= LARGE_SHARE * largest, PURE_AIR_HU, ISLAND_GAS_HU)
-    keep[0] = inside & (darkness >= limit) & (sizes >= ISLAND_SHARE * largest)
-    keep[1] = inside & (darkness < limit)
-    return keep[0][labels], keep[1][labels]
+    large = (sizes >= LARGE_SHARE * largest) | (enclosed >= WALLS_ALL_AROUND[0])
+    lung = inside & (darkness >= limit) & (sizes >= ISLAND_SHARE * largest) & large
+    gas = inside & (darkness < limit) & (enclosed >= WALLS_ALL_AROUND[1])
+    return lung[labels], gas[labels]
+
+
+def _in_bone(hu: NDArray[np.float32], mask: Mask, air: Mask) -> bool:
+    """Whether a piece of air is a cell in a bone; all on a box with a margin of two voxels."""
+    around = ndimage.binary_dilation(mask, iterations=2) & ~air
+    return bool(around.any() and hu[around].mean() > BONE_HU)

@@ -22,6 +22,7 @@ from lungperfusion.blood import (
 )
 from lungperfusion.morphology import dilated, distance_mm, eroded
 from lungperfusion.quality import Gate, Verdict
+from lungperfusion.segmentation.airway_quality import airway_gate
 from lungperfusion.segmentation.body import Coarse, coarse_copy, to_upright, upright
 from lungperfusion.segmentation.pathology import dorsal_dents, midline, mirror_dents
 from lungperfusion.segmentation.stature import body_width_mm, relative_size
@@ -139,6 +140,7 @@ def lung_gates(
         dense,
         missed,
         gas,
+        airway_gate(coarse, blocks),
     )
 
 

@@ -15,13 +15,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.morphology import dilated, distance_mm
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
-from lungperfusion.segmentation.airways import (
-    WALLED_LUMEN_HU,
-    find_trachea,
-    fine_tree,
-    main_airways,
-    thick_part,
-)
+from lungperfusion.segmentation.airways import find_airways, find_trachea
 from lungperfusion.segmentation.body import (
     Coarse,
     coarse_copy,
@@ -48,9 +42,6 @@ SIDE_OF: dict[str, int] = {
 
 VESSEL_CLOSING_MM = 6.0
 """Radius of the closing that takes vessels and hilar branches into the lung."""
-
-MAIN_BRONCHUS_MM = 3.5
-"""Wider airways are trachea and main bronchi; they and their walls are no part of the lung."""
 
 WIDEST_CONTACT_MM = 25.0
 """Lungs that touch part before they have shrunk by this much."""
@@ -126,29 +117,26 @@ def segment_lungs(
             "check that this is a CT of the chest in HU"
         )
     progress(0.2, "trachea")
-    trachea = find_trachea(coarse, air | gas)
+    trachea = find_trachea(coarse, air, gas)
     if not trachea.any():
         warnings.append("No trachea was found in the image; airways are left out.")
-    tube = main_airways(coarse, trachea, air | gas)
-    progress(0.3, "left and right")
-    lung = air & ~dilated(tube, max(coarse.spacing_mm) * 1.01, coarse.spacing_mm)
-    sides = split_sides(coarse, lung, tube)
-    progress(0.4, "airways")
+    progress(0.3, "airways")
     array = to_upright(ct.array, ct.geometry)
     valid = None if ct.valid is None else to_upright(ct.valid, ct.geometry)
     labels = np.zeros(array.shape, np.uint8)
-    main = thick_part(tube, coarse, MAIN_BRONCHUS_MM)
-    if trachea.any():
-        tree, box = fine_tree(array, coarse, trachea, float(np.median(coarse.hu[sides > 0])))
-        labels[box][tree] = TREE
-        if main.any():  # trachea and main bronchi also where the tree broke off
-            blocks = bounding_box(main)
-            fine = coarse.fine_box(blocks)
-            wide = coarse.spread(main[blocks], fine) & (array[fine] < WALLED_LUMEN_HU)
-            labels[fine][wide] = TREE
+    main = np.zeros_like(air)
+    airways = find_airways(array, coarse, air, trachea)
+    if airways is not None:
+        main = airways.main
+        labels[airways.box][airways.tree] = TREE
+        if airways.warning:
+            warnings.append(airways.warning)
+    progress(0.5, "left and right")
+    lung = air & ~dilated(main, max(coarse.spacing_mm) * 1.01, coarse.spacing_mm)
+    sides = split_sides(coarse, lung, main)
     progress(0.6, "outlines")
     lung = sides > 0
-    disease = diseased_lung(coarse, sides, tube, trachea)
+    disease = diseased_lung(coarse, sides, main, trachea)
     if disease.any():
         warnings.append(
             f"About {coarse.volume_ml(disease):.0f} mL of dense tissue inside the rib cage were "

@@ -26,6 +26,7 @@ IDS = [
     "dense_lung",
     "missed_disease",
     "gas_pocket",
+    "airways",
 ]
 
 
