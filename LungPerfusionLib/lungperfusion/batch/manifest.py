@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,13 +13,13 @@ from lungperfusion.batch.analyses import AnalysisCommand, find_analysis
 from lungperfusion.batch.cases import Case, Job
 from lungperfusion.batch.proposal import OPEN
 from lungperfusion.errors import InputError
+from lungperfusion.io.tables import SmallTable, read_small_table, with_hyphens
 from lungperfusion.naming import named
 from lungperfusion.pipelines.output import CASE_PATTERN
 
 FIXED_COLUMNS = ("case", "analysis", "options", "note")
 """Columns beside those named after arguments; ``note`` is for people and not read."""
 
-_DELIMITERS = ",;\t"
 _TRUE, _FALSE = {"yes", "true", "1"}, {"no", "false", "0"}
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
 
@@ -52,7 +50,7 @@ def read_manifest(path: Path, commands: Mapping[str, str] | None = None) -> Mani
     Parameters
     ----------
     path
-        CSV file in UTF-8 with a header line; the separator may be a comma, semicolon or tab.
+        CSV file with a header line, as `read_small_table` takes it.
         Columns: ``case``, ``analysis``, one for each argument that any line gives (``ct``,
         ``lung_mask``, ``zones``, ...), ``options`` with further words of the command line, and
         ``note``, which is not read.  Relative paths start at the manifest's folder.
@@ -67,7 +65,7 @@ def read_manifest(path: Path, commands: Mapping[str, str] | None = None) -> Mani
     """
     path = Path(path)
     faults: list[str] = []
-    header, lines = _table(path)
+    header, lines, table = _table(path)
     faults += _header_faults(header)
     analyses = _analyses(lines, commands, faults)
     known = {name for analysis in analyses.values() for name in analysis.actions}
@@ -82,10 +80,10 @@ def read_manifest(path: Path, commands: Mapping[str, str] | None = None) -> Mani
     for line in lines:
         name = line.cells.get("case", "")
         found = [f"line {line.number}: {fault}" for fault in _case_faults(name, jobs)]
-        analysis = analyses.get(line.cells.get("analysis", ""))
+        analysis = analyses.get(line.cells.get("analysis", "").lower())
         if analysis is not None:
             try:
-                job = _job(line, analysis, path.parent, known)
+                job = _job(line, analysis, path.parent, known, table)
             except InputError as error:
                 found.append(f"line {line.number}: {error}")
             else:
@@ -105,46 +103,20 @@ def read_manifest(path: Path, commands: Mapping[str, str] | None = None) -> Mani
         listing = "\n".join(f"  {fault}" for fault in faults)
         raise InputError(f"{named(path.name)} has {count}, nothing was run:\n{listing}")
     cases = tuple(Case(name, tuple(found)) for name, found in jobs.items())
-    return Manifest(cases, tuple(_shared_inputs(cases)))
+    return Manifest(cases, (*table.notes, *_shared_inputs(cases)))
 
 
-def _table(path: Path) -> tuple[list[str], list[_Line]]:
-    """Header and filled lines of the file, cells without blanks around them."""
-    if not path.is_file():
-        raise InputError(f"there is no manifest {named(path)}; check the spelling")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{named(path.name)} is no text in UTF-8 (byte {error.start}); in Excel save it as "
-            "'CSV UTF-8'"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{named(path.name)} cannot be read: {error.strerror}") from error
-    first = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] = []
-    lines: list[_Line] = []
-    try:
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if not any(cells):
-                continue
-            if not header:
-                header = [cell.lower().lstrip("-").replace("-", "_") for cell in cells]
-                continue
-            if len(cells) > len(header):
-                raise InputError(
-                    f"{named(path.name)}, line {reader.line_num}: {len(cells)} cells but "
-                    f"{len(header)} columns; quote cells that hold {delimiter!r}"
-                )
-            lines.append(_Line(reader.line_num, dict(zip(header, cells, strict=False))))
-    except csv.Error as error:
-        raise InputError(
-            f"{named(path.name)}, line {reader.line_num}: no sound CSV ({named(error)})"
-        ) from error
-    return header, lines
+def _table(path: Path) -> tuple[list[str], list[_Line], SmallTable]:
+    """Header and filled lines of the file; column names as arguments are named."""
+    if not path.exists():
+        raise InputError(f"there is no manifest {named(path.name)}; check the spelling")
+    table = read_small_table(path)
+    names = {name: name.lower().lstrip("-").replace("-", "_") for name in table.columns}
+    lines = [
+        _Line(row.number, {names[name]: cell for name, cell in row.cells.items()})
+        for row in table.rows
+    ]
+    return [names[name] for name in table.columns], lines, table
 
 
 def _header_faults(header: list[str]) -> Iterator[str]:
@@ -161,7 +133,7 @@ def _analyses(
     analyses: dict[str, AnalysisCommand] = {}
     unknown: dict[str, str] = {}
     for line in lines:
-        name = line.cells.get("analysis", "")
+        name = line.cells.get("analysis", "").lower()
         if name not in analyses and name not in unknown:
             try:
                 analyses[name] = find_analysis(name, commands)
@@ -177,7 +149,8 @@ def _case_faults(name: str, seen: Mapping[str, Any]) -> Iterator[str]:
     if not CASE_PATTERN.fullmatch(name) or name.endswith("."):
         yield (
             "a case name has up to 64 letters, digits, '.', '_' or '-', starts with a letter or "
-            f"digit and does not end with '.'; {name!r} is none"
+            f"digit and does not end with '.'; {name!r} is none (where a spreadsheet has made a "
+            "date or a number of it, format the column as text)"
         )
     elif name.partition(".")[0].lower() in _DEVICES:
         yield f"{name!r} is a device name on Windows; choose another case name"
@@ -186,7 +159,9 @@ def _case_faults(name: str, seen: Mapping[str, Any]) -> Iterator[str]:
             yield f"the cases {other!r} and {name!r} differ only in capitals; rename one"
 
 
-def _job(line: _Line, analysis: AnalysisCommand, base: Path, known: set[str]) -> Job:
+def _job(
+    line: _Line, analysis: AnalysisCommand, base: Path, known: set[str], table: SmallTable
+) -> Job:
     """One line of the manifest as an analysis to run."""
     optional: list[str] = []
     positional: list[str] = []
@@ -202,11 +177,11 @@ def _job(line: _Line, analysis: AnalysisCommand, base: Path, known: set[str]) ->
                 raise InputError(f"{analysis.name} has no argument {name!r}; leave the cell empty")
             continue  # said once, for line 1
         if actions[name].option_strings:
-            optional += _words(actions[name], cell)
+            optional += _words(actions[name], table.plain(cell))
         else:
             positional.append(cell)
     try:
-        extra = shlex.split(line.cells.get("options", ""))
+        extra = shlex.split(with_hyphens(line.cells.get("options", "")))
     except ValueError as error:
         raise InputError(f"options: {named(error)}") from error
     _refuse_reserved(extra)
@@ -228,6 +203,8 @@ def _words(action: argparse.Action, cell: str) -> list[str]:
         if cell.lower() in _FALSE:
             return []
         raise InputError(f"{action.dest} is yes or no, not {cell!r}")
+    if action.choices:  # as a spreadsheet capitalises them
+        cell = next((c for c in map(str, action.choices) if c.lower() == cell.lower()), cell)
     if action.nargs is None or action.nargs == "?":
         return [f"{option}={cell}"]
     return [option, *shlex.split(cell)]
@@ -250,9 +227,7 @@ def _resolve_paths(
         if given is None or analysis.is_word(role, given):
             continue
         several = isinstance(given, list | tuple)
-        paths = [
-            (base / Path(path).expanduser()).resolve() for path in (given if several else [given])
-        ]
+        paths = [_located(base, str(path)) for path in (given if several else [given])]
         for path in paths:
             if not path.exists():
                 raise InputError(f"{role}: there is no file or folder {named(path)}")
@@ -268,6 +243,14 @@ def _resolve_paths(
                 raise InputError(f"{other} and {role} are the same file, {named(path.name)}")
             used[path] = role
     return inputs
+
+
+def _located(base: Path, path: str) -> Path:
+    """Absolute path of a cell; backslashes of Windows part folders where nothing else is there."""
+    place = (base / Path(path).expanduser()).resolve()
+    if not place.exists() and "\\" in path:
+        place = (base / Path(path.replace("\\", "/"))).resolve()
+    return place
 
 
 def _shared_inputs(cases: tuple[Case, ...]) -> Iterator[str]:

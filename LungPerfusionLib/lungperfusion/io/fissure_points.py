@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.tables import read_small_table
 from lungperfusion.naming import named
 from lungperfusion.terms import FISSURES, title
 
@@ -57,8 +57,10 @@ def read_fissure_points(path: Path) -> dict[str, NDArray[np.float64]]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no file {named(path)} with fissure points; check the spelling")
-    text = path.read_text(encoding="utf-8-sig")
-    rows = _markups(text, path.name) if path.suffix == ".json" else _table(text, path.name)
+    if path.suffix.lower() == ".json":
+        rows = _markups(path.read_text(encoding="utf-8-sig"), named(path.name))
+    else:
+        rows = _table(path, named(path.name))
     if not rows:
         raise InputError(f"{named(path.name)} holds no fissure points")
     out: dict[str, list[list[float]]] = {}
@@ -107,16 +109,17 @@ def _markups(text: str, name: str) -> list[tuple[str, list[float]]]:
     return rows
 
 
-def _table(text: str, name: str) -> list[tuple[str, list[float]]]:
+def _table(path: Path, name: str) -> list[tuple[str, list[float]]]:
     rows = []
-    reader = csv.DictReader(text.splitlines())
-    lacking = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    table = read_small_table(path)
+    lacking = [column for column in COLUMNS if column not in table.columns]
     if lacking:
         raise InputError(
             f"{name} lacks the column(s) {', '.join(lacking)}; expected {', '.join(COLUMNS)}"
         )
-    for number, row in enumerate(reader, start=2):
-        fissure = _fissure(row["fissure"] or "")
+    for entry, row in zip(table.rows, table.mappings, strict=True):
+        number = entry.number
+        fissure = _fissure(row["fissure"])
         if fissure is None:
             raise InputError(
                 f"line {number} of {name} names no fissure ({row['fissure']!r}); "

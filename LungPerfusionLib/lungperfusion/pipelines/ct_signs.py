@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.tables import read_small_table
 from lungperfusion.iodine.phenotype import (
     CtFindings,
     LungFunction,
@@ -150,16 +150,15 @@ def read_clots(path: Path) -> dict[str, int]:
         If the file cannot be read or names arteries or degrees that do not exist.
 
     """
-    text = _text(path)
     if path.suffix.lower() != ".json":
-        reader = csv.DictReader(text.splitlines())
-        if not {"artery", "degree"} <= set(reader.fieldnames or ()):
+        table = read_small_table(path)
+        if not {"artery", "degree"} <= set(table.columns):
             raise InputError(
                 f"{named(path.name)}: a clot table needs the columns artery and degree in its "
-                f"first line; given are {', '.join(reader.fieldnames or ()) or 'none'}"
+                f"first line; given are {', '.join(table.columns) or 'none'}"
             )
-        return _named_after(path, lambda: scores_from_rows(reader))
-    content = _json(text, path)
+        return _named_after(path, lambda: scores_from_rows(table.mappings))
+    content = _json(_text(path), path)
     if isinstance(content, dict):
         content = [{"artery": artery, "degree": degree} for artery, degree in content.items()]
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
@@ -224,19 +223,19 @@ def _ratio(
 
 def _csv_lines(path: Path) -> list[tuple[str, NDArray[np.float64]]]:
     columns = ("r1", "a1", "s1", "r2", "a2", "s2")
-    reader = csv.DictReader(_text(path).splitlines())
-    if not {"name", *columns} <= set(reader.fieldnames or ()):
+    table = read_small_table(path)
+    if not {"name", *columns} <= set(table.columns):
         raise InputError(
             f"{named(path.name)}: lines need the columns name, {', '.join(columns)} (RAS mm)"
         )
     lines = []
-    for number, row in enumerate(reader, start=2):
+    for entry, row in zip(table.rows, table.mappings, strict=True):
         try:
             points = np.array([float(row[column]) for column in columns]).reshape(2, 3)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"{named(path.name)}, line {number}: six numbers in mm expected"
-            ) from None
+        except ValueError:
+            points = np.full((2, 3), np.nan)
+        if not np.isfinite(points).all():
+            raise InputError(f"{named(path.name)}, line {entry.number}: six numbers in mm expected")
         lines.append((_identifier(row["name"]), points))
     return lines
 

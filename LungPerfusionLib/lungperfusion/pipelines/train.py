@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import sys
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 import lungperfusion
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import kept_aside
+from lungperfusion.io.tables import read_small_table
 from lungperfusion.naming import named
 from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress
@@ -80,13 +80,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         If the file cannot be read as text.
 
     """
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as stream:
-            return list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{named(Path(path).name)} cannot be read as a CSV table: {named(error)}"
-        ) from error
+    return read_small_table(path).mappings
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:

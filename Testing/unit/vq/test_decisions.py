@@ -537,5 +537,5 @@ def test_train_command_writes_a_model_that_predicts(tmp_path, capsys):
     assert len(model.provenance["table_sha256"]) == 64
     with pytest.raises(InputError, match="give --overwrite"):
         command.run(parser.parse_args(words), lambda f, m: None)
-    with pytest.raises(InputError, match="cannot be read as a CSV table"):
+    with pytest.raises(InputError, match="there is no file"):
         command.read_table(tmp_path / "absent.csv")
