@@ -207,6 +207,6 @@ def _refuse_spreadsheet_errors(path: Path, rows: tuple[Row, ...]) -> None:
             if cell.upper() in SPREADSHEET_ERRORS:
                 raise InputError(
                     f"{named(path.name)}, line {row.number}, column {column}: the spreadsheet "
-                    f"saved {cell}, most often for text that begins with '-' or '='; format the column "
-                    "as text and type it again"
+                    f"saved {cell}, most often for text that begins with '-' or '='; format the "
+                    "column as text and type it again"
                 )
