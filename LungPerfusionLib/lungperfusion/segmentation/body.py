@@ -287,7 +287,7 @@ def lung_air(coarse: Coarse) -> tuple[Mask, Mask]:
     enclosed = np.zeros(count + 1)
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         volume_ml = sizes[label] * coarse.voxel_ml
-        if volume_ml < SMALLEST_AIR_ML:
+        if box is None or volume_ml < SMALLEST_AIR_ML:
             continue
         mask = labels[box] == label
         enclosed[label] = tissue[box][mask].mean() if opened[box][mask].any() else 4.0
