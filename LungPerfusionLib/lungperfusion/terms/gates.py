@@ -185,6 +185,8 @@ GATES: dict[str, tuple[Effect, ...]] = {
         _doubt(OPACITY | PERFUSION | MISMATCH, on_warn=None),
         _doubt(IODINE_AMOUNT),
     ),
+    # what the tree floods is taken out of the lungs
+    "airways": (_doubt(EXTENT | SHARES_OF_LUNGS | DENSITY | LOW_ATTENUATION | VESSELS | IODINE),),
     "blood_calibration": (_doubt(DENSITY | OPACITY | VESSELS),),
     "contrast": (_doubt(DENSITY | OPACITY | PERFUSION | MISMATCH),),
     "blood_agreement": (_doubt(VESSELS),),
