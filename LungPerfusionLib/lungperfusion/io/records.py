@@ -114,7 +114,8 @@ class _Encoder:
         number = self._known.setdefault(id(array), len(self._arrays))
         if number == len(self._arrays):
             self._arrays.append(array)
-        return {_KIND: "array", "number": number, "writeable": array.flags.writeable}
+        writeable = 0 not in array.strides and array.flags.writeable  # else it repeats itself
+        return {_KIND: "array", "number": number, "writeable": writeable}
 
 
 _SEQUENCES: Mapping[type, Any] = {tuple: tuple, list: list}
