@@ -242,6 +242,10 @@ GATES: dict[str, tuple[Effect, ...]] = {
     "registration_vessels": (_needs(REGISTERED),),
     "registration_density": (_needs(REGISTERED),),
     "registration_volume": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION)),
+    "pair_calibration": (
+        _doubt(frozenset({"mass_change", "specific_ventilation"})),
+        _doubt(PERFUSION | MISMATCH, on_warn=None),
+    ),
     "breath_depth": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION)),
     "common_view": (_doubt(VQ),),
     # vessels
