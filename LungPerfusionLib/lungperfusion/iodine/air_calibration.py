@@ -72,7 +72,7 @@ def air_offsets(
     if first is None or second is None:
         without = " and ".join(name for name, offset in measured.items() if offset is None)
         return (0.0, 0.0), Gate(
-            id="air_calibration",
+            id="iodine_air",
             verdict="warn",
             message=f"The {without} shows too little air in the large airways for a calibration: "
             "offsets are taken as 0 HU; 2 HU between both images falsify lung iodine by some 5 %.",
@@ -82,7 +82,7 @@ def air_offsets(
     largest = max(first, second, key=abs)
     good = abs(largest) <= LARGEST_OFFSET_HU
     return (first, second), Gate(
-        id="air_calibration",
+        id="iodine_air",
         verdict="pass" if good else "warn",
         message=f"Air lies off by {words}, which was subtracted"
         + ("." if good else ": no calibrated scanner is off by so much; look at the scale."),

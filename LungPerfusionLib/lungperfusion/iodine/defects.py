@@ -18,12 +18,13 @@ from lungperfusion.density import (
     LUNG_DENSITY_THRESHOLD_HU,
 )
 from lungperfusion.errors import InputError
+from lungperfusion.iodine.expected import expected_enhancement, parts_of
 from lungperfusion.iodine.smoothing import MINIMAL_WEIGHT
 from lungperfusion.morphology import depth_mm, dilated, eroded
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.smoothing import gaussian_mean
-from lungperfusion.terms import LOBES, LUNGS, Region
+from lungperfusion.terms import LUNGS, Region
 from lungperfusion.volume import Box, FloatArray, Mask, Volume, bounding_box, widened
 
 DefectRule = Literal["relative", "absolute"]
@@ -127,41 +128,6 @@ class Defects:
         return self.labels > 0
 
 
-def expected_enhancement(
-    enhancement: Volume, measurable: Mask, regions: RegionSet
-) -> NDArray[np.float32]:
-    """Iodine that each voxel would have if its lobe were evenly perfused under gravity.
-
-    Mean of the lobe (of the lung where lobes are unknown) plus one linear anterior-posterior trend
-    per lung, fitted by the Theil-Sen method on slab medians so that defects do not tilt it.
-
-    Returns
-    -------
-    ndarray
-        HU, shape (K, J, I); NaN outside the lungs.
-
-    """
-    expected = np.full(enhancement.geometry.shape, np.nan, np.float32)
-    for lung in LUNGS:
-        inside = regions.mask(lung)
-        if not (inside & measurable).any():
-            continue
-        box = bounding_box(inside)
-        front = enhancement.geometry.crop(box).coordinate_mm("A")
-        values = enhancement.array[box]
-        usable = measurable[box] & inside[box]
-        slope = gravity_slope_per_mm(front[usable], values[usable]) or 0.0
-        for part in _parts_of(lung, regions):
-            voxels = regions.mask(part)[box] & inside[box]
-            known = voxels & usable
-            if not known.any():
-                known = usable
-            level = values[known].mean(dtype=np.float64)
-            middle = front[known].mean(dtype=np.float64)
-            expected[box][voxels] = level + slope * (front[voxels] - middle)
-    return expected
-
-
 def find_defects(
     enhancement: Volume,
     measurable: Mask,
@@ -175,6 +141,7 @@ def find_defects(
     unsmoothed: Volume | None = None,
     between: Mask | None = None,
     blur_mm: float = 0.0,
+    trunk_hu: float | None = None,
     reviewed: Mask | None = None,
 ) -> Defects:
     """Find perfusion defects and describe each.
@@ -193,7 +160,7 @@ def find_defects(
         ``"relative"`` (default): below ``relative_below`` times `expected_enhancement`;
         ``"absolute"``: below ``absolute_below_hu``.
     minimal_volume_ml
-        Smaller components are dropped.
+        Smaller components are dropped, and smaller holes in them filled.
     unsmoothed
         The same map before it was smoothed.  With it, outlines are drawn again with
         `OUTLINE_SMOOTHING`; what was not found in ``enhancement`` is no defect there either.
@@ -201,6 +168,8 @@ def find_defects(
         Measurable voxels between vessels, which count in that; ``measurable`` when None.
     blur_mm
         Sigma that ``enhancement`` was smoothed with, by which that moved outlines at most.
+    trunk_hu
+        Enhancement of the pulmonary trunk, if known, which lungs without perfusion are seen by.
     reviewed
         Defects as a reader corrected them, to describe instead of searching by rule; only what
         lies outside the lungs is dropped.
@@ -215,7 +184,7 @@ def find_defects(
     enhancement.geometry.require_same(regions.geometry, what="iodine map and regions")
     if ct is not None:
         enhancement.geometry.require_same(ct.geometry, what="iodine map and CT")
-    expected = expected_enhancement(enhancement, measurable, regions)
+    expected = expected_enhancement(enhancement, measurable, regions, trunk_hu=trunk_hu)
     if reviewed is not None:
         inside = reviewed & np.isfinite(expected)
         labels = _components(inside, enhancement, enhancement.geometry.voxel_volume_ml)
@@ -226,12 +195,15 @@ def find_defects(
         method = f"iodine < {absolute_below_hu:g} HU"
     else:
         limit = np.float32(relative_below) * expected  # NaN outside the lungs, below which is none
-        method = f"iodine < {relative_below:g} x lobe mean, gravity-corrected"
+        method = f"iodine < {relative_below:g} x that of perfused lung, gravity-corrected"
     labels = _components((enhancement.array < limit) & measurable, enhancement, minimal_volume_ml)
     if unsmoothed is not None and blur_mm > 0:
         known = measurable if between is None else between
         drawn = _redrawn(labels, unsmoothed, known, limit, regions, blur_mm) & measurable
         labels = _components(drawn, enhancement, minimal_volume_ml)
+    if labels.any():
+        filled = _without_holes(labels > 0, measurable, enhancement, minimal_volume_ml)
+        labels = _components(filled, enhancement, minimal_volume_ml)
     found = _with_mottle(tuple(_describe(labels, enhancement, expected, regions, ct)))
     return Defects(
         labels=labels,
@@ -282,12 +254,6 @@ DEFECT_COLUMNS = (
     "segments",
     "extent",
 )
-
-
-def _parts_of(lung: Region, regions: RegionSet) -> tuple[Region, ...]:
-    side = lung.value.partition("_")[0]
-    lobes = tuple(lobe for lobe in LOBES if lobe.startswith(side) and regions.mask(lobe).any())
-    return lobes or (lung,)
 
 
 def gravity_slope_per_mm(front_mm: FloatArray, values: FloatArray) -> float | None:
@@ -359,6 +325,27 @@ def _components(low: Mask, enhancement: Volume, minimal_volume_ml: float) -> NDA
     return ranked.astype(np.uint16)
 
 
+def _without_holes(
+    found: Mask, measurable: Mask, enhancement: Volume, minimal_volume_ml: float
+) -> Mask:
+    """Fill what lies within defects and is smaller than a defect must be: noise, as islands are."""
+    box = bounding_box(found, (2, 2, 2))
+    inside, rest = found[box], measurable[box] & ~found[box]
+    geometry = enhancement.geometry.crop(box)
+    largest = minimal_volume_ml / geometry.voxel_volume_ml
+    labels = from_sitk(sitk.ConnectedComponent(to_sitk(rest, geometry), False))
+    small = np.bincount(labels.ravel()) < largest
+    small[0] = False
+    for axis in range(3):  # what the box cuts off may be large outside of it
+        for end in (0, -1):
+            small[np.unique(np.take(labels, end, axis=axis))] = False
+    beside = np.zeros_like(small)
+    beside[np.unique(labels[ndimage.binary_dilation(inside)])] = True
+    out = found.copy()
+    out[box] |= (small & beside)[labels]
+    return out
+
+
 def _describe(
     labels: NDArray[np.uint16],
     enhancement: Volume,
@@ -377,7 +364,7 @@ def _describe(
             box = bounding_box(inside, (1, 1, 1))
             depth[box][inside[box]] = depth_mm(inside[box], geometry.spacing_kji_mm)[inside[box]]
             lung_ml[lung] = np.count_nonzero(inside) * geometry.voxel_volume_ml
-    masks = {part: regions.mask(part) for lung in LUNGS for part in _parts_of(lung, regions)}
+    masks = {part: regions.mask(part) for lung in LUNGS for part in parts_of(lung, regions)}
     for label, box in enumerate(_boxes(labels), start=1):
         inside = labels[box] == label
         voxels = np.argwhere(inside) + [part.start for part in box]

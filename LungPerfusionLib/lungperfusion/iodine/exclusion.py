@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
+from lungperfusion.iodine.calibration import BLOOD_HU, UNDILUTED_MG_ML, beam
 from lungperfusion.morphology import dilated, eroded, opened
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import AIRWAYS, LUNGS
@@ -34,8 +35,8 @@ CONSOLIDATION_RADIUS_MM = 8.0
 AIRWAY_MARGIN_MM = 1.5
 """Wall of a bronchus and its blur."""
 
-DENSE_CONTRAST_ABOVE_HU = 800.0
-"""Undiluted contrast, as in the superior vena cava, casts streaks."""
+CONTRAST_HU_PER_MG_ML = beam("120").iodine_hu_per_mg_ml
+"""Of an image whose tube voltage is not known."""
 
 DENSE_CONTRAST_RADIUS_MM = 2.5
 """Undiluted contrast fills a vein that holds a ball of this radius; the thin cortex of a vertebra,
@@ -67,6 +68,8 @@ class Exclusion:
     """What is left out of the lungs: label map with the names `REASONS`."""
 
     labels: Labelmap
+    dense: Mask | None = None
+    """Undiluted contrast, from which streaks run; None where it was not looked for."""
 
     @property
     def mask(self) -> Mask:
@@ -76,6 +79,12 @@ class Exclusion:
     def measurable(self, lungs: Mask) -> Mask:
         """Lung whose iodine counts."""
         return np.asarray(lungs & ~self.mask)
+
+    def with_streaks(self, found: Mask) -> Exclusion:
+        """Leave streaks out as well that were found elsewhere."""
+        array = self.labels.array.copy()
+        array[found & (array == 0)] = REASONS.index("streaks") + 1
+        return replace(self, labels=replace(self.labels, array=array))
 
     def shares(self, inside: Mask) -> dict[str, float]:
         """Share of the voxels inside a mask by reason, 0 to 1."""
@@ -104,6 +113,7 @@ def find_exclusions(
     contrast: Volume,
     lungs: Labelmap,
     *,
+    hu_per_mg_ml: float = CONTRAST_HU_PER_MG_ML,
     vessel_above_hu: float = VESSEL_ABOVE_HU,
     streak_reach_mm: float = STREAK_REACH_MM,
     heart_rim_mm: float = HEART_RIM_MM,
@@ -116,6 +126,9 @@ def find_exclusions(
         CT in HU that shows vessels and contrast best (mixed, low-voltage or contrast image).
     lungs
         Lungs and, where known, ``airways``, on the same grid.
+    hu_per_mg_ml
+        Sensitivity of the image to iodine, which tells undiluted contrast (`UNDILUTED_MG_ML`) from
+        well enhanced arteries at any voltage.
     vessel_above_hu
         See `VESSEL_ABOVE_HU`.
     streak_reach_mm, heart_rim_mm
@@ -125,6 +138,7 @@ def find_exclusions(
     contrast.require_unit("HU", "the image that shows vessels")
     contrast.geometry.require_same(lungs.geometry, what="image that shows vessels and lungs")
     labels = np.zeros(lungs.geometry.shape, np.uint8)
+    dense = np.zeros(lungs.geometry.shape, np.bool_)
     lung = lungs.mask(*LUNGS)
     named = dict(enumerate(REASONS, start=1))
     if lung.any():
@@ -134,18 +148,21 @@ def find_exclusions(
         image, inside, geometry = contrast.crop(box), lung[box], lungs.geometry.crop(box)
         spacing = geometry.spacing_kji_mm
         between = between_lungs(inside, geometry)
+        dense[box] = _dense_contrast(image, between | inside, hu_per_mg_ml)
         found = (
             _large_vessels(image, inside, vessel_above_hu),
             _near(lungs.mask(AIRWAYS)[box], AIRWAY_MARGIN_MM, geometry),
-            _near(_dense_contrast(image, between), streak_reach_mm, geometry),
+            _near(dense[box], streak_reach_mm, geometry),
             _heart_rim(image, inside, between, heart_rim_mm, spacing),
         )
         for number in range(len(found), 0, -1):  # the first reason wins
             labels[box][found[number - 1] & inside] = number
-    return Exclusion(labels=Labelmap(labels, lungs.geometry, named))
+    return Exclusion(labels=Labelmap(labels, lungs.geometry, named), dense=dense)
 
 
-def slices_with_streaks(contrast: Volume, lungs: Labelmap) -> Mask:
+def slices_with_streaks(
+    contrast: Volume, lungs: Labelmap, hu_per_mg_ml: float = CONTRAST_HU_PER_MG_ML
+) -> Mask:
     """Axial slices through or next to undiluted contrast, all of whose voxels may hold streaks.
 
     Parameters
@@ -154,6 +171,8 @@ def slices_with_streaks(contrast: Volume, lungs: Labelmap) -> Mask:
         CT in HU that shows the contrast.
     lungs
         Lungs on the same grid.
+    hu_per_mg_ml
+        Sensitivity of the image to iodine.
 
     Returns
     -------
@@ -163,7 +182,9 @@ def slices_with_streaks(contrast: Volume, lungs: Labelmap) -> Mask:
     """
     geometry = lungs.geometry
     axis, _ = geometry.array_axis_toward("S")
-    dense = _dense_contrast(contrast, between_lungs(lungs.mask(*LUNGS), geometry))
+    inside = lungs.mask(*LUNGS)
+    among = between_lungs(inside, geometry) | inside
+    dense = _dense_contrast(contrast, among, hu_per_mg_ml)
     others = tuple(n for n in range(3) if n != axis)
     held = dense.any(axis=others)
     reach = int(np.ceil(STREAK_SLICES_MM / geometry.spacing_kji_mm[axis]))
@@ -171,8 +192,9 @@ def slices_with_streaks(contrast: Volume, lungs: Labelmap) -> Mask:
     return np.expand_dims(near, others)
 
 
-def _dense_contrast(image: Volume, between: Mask) -> Mask:
-    dense = (image.array > DENSE_CONTRAST_ABOVE_HU) & between
+def _dense_contrast(image: Volume, among: Mask, hu_per_mg_ml: float) -> Mask:
+    """Undiluted contrast in thick veins, between the lungs or in what was taken for lung."""
+    dense = (image.array > BLOOD_HU + UNDILUTED_MG_ML * hu_per_mg_ml) & among
     if dense.any():
         box = bounding_box(dense, (1, 1, 1))
         dense[box] = opened(dense[box], DENSE_CONTRAST_RADIUS_MM, image.geometry.spacing_kji_mm)

@@ -64,6 +64,27 @@ def judge_level(mean_mg_ml: float) -> Gate:
     )
 
 
+LEAST_BLOOD_ML_PER_L = 40.0
+MOST_BLOOD_ML_PER_L = 300.0
+"""Perfused blood volume of both lungs without large vessels: some 100 mL/L, 40 to 300 with room for
+deep breaths, early phases and ground glass."""
+
+
+def judge_blood_share(pbv_ml_per_l: float) -> Gate:
+    """Judge whether the lungs as a whole can be perfused as the blood of the trunk tells."""
+    good = LEAST_BLOOD_ML_PER_L <= pbv_ml_per_l <= MOST_BLOOD_ML_PER_L
+    what = "as usual" if good else "defects and levels are relative to lungs that are not as usual"
+    return Gate(
+        id="blood_share",
+        verdict="pass" if good else "warn",
+        message=f"The lungs hold {pbv_ml_per_l / 10:.1f} % of the iodine of the pulmonary trunk: "
+        f"{what}{'' if good else '; check the trunk and the contrast phase'}.",
+        value=pbv_ml_per_l,
+        unit="mL/L",
+        limit=f"{LEAST_BLOOD_ML_PER_L:g} to {MOST_BLOOD_ML_PER_L:g}",
+    )
+
+
 def reference_doubt(hu_per_mg_ml: float) -> str:
     """Tell why HU of another k_ref cannot be compared; empty for the reference's own."""
     if abs(hu_per_mg_ml / REFERENCE_HU_PER_MG_ML - 1) <= REFERENCE_TOLERANCE:

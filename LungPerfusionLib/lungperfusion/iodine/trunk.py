@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from lungperfusion.errors import InputError
+from lungperfusion.iodine.calibration import UNDILUTED_MG_ML
 from lungperfusion.morphology import ball, depth_mm
 from lungperfusion.terms import AIRWAYS, LUNGS, title
 from lungperfusion.volume import Axis, Geometry, Labelmap, Mask, Volume, bounding_box
@@ -38,9 +39,6 @@ TRUNK_RADIUS_MM = (7.0, 25.0)
 
 MINIMAL_IODINE_MG_ML = 2.0
 """Less iodine in the blood pool is no contrast phase that perfusion can be normalised with."""
-
-UNDILUTED_MG_ML = 35.0
-"""More is undiluted contrast in a vein."""
 
 MINIMAL_CORE_ML = 1.0
 """The region in the trunk should hold at least a cubic centimetre."""

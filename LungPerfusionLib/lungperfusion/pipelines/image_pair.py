@@ -89,7 +89,7 @@ def separate_pair(
     ratio = measure_iodine_ratio(low, high, in_front_of_spine(lungs))
     require_order(ratio)
     (offsets, air_gate), (images, aligned) = both(
-        partial(_air_offsets, low, high, lungs), partial(_aligned, low, high, lungs)
+        partial(_air_offsets, low, high, lungs, pair), partial(_aligned, low, high, lungs)
     )
     progress(0.6, "separating iodine, air and tissue")
     notes: tuple[str, ...] = ()
@@ -105,10 +105,12 @@ def separate_pair(
     return replace(in_whole_hu(made), method=f"{made.method}, {air}"), gates, notes
 
 
-def _air_offsets(low: Volume, high: Volume, lungs: Labelmap) -> tuple[tuple[float, float], Gate]:
+def _air_offsets(
+    low: Volume, high: Volume, lungs: Labelmap, pair: SpectralPair
+) -> tuple[tuple[float, float], Gate]:
     """Error of air in both images, from the large airways in slices without streaks."""
     mixed = low.with_array((low.array + high.array.astype(np.float32)) / 2)
-    air = airway_core(lungs) & ~slices_with_streaks(mixed, lungs)
+    air = airway_core(lungs) & ~slices_with_streaks(mixed, lungs, pair.mixed_hu_per_mg_ml)
     names = "low-voltage image", "high-voltage image"
     return air_offsets({names[0]: (low, air), names[1]: (high, air)})
 

@@ -21,6 +21,7 @@ from lungperfusion.iodine.defects import (
     find_defects,
 )
 from lungperfusion.iodine.exclusion import (
+    CONTRAST_HU_PER_MG_ML,
     DEFAULT_HANDLING,
     HEART_RIM_MM,
     STREAK_REACH_MM,
@@ -28,13 +29,17 @@ from lungperfusion.iodine.exclusion import (
     Handling,
     find_exclusions,
 )
+from lungperfusion.iodine.expected import expected_enhancement
 from lungperfusion.iodine.score import (
     AERATED_HU,
+    judge_blood_share,
+    judge_level,
     score_defects,
     score_heterogeneity,
     score_iodine,
 )
 from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM, smooth_inside
+from lungperfusion.iodine.streaks import find_streaks, judge_streaks
 from lungperfusion.iodine.trunk import Trunk, find_trunk, measure_trunk
 from lungperfusion.measurement import Measurement
 from lungperfusion.morphology import dilated
@@ -42,6 +47,7 @@ from lungperfusion.opacity import BLUR_MM, mark_vessels
 from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore
+from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, VESSELS, Region
 from lungperfusion.threads import both
@@ -130,6 +136,7 @@ class IodineAnalysis:
     """The pulmonary trunk, or why there is none."""
     defects: Defects
     measurements: tuple[Measurement, ...]
+    gates: tuple[Gate, ...]
     warnings: tuple[str, ...]
 
 
@@ -169,6 +176,7 @@ def measure_iodine(
     if exclusion is None:
         exclusion = exclude(density, found, options)
     blood = _trunk(iodine, found.lungs, trunk)
+    exclusion = _with_streaks(iodine, exclusion, regions, options, _trunk_hu(iodine, blood))
     measurable = exclusion.measurable(lungs) if options.exclusions == "exclude" else lungs.copy()
     if iodine.concentration.valid is not None:
         measurable &= iodine.concentration.valid
@@ -201,6 +209,7 @@ def measure_iodine(
             unsmoothed=iodine.enhancement,
             between=measurable & ~vessels,
             blur_mm=options.smoothing_mm,
+            trunk_hu=_trunk_hu(iodine, blood),
             reviewed=reviewed_defects,
         )
         return thin, defects, score_defects(smooth, defects, regions, measurable)
@@ -216,19 +225,70 @@ def measure_iodine(
         trunk=blood,
         defects=defects,
         measurements=measurements,
+        gates=(
+            *_level(measurements),
+            *judge_streaks(defects.mask, measurable, exclusion.dense, regions.geometry),
+        ),
         warnings=_warnings(exclusion, lungs, blood, options.exclusions),
     )
 
 
-def exclude(contrast: Volume, found: FoundRegions, options: IodineOptions) -> Exclusion:
-    """Find what to leave out in the CT that shows vessels and dense contrast best."""
+def exclude(
+    contrast: Volume,
+    found: FoundRegions,
+    options: IodineOptions,
+    hu_per_mg_ml: float = CONTRAST_HU_PER_MG_ML,
+) -> Exclusion:
+    """Find what to leave out in the CT that shows vessels and dense contrast best.
+
+    ``hu_per_mg_ml`` is the sensitivity of that CT to iodine.
+    """
     return remembered(
         find_exclusions,
         contrast,
         found.lungs,
+        hu_per_mg_ml=hu_per_mg_ml,
         streak_reach_mm=options.streak_reach_mm,
         heart_rim_mm=options.heart_rim_mm,
     )
+
+
+def _level(measurements: tuple[Measurement, ...]) -> tuple[Gate, ...]:
+    """Judge the mean iodine of the lungs, and their share of the blood's, if there are any."""
+    judges = {"iodine_concentration": judge_level, "pbv": judge_blood_share}
+    return tuple(
+        judges[row.measure](row.value)
+        for row in measurements
+        if row.region == Region.LUNGS and row.measure in judges and row.status != "missing"
+    )
+
+
+def _with_streaks(
+    iodine: IodineMap,
+    exclusion: Exclusion,
+    regions: RegionSet,
+    options: IodineOptions,
+    trunk_hu: float | None,
+) -> Exclusion:
+    """Leave out rays of undiluted contrast, too, which only the iodine map shows."""
+    if exclusion.dense is None or not exclusion.dense.any() or options.streak_reach_mm == 0:
+        return exclusion
+    measurable = exclusion.measurable(regions.mask(Region.LUNGS))
+    if iodine.concentration.valid is not None:
+        measurable &= iodine.concentration.valid
+    smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm or IODINE_SMOOTHING_MM)
+    enhancement = smooth.enhancement
+    expected = expected_enhancement(enhancement, measurable, regions, trunk_hu=trunk_hu)
+    return exclusion.with_streaks(
+        remembered(find_streaks, enhancement, expected, measurable, exclusion.dense, regions)
+    )
+
+
+def _trunk_hu(iodine: IodineMap, trunk: Trunk | str) -> float | None:
+    """Enhancement of the pulmonary trunk, unless something speaks against it."""
+    if isinstance(trunk, str) or trunk.doubt:
+        return None
+    return trunk.iodine_mg_ml * iodine.hu_per_mg_ml
 
 
 def _warnings(
@@ -239,8 +299,8 @@ def _warnings(
     fate = "left out" if handling == "exclude" else "marked but counted"
     if shares["streaks"] > 0:
         warnings.append(
-            f"{100 * shares['streaks']:.1f} % of the lungs lie beside undiluted contrast and are "
-            f"{fate}: streaks falsify iodine there."
+            f"{100 * shares['streaks']:.1f} % of the lungs lie beside undiluted contrast or on "
+            f"rays from it, and are {fate}: streaks falsify iodine there."
         )
     if not isinstance(trunk, str) and trunk.doubt:
         warnings.append(f"Perfused blood volume with caution: {trunk.doubt}.")

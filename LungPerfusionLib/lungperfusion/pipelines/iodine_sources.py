@@ -162,6 +162,8 @@ class Images:
     density: Volume | None
     """CT whose density is reported; None takes the virtual native image."""
     iodine: Callable[[FoundRegions, Box, WaterPath, Progress], MadeIodine]
+    hu_per_mg_ml: Callable[[WaterPath], float]
+    """Sensitivity of ``chest`` to iodine."""
     acquisition: Acquisition
     sources: Mapping[str, Scan | LabelImage]
     warnings: tuple[str, ...] = ()
@@ -259,6 +261,7 @@ def _read_vendor_map(arguments: argparse.Namespace, progress: Progress) -> Image
         hard=ct.volume,
         density=ct.volume,
         iodine=iodine,
+        hu_per_mg_ml=partial(_sensitivity_of_ct, ct.acquisition),
         acquisition=ct.acquisition,
         sources={"ct": ct, "iodine": scan},
         warnings=_resampled("iodine map", "the CT") if resampled else (),
@@ -369,6 +372,7 @@ def _read_pair(arguments: argparse.Namespace, progress: Progress) -> Images:
         hard=high_volume,
         density=None,
         iodine=iodine,
+        hu_per_mg_ml=lambda path: _pair(arguments, voltages, path).mixed_hu_per_mg_ml,
         acquisition=low.acquisition,
         sources={"low": low, "high": high},
         warnings=warnings,
@@ -412,6 +416,7 @@ def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> Imag
         hard=contrast.volume,
         density=None,
         iodine=iodine,
+        hu_per_mg_ml=partial(_one_sensitivity, arguments, contrast.acquisition),
         acquisition=contrast.acquisition,
         sources=sources,
     )
@@ -507,6 +512,12 @@ def _one_sensitivity(arguments: argparse.Namespace, facts: Acquisition, path: Wa
     if arguments.sensitivity is not None:
         return _sensitivities(arguments.sensitivity, 1)[0]
     return beam(_voltages(arguments, (facts,))[0], path.cm).iodine_hu_per_mg_ml
+
+
+def _sensitivity_of_ct(facts: Acquisition, path: WaterPath) -> float:
+    """Sensitivity of a CT by its header, that of 120 kV where it does not tell."""
+    voltage = _stated_voltage(facts)
+    return beam(voltage if voltage in VOLTAGES else "120", path.cm).iodine_hu_per_mg_ml
 
 
 def _sensitivities(values: list[float], count: int) -> list[float]:

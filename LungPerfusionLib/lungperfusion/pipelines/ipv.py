@@ -17,7 +17,6 @@ from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import DEFECT_COLUMNS, defect_table_rows
 from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, Exclusion, exclusion_rows
 from lungperfusion.iodine.phenotype import LungFunction, Pattern
-from lungperfusion.iodine.score import judge_level
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement
 from lungperfusion.pipelines.ct_signs import (
@@ -49,7 +48,6 @@ from lungperfusion.pipelines.regions import (
 )
 from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore, part
-from lungperfusion.quality import Gate
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.iodine_sections import (
@@ -156,7 +154,7 @@ def analyse_ipv(
     return Analysis(
         module="ipv",
         measurements=(*analysed.measurements, *signs.measurements(), *densities),
-        gates=(*found.gates, *_level(analysed.measurements)),
+        gates=(*found.gates, *analysed.gates),
         warnings=(*found.warnings, *analysed.warnings),
         parameters={
             "iodine": iodine.method,
@@ -172,16 +170,6 @@ def analyse_ipv(
         },
         tables=tables,
         sections=sections,
-    )
-
-
-def _level(measurements: tuple[Measurement, ...]) -> tuple[Gate, ...]:
-    """Judge the mean iodine of the lungs, if there is any."""
-    return tuple(
-        judge_level(row.value)
-        for row in measurements
-        if (row.region, row.measure) == (Region.LUNGS, "iodine_concentration")
-        and row.status != "missing"
     )
 
 
@@ -252,7 +240,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         del whole  # no full-sized label maps beside the maps
         made, exclusion = both(
             partial(images.iodine, found, box, path, part(progress, 0.45, 0.6)),
-            partial(exclude, images.chest.crop(box), found, options),
+            partial(exclude, images.chest.crop(box), found, options, images.hu_per_mg_ml(path)),
         )
         trunk = None if arguments.trunk is None else read_labelmap(arguments.trunk)
         reviewed = None if arguments.defects is None else read_labelmap(arguments.defects)

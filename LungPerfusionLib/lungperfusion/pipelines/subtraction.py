@@ -77,7 +77,7 @@ def register_and_subtract(
         )
     except InputError as error:
         raise InputError(f"the native CT could not be registered: {error}") from error
-    offsets, air = _air_offsets(contrast, native, contrast_lungs, native_lungs)
+    offsets, air = _air_offsets(contrast, native, contrast_lungs, native_lungs, hu_per_mg_ml)
     muscle = judge_muscle(
         _less(muscle_hu(contrast, contrast_lungs), offsets[0]),
         _less(muscle_hu(native, native_lungs), offsets[1]),
@@ -114,10 +114,14 @@ def register_and_subtract(
 
 
 def _air_offsets(
-    contrast: Volume, native: Volume, contrast_lungs: Labelmap, native_lungs: Labelmap
+    contrast: Volume,
+    native: Volume,
+    contrast_lungs: Labelmap,
+    native_lungs: Labelmap,
+    hu_per_mg_ml: float,
 ) -> tuple[tuple[float, float], Gate]:
     """Error of air in both scans, from the large airways, without slices that hold streaks."""
-    air = airway_core(contrast_lungs) & ~slices_with_streaks(contrast, contrast_lungs)
+    air = airway_core(contrast_lungs) & ~slices_with_streaks(contrast, contrast_lungs, hu_per_mg_ml)
     return air_offsets(
         {"contrast scan": (contrast, air), "native scan": (native, airway_core(native_lungs))}
     )

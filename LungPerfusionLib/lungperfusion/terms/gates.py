@@ -86,6 +86,7 @@ IODINE_AMOUNT = frozenset(
     }
 )
 """Scale with the calibration; shares, ratios and defects against the lung's own level do not."""
+DEFECTS = frozenset(name for name in IODINE if name.startswith("defect_"))
 VESSELS = _ids(vessels.VESSEL_MEASURES) - GIVEN - ABOUT_THE_SCAN
 SMALL_VESSELS = frozenset(
     name for name in VESSELS if "bv5" in name or "below_1_25" in name or name.startswith("vessel_")
@@ -179,14 +180,15 @@ GATES: dict[str, tuple[Effect, ...]] = {
         _doubt(EXTENT | SHARES_OF_LUNGS, on_warn=None),
     ),
     "lung_volume": (_needs(EXTENT), _doubt(IMAGED, on_warn=None)),
+    "airways": (
+        _doubt(EXTENT | LOW_ATTENUATION, on_warn=None),
+        _doubt(frozenset({"tlv", "air_volume", "laa_950", "laa_910", "laa_856"})),
+    ),
     "truncation": (_doubt(EXTENT | SHARES_OF_LUNGS), _doubt(IMAGED, on_warn=None)),
     "air_calibration": (
         _needs(DENSITY | LOW_ATTENUATION),
         _doubt(OPACITY | PERFUSION | MISMATCH, on_warn=None),
-        _doubt(IODINE_AMOUNT),
     ),
-    # what the tree floods is taken out of the lungs
-    "airways": (_doubt(EXTENT | SHARES_OF_LUNGS | DENSITY | LOW_ATTENUATION | VESSELS | IODINE),),
     "blood_calibration": (_doubt(DENSITY | OPACITY | VESSELS),),
     "contrast": (_doubt(DENSITY | OPACITY | PERFUSION | MISMATCH),),
     "blood_agreement": (_doubt(VESSELS),),
@@ -232,7 +234,10 @@ GATES: dict[str, tuple[Effect, ...]] = {
     "subtraction_alignment": (_needs(IODINE),),
     "iodine_ratio": (_needs(IODINE_AMOUNT), _doubt(IODINE, on_warn=None)),
     "iodine_level": (_needs(IODINE_AMOUNT), _doubt(IODINE, on_warn=None)),
+    "iodine_air": (_doubt(IODINE_AMOUNT),),
     "soft_tissue_calibration": (_doubt(IODINE_AMOUNT),),
+    "blood_share": (_doubt(DEFECTS | {"pbv", "pbv_volume"}),),
+    "streaks": (_doubt(DEFECTS),),
     "iodine_map_coverage": (_needs(IODINE & EXTENT), _doubt(IODINE)),
     "iodine_map_clipping": (_doubt(IODINE),),
     # ventilation and perfusion
@@ -242,10 +247,6 @@ GATES: dict[str, tuple[Effect, ...]] = {
     "registration_vessels": (_needs(REGISTERED),),
     "registration_density": (_needs(REGISTERED),),
     "registration_volume": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION)),
-    "pair_calibration": (
-        _doubt(frozenset({"mass_change", "specific_ventilation"})),
-        _doubt(PERFUSION | MISMATCH, on_warn=None),
-    ),
     "breath_depth": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION)),
     "common_view": (_doubt(VQ),),
     # vessels

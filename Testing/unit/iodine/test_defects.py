@@ -12,10 +12,10 @@ from lungperfusion.iodine.defects import (
     classify_extent,
     classify_parenchyma,
     defect_table_rows,
-    expected_enhancement,
     find_defects,
     gravity_slope_per_mm,
 )
+from lungperfusion.iodine.expected import expected_enhancement
 from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.regions import RegionSet
 from lungperfusion.volume import Geometry, Labelmap, Volume

@@ -71,6 +71,24 @@ def test_streaks_lie_beside_dense_contrast_but_not_beside_bone():
     assert not found(geometry, lungs, hu, streak_reach_mm=0.0).labels.mask("streaks").any()
 
 
+@pytest.mark.parametrize(
+    ("hu_per_mg_ml", "hu", "dense"),
+    [(25.9, 831, False), (25.9, 833, True), (41.6, 1302, False), (41.6, 1304, True)],
+)
+def test_undiluted_contrast_is_told_by_its_iodine_at_any_voltage(hu_per_mg_ml, hu, dense):
+    geometry, lungs, image = chest()
+    image[15:25, 20:30, 46:52] = hu
+    exclusion = found(geometry, lungs, image, hu_per_mg_ml=hu_per_mg_ml)
+    assert exclusion.labels.mask("streaks").any() == dense
+    assert exclusion.dense.any() == dense
+
+
+def test_undiluted_contrast_within_what_was_taken_for_lung_counts():
+    geometry, lungs, image = chest()
+    image[15:25, 20:30, 20:26] = 1200
+    assert found(geometry, lungs, image).dense.sum() > 200
+
+
 def test_the_rim_of_the_heart_alone():
     geometry, lungs, hu = chest()
     hu[(hu == 30)] = -110  # fat between the lungs, but for a heart

@@ -1,0 +1,107 @@
+"""The level defects are measured against survives the loss of lobes and lungs."""
+
+import numpy as np
+import pytest
+
+from lungperfusion.iodine.defects import RELATIVE_BELOW, find_defects
+from lungperfusion.iodine.expected import LEAST_BLOOD_SHARE, LEAST_LOBE_SHARE, expected_enhancement
+from lungperfusion.regions import RegionSet
+
+LEVEL = 40.0
+
+
+def noisy(blocks, factors, *, gradient=0.003, sd=8.0):
+    """Lungs with gravity and noise, some parts with a share of their iodine."""
+    front = blocks.geometry.coordinate_mm("A")
+    middle = front[blocks.inside].mean()
+    values = LEVEL * (1 - gradient * (front - middle)) * np.ones(blocks.geometry.shape)
+    for name, factor in factors.items():
+        source = blocks.lobes if name.endswith("lobe") else blocks.lungs
+        values[source.mask(name)] *= factor
+    return blocks.volume(values + np.random.default_rng(3).normal(0, sd, values.shape)), middle
+
+
+def at_middle(blocks, expected, middle, lobe):
+    here = blocks.lobes.mask(lobe) & (np.abs(blocks.geometry.coordinate_mm("A") - middle) < 5)
+    return float(expected[here].mean())
+
+
+LOST = [
+    {},
+    {"left_upper_lobe": 0.15},
+    {"left_lower_lobe": 0.15, "right_lower_lobe": 0.15},
+    {"left_lung": 0.15},
+    {"left_lung": 0.15, "right_lower_lobe": 0.85},
+]
+
+
+@pytest.mark.parametrize("factors", LOST, ids=lambda f: "+".join(f) or "healthy")
+@pytest.mark.parametrize("gradient", [0.0, 0.004])
+def test_level_and_gravity_survive_a_loss(blocks, factors, gradient):
+    image, middle = noisy(blocks, factors, gradient=gradient)
+    expected = expected_enhancement(image, blocks.inside, blocks.regions)
+    lobe = "right_upper_lobe"
+    assert at_middle(blocks, expected, middle, lobe) == pytest.approx(LEVEL, rel=0.04)
+    front = blocks.geometry.coordinate_mm("A") * np.ones(image.array.shape)
+    here = blocks.lobes.mask(lobe)
+    slope = np.polyfit(front[here], expected[here], 1)[0] / LEVEL
+    assert slope == pytest.approx(-gradient, abs=0.0006)
+
+
+def test_a_lost_lobe_is_measured_against_the_others(blocks):
+    image, middle = noisy(blocks, {"left_upper_lobe": 0.15})
+    expected = expected_enhancement(image, blocks.inside, blocks.regions)
+    level = at_middle(blocks, expected, middle, "left_upper_lobe")
+    assert level == pytest.approx(LEAST_LOBE_SHARE * LEVEL, rel=0.04)
+
+
+@pytest.mark.parametrize(("factor", "own"), [(0.85, 0.85), (1.2, 1.2), (0.4, 0.8)])
+def test_levels_of_lobes_count_as_far_as_healthy_ones_differ(blocks, factor, own):
+    image, middle = noisy(blocks, {"right_lower_lobe": factor})
+    expected = expected_enhancement(image, blocks.inside, blocks.regions)
+    level = at_middle(blocks, expected, middle, "right_lower_lobe")
+    assert level == pytest.approx(own * LEVEL, rel=0.05)
+
+
+def test_without_lobes_a_lost_lung_is_found(blocks):
+    image, _ = noisy(blocks, {"right_lung": 0.15}, sd=4.0)
+    found = find_defects(image, blocks.inside, RegionSet((blocks.lungs,)))
+    assert found.mask[blocks.lungs.mask("right_lung")].mean() > 0.95
+    assert found.mask[blocks.lungs.mask("left_lung")].mean() < 0.01
+
+
+def test_the_blood_of_the_trunk_is_a_least_level(blocks):
+    image, _ = noisy(blocks, {"left_lung": 0.15, "right_lung": 0.15}, sd=1.0)
+    trunk_hu = 400.0
+    plain = expected_enhancement(image, blocks.inside, blocks.regions)
+    with_blood = expected_enhancement(image, blocks.inside, blocks.regions, trunk_hu=trunk_hu)
+    assert np.nanmedian(plain) == pytest.approx(0.15 * LEVEL, rel=0.05)
+    least = LEAST_BLOOD_SHARE * trunk_hu
+    assert np.nanmax(with_blood) > least * LEAST_LOBE_SHARE
+    lost = image.array[blocks.inside] < RELATIVE_BELOW * with_blood[blocks.inside]
+    assert lost.mean() > 0.9
+    healthy, _ = noisy(blocks, {})
+    np.testing.assert_array_equal(
+        expected_enhancement(healthy, blocks.inside, blocks.regions),
+        expected_enhancement(healthy, blocks.inside, blocks.regions, trunk_hu=trunk_hu),
+    )
+
+
+def test_no_iodine_at_all_is_no_error(blocks):
+    image, _ = noisy(blocks, {"left_lung": 0.0, "right_lung": 0.0})
+    expected = expected_enhancement(image, blocks.inside, blocks.regions)
+    assert np.isfinite(expected[blocks.inside]).all()
+    nothing = np.zeros_like(blocks.inside)
+    assert np.isnan(expected_enhancement(image, nothing, blocks.regions)).all()
+
+
+def test_small_holes_of_a_defect_are_filled_and_large_ones_are_not(blocks):
+    values = np.full(blocks.geometry.shape, LEVEL, np.float32)
+    k, j, i = np.argwhere(blocks.lungs.mask("left_lung")).mean(axis=0).astype(int)
+    values[k - 6 : k + 6, j - 6 : j + 6, i - 6 : i + 6] = 5.0
+    values[k, j, i] = LEVEL  # 0.06 mL
+    values[k - 4 : k - 1, j - 4 : j - 1, i - 4 : i - 1] = LEVEL  # 1.7 mL
+    found = find_defects(blocks.volume(values), blocks.inside, blocks.regions)
+    assert found.mask[k, j, i]
+    assert not found.mask[k - 3, j - 3, i - 3]
+    assert found.mask.sum() == 12**3 - 27
