@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import math
+import os
 import re
-import struct
-import zlib
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,15 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.nifti import (
+    SKEW_SEEN_DEGREES,
+    NiftiHeader,
+    copy_for_itk,
+    nifti_header,
+    orientation_notes,
+    require_nifti_bytes,
+)
+from lungperfusion.io.nifti import SUFFIXES as NIFTI_SUFFIXES
 from lungperfusion.naming import named
 from lungperfusion.resampling import geometry_from_sitk
 from lungperfusion.volume import Geometry
@@ -23,8 +31,14 @@ from lungperfusion.volume import Geometry
 SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 """Formats read besides DICOM."""
 
-SFORM_QFORM_TOLERANCE_VOXELS = 0.5
-"""Two orientations in a NIfTI file may differ by this at the corners; more is ambiguous."""
+VOXEL_MM = (0.01, 50.0)
+"""No CT of a chest has voxels outside of this."""
+
+MAX_HEADER_BYTES = 1 << 20
+"""Headers are a thousand times smaller."""
+
+MAX_SLICES = 20_000
+"""Files that a header may list."""
 
 MAX_BYTES = 16 * 2**30
 """Size in memory beyond which a header is taken for damaged."""
@@ -63,27 +77,136 @@ def read_image(
         If the file is no image of this kind or damaged.
 
     """
-    warnings: list[str] = []
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        warnings += _nifti_orientation_notes(path)
     _require_all_bytes(path)
+    header = nifti_header(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else None
+    warnings = _notes(path, header)
+    with tempfile.TemporaryDirectory(prefix="lungperfusion-") as folder:
+        image = _read_by_itk(path, _for_itk(path, header, Path(folder)), layers)
+    geometry = geometry_from_sitk(image)
+    if header is not None and _needs_copy(path, header):
+        geometry = Geometry(geometry.shape, header.ijk_to_ras)
+    array = sitk.GetArrayFromImage(image)
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        array = np.moveaxis(array, -1, 0)
+    return array, geometry, _metadata(image), warnings
+
+
+def _read_by_itk(path: Path, readable: Path, layers: bool) -> sitk.Image:
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(str(readable))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise InputError(_damaged(path, error)) from error
+    size = reader.GetSize()
     _require_scalar_3d(path, reader, layers)
+    if len(size) > 3:  # time points or components of which there is one
+        reader.SetExtractSize([*size[:3], *([0] * (len(size) - 3))])
     try:
-        image = reader.Execute()
+        return reader.Execute()
     except RuntimeError as error:
         raise InputError(_damaged(path, error)) from error
-    metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
-    geometry = geometry_from_sitk(image)
-    array = sitk.GetArrayFromImage(image)
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        array = np.moveaxis(array, -1, 0)
-    return array, geometry, metadata, warnings
+
+
+def _metadata(image: sitk.Image) -> dict[str, str]:
+    """Key-value pairs that are text; others have no meaning here."""
+    pairs = {}
+    for key in image.GetMetaDataKeys():
+        try:
+            pairs[key] = image.GetMetaData(key)
+        except (UnicodeDecodeError, RuntimeError):
+            continue
+    return pairs
+
+
+def _needs_copy(path: Path, header: NiftiHeader) -> bool:
+    """Whether ITK cannot read a NIfTI file as it is."""
+    return (
+        header.version != 1
+        or header.packed != path.name.lower().endswith(".gz")
+        or header.skew_degrees > SKEW_SEEN_DEGREES
+    )
+
+
+def _for_itk(path: Path, header: NiftiHeader | None, folder: Path) -> Path:
+    """File with the same image whose name and form ITK understands."""
+    if header is not None and _needs_copy(path, header):
+        copy_for_itk(path, header, folder / "image.nii")
+        return folder / "image.nii"
+    suffix = next(s for s in sorted(SUFFIXES, key=len) if path.name.lower().endswith(s))
+    if path.name.endswith(suffix) and _is_plain(str(path)):
+        return path
+    parts = data_files(path)
+    if any(not part.is_relative_to(path.parent) for part in parts):
+        raise InputError(
+            f"{named(path.name)} has a name that the image library cannot open, and its voxels lie "
+            "elsewhere; give both files names of letters and digits in one folder"
+        )
+    for part in (path, *parts):
+        inside = part.relative_to(path.parent)
+        target = folder / (f"image{suffix}" if part == path else inside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _linked(part, target)
+    return folder / f"image{suffix}"
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a path can be handed to a library that takes UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _linked(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def _notes(path: Path, header: NiftiHeader | None) -> list[str]:
+    """Tell what the user should know about the header."""
+    if header is not None:
+        return orientation_notes(path, header)
+    if path.name.lower().endswith((".nrrd", ".nhdr")):
+        return _nrrd_notes(path)
+    return []
+
+
+def _nrrd_notes(path: Path) -> list[str]:
+    """Say what a NRRD header leaves open about the patient."""
+    fields = _nrrd_fields(path)
+    notes = []
+    if not re.match(
+        r"(left|right)-(anterior|posterior)-(inferior|superior)|[lr][ap][is]$",
+        fields.get("space", "").lower(),
+    ):
+        notes.append(
+            "the NRRD file does not say how the image lies in the patient (no anatomical space): "
+            "left and right may be swapped"
+        )
+    if not fields.get("spacings") and not fields.get("space directions"):
+        notes.append(
+            "the NRRD file does not say how large its voxels are; 1 mm was assumed, so volumes may "
+            "be wrong"
+        )
+    return notes
+
+
+def _nrrd_fields(path: Path) -> dict[str, str]:
+    """Fields of a NRRD header, names in lower case."""
+    fields = {}
+    with path.open("rb") as stream:
+        for line in stream.read(MAX_HEADER_BYTES).split(b"\n"):
+            text = line.decode("latin-1").rstrip("\r")
+            if not text:
+                break
+            name, separator, value = text.partition(":")
+            if separator and not value.startswith("="):
+                fields[name.strip().lower()] = value.strip()
+    return fields
 
 
 def file_sha256(path: Path) -> str:
@@ -99,9 +222,10 @@ def file_sha256(path: Path) -> str:
 
 
 def _require_scalar_3d(path: Path, reader: sitk.ImageFileReader, layers: bool) -> None:
-    size = reader.GetSize()
-    spatial = [n for n in size if n > 1] if len(size) > 3 else list(size)
-    if len(size) > 3 and len(spatial) > 3:
+    size = tuple(reader.GetSize())
+    if len(size) > 3 and all(n == 1 for n in size[3:]):
+        size = size[:3]
+    if len(size) > 3:
         raise InputError(
             f"{named(path.name)} has {len(size)} dimensions ({' x '.join(map(str, size))}); "
             "expected a 3-D image: export one time point or component"
@@ -127,11 +251,11 @@ def _require_scalar_3d(path: Path, reader: sitk.ImageFileReader, layers: bool) -
             f"{named(path.name)} claims {' x '.join(map(str, size))} voxels, more than any CT; "
             "its header is damaged: export it again"
         )
-    spacing = reader.GetSpacing()
-    if not np.isfinite(spacing).all() or min(spacing) <= 0:
+    spacing = reader.GetSpacing()[:3]
+    if not np.isfinite(spacing).all() or min(spacing) < VOXEL_MM[0] or max(spacing) > VOXEL_MM[1]:
         raise InputError(
             f"{named(path.name)} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing)} "
-            "mm; expected positive values: repair the header"
+            f"mm; expected {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm: repair the header"
         )
 
 
@@ -160,41 +284,12 @@ def _require_all_bytes(path: Path) -> None:
                 f"{named(path.name)} refers to {named(file.name)}, which is not there; keep both "
                 "files in one folder"
             )
-    if name.endswith((".nii", ".nii.gz")):
-        _require_nifti_bytes(path)
+    if name.endswith(NIFTI_SUFFIXES):
+        header = nifti_header(path)
+        if header is not None:
+            require_nifti_bytes(path, header)
     if name.endswith((".mha", ".mhd")):
         _require_metaimage_bytes(path)
-
-
-def _require_nifti_bytes(path: Path) -> None:
-    order, header = _nifti_header(path)
-    if order is None:
-        return
-    dim = struct.unpack(f"{order}8h", header[40:56])
-    (bits,) = struct.unpack(f"{order}h", header[72:74])
-    (start,) = struct.unpack(f"{order}f", header[108:112])
-    announced = int(start) + math.prod(dim[1 : max(0, dim[0]) + 1]) * bits // 8
-    packed = path.name.lower().endswith(".gz")
-    held = _unpacked_bytes(path) if packed else path.stat().st_size
-    if held < announced:
-        raise InputError(
-            f"{named(path.name)} is cut short: its header announces {announced} bytes, {held} are "
-            "there; copy or export it again"
-        )
-
-
-def _unpacked_bytes(path: Path) -> int:
-    """Size of what a gzip file holds; unpacking it all also checks its checksum."""
-    held = 0
-    try:
-        with gzip.open(path) as stream:
-            while piece := stream.read(1 << 22):
-                held += len(piece)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{named(path.name)} is damaged or cut short ({named(error)}); copy or export it again"
-        ) from error
-    return held
 
 
 def _require_metaimage_bytes(path: Path) -> None:
@@ -213,10 +308,8 @@ def _require_metaimage_bytes(path: Path) -> None:
     files = data_files(path)
     if data.upper() == "LOCAL":
         held = path.stat().st_size - start
-    elif len(files) == 1:
-        held = files[0].stat().st_size
     else:
-        return
+        held = sum(file.stat().st_size for file in files)
     if held < count * size:
         raise InputError(
             f"{named(path.name)} is cut short: its header announces {count * size} bytes of "
@@ -247,8 +340,7 @@ def data_files(path: Path) -> list[Path]:
         listed = _lines_after(path, "elementdatafile") if data.upper() == "LIST" else [data]
         listed = [] if data.upper() == "LOCAL" else listed
     elif name.endswith(".nhdr"):
-        with path.open(encoding="latin-1") as stream:
-            lines = [line.strip() for line in stream]
+        lines = _header_lines(path)
         data = next(
             (
                 line.split(":", 1)[1].strip()
@@ -266,9 +358,14 @@ def data_files(path: Path) -> list[Path]:
     ]
 
 
+def _header_lines(path: Path) -> list[str]:
+    with path.open("rb") as stream:
+        text = stream.read(MAX_HEADER_BYTES).decode("latin-1")
+    return [line.strip() for line in text.splitlines()]
+
+
 def _lines_after(path: Path, keyword: str) -> list[str]:
-    with path.open(encoding="latin-1") as stream:
-        lines = [line.strip() for line in stream]
+    lines = _header_lines(path)
     start = next(
         n
         for n, line in enumerate(lines)
@@ -283,76 +380,9 @@ def _expand_pattern(entry: str, name: str) -> list[str]:
     if not match:
         return [entry]
     pattern, first, last, step = match[1], int(match[2]), int(match[3]), int(match[4]) or 1
+    if abs(last - first) / abs(step) > MAX_SLICES:
+        raise InputError(
+            f"{named(name)} lists {abs(last - first) // abs(step) + 1} files with slices, more "
+            "than any CT has; its header is damaged"
+        )
     return [pattern % number for number in range(first, last + (1 if step > 0 else -1), step)]
-
-
-def _nifti_orientation_notes(path: Path) -> list[str]:
-    """Compare the two orientations that a NIfTI header may hold."""
-    order, header = _nifti_header(path)
-    if order is None:
-        return []
-    dim = struct.unpack(f"{order}8h", header[40:56])
-    pixdim = struct.unpack(f"{order}8f", header[76:108])
-    qform_code, sform_code = struct.unpack(f"{order}2h", header[252:256])
-    if qform_code <= 0 and sform_code <= 0:
-        return [
-            "the NIfTI file does not say how the image lies in the patient (qform and sform code "
-            "0): left and right may be swapped"
-        ]
-    if qform_code <= 0 or sform_code <= 0:
-        return []
-    quaternion = struct.unpack(f"{order}6f", header[256:280])
-    sform = np.array(struct.unpack(f"{order}12f", header[280:328])).reshape(3, 4)
-    qform = _qform(quaternion, pixdim)
-    corners = np.array(
-        [
-            (i, j, k, 1.0)
-            for i in (0, max(dim[1] - 1, 0))
-            for j in (0, max(dim[2] - 1, 0))
-            for k in (0, max(dim[3] - 1, 0))
-        ]
-    )
-    apart_mm = float(np.linalg.norm(corners @ (qform - sform).T, axis=1).max())
-    voxel_mm = min((abs(p) for p in pixdim[1:4] if p), default=1.0)
-    if not apart_mm <= SFORM_QFORM_TOLERANCE_VOXELS * voxel_mm:
-        raise InputError(
-            f"{named(path.name)} holds two orientations (qform and sform) that differ by up to "
-            f"{apart_mm:.1f} mm, so its place in the patient is ambiguous; save it again with one, "
-            "for instance from the DICOM files"
-        )
-    return []
-
-
-def _nifti_header(path: Path) -> tuple[str | None, bytes]:
-    """Byte order and the 348 bytes of a NIfTI-1 header; no order for NIfTI-2 and Analyze."""
-    packed = path.name.lower().endswith(".gz")
-    try:
-        with gzip.open(path) if packed else path.open("rb") as stream:
-            header = stream.read(348)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{named(path.name)} is damaged or cut short ({named(error)}); copy or export it again"
-        ) from error
-    if len(header) < 348:
-        raise InputError(
-            f"{named(path.name)} is cut short within its header ({len(header)} bytes); export it "
-            "again"
-        )
-    order = next((o for o in "<>" if struct.unpack(f"{o}i", header[:4])[0] == 348), None)
-    return (order if header[344:347] == b"n+1" else None), header
-
-
-def _qform(quaternion: tuple[float, ...], pixdim: tuple[float, ...]) -> NDArray[np.float64]:
-    """Affine (3 x 4) of the quaternion representation, by the NIfTI-1 standard."""
-    b, c, d, x, y, z = quaternion
-    a = np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
-    rotation = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )
-    handed = -1.0 if pixdim[0] < 0 else 1.0
-    scaled = rotation * np.array([pixdim[1], pixdim[2], handed * pixdim[3]])
-    return np.column_stack([scaled, [x, y, z]])

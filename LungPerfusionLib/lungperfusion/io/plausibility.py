@@ -19,6 +19,15 @@ TISSUE_AT_LEAST_HU = -300.0
 DARK_SHARE = 0.001
 """Share of voxels that must be air or lung, and share that must be tissue."""
 
+NO_AIR_HU = -2500.0
+"""Air of a CT in HU lies far above, also with an offset of 1024 too much; padding may not."""
+
+PADDING_VALUES = 20
+"""Padding has one value, or a few where it was interpolated."""
+
+NEIGHBOURS_ALIKE = 0.3
+"""Correlation of neighbouring voxels: near 1 in a CT whatever its noise, 0 in noise alone."""
+
 _SAMPLES = 2_000_000
 _ADVICE = "give the original CT in HU"
 
@@ -70,6 +79,46 @@ def require_hounsfield(array: NDArray[Any], valid: Mask | None = None) -> None:
             f"{span} and hardly any lies above {TISSUE_AT_LEAST_HU:g}: expected soft tissue near "
             f"40 HU; {_ADVICE} of a chest"
         )
+    alike = _neighbours_alike(array)
+    if alike < NEIGHBOURS_ALIKE:
+        raise InputError(
+            f"neighbouring voxels have nothing in common (correlation {alike:.2f}): this is noise, "
+            f"not an image; {_ADVICE}"
+        )
+
+
+def require_no_factor(array: NDArray[Any]) -> None:
+    """Refuse HU that were multiplied, whose air would be taken for padding.
+
+    Raises
+    ------
+    InputError
+        If many different values lie far below air.
+
+    """
+    step = max(1, int(np.ceil((array.size / _SAMPLES) ** (1 / 3))))
+    below = array[(slice(None, None, step),) * 3]
+    below = below[below < NO_AIR_HU]
+    if below.size and np.unique(below).size > PADDING_VALUES:
+        raise InputError(
+            f"the values reach down to {float(below.min()):.5g} in many steps: this looks like HU "
+            f"multiplied by a factor such as 10; {_ADVICE}"
+        )
+
+
+def _neighbours_alike(array: NDArray[Any]) -> float:
+    """Correlation of voxels with their neighbours, the highest of the three directions."""
+    k = array.shape[0]
+    planes = array[:: max(1, k // 16)].astype(np.float32)
+    pairs = [(planes[:, 1:], planes[:, :-1]), (planes[:, :, 1:], planes[:, :, :-1])]
+    if k > 1:
+        middle = array[k // 4 : k // 4 + 8].astype(np.float32)
+        pairs.append((middle[1:], middle[:-1]))
+    return max(
+        float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+        for a, b in pairs
+        if a.size and a.std() > 0 and b.std() > 0
+    )
 
 
 def _few_integers(values: NDArray[Any]) -> bool:

@@ -19,7 +19,7 @@ from lungperfusion.io.dicom.segmentations import read_dicom_seg
 from lungperfusion.io.files import SUFFIXES, file_sha256, is_image_file, read_image
 from lungperfusion.io.folders import in_words, list_files
 from lungperfusion.io.padding import AIR_HU, padding_in_volume
-from lungperfusion.io.plausibility import require_hounsfield
+from lungperfusion.io.plausibility import require_hounsfield, require_no_factor
 from lungperfusion.io.scan import Scan
 from lungperfusion.labels import LabelImage, Segment, labelmap_of
 from lungperfusion.naming import named
@@ -131,6 +131,8 @@ def read_segmentation(path: Path) -> Labelmap:
 
 
 def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress: Progress) -> Scan:
+    if path.name.upper() == "DICOMDIR" and path.is_file():  # an index of the folder it lies in
+        path = path.absolute().parent
     if path.is_dir():
         _require_files(path)
     else:
@@ -153,6 +155,8 @@ def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress
     array, missing = _as_values(array, path.name, allow_nan=not only_ct)
     if missing is not None:
         notes.append(f"{np.count_nonzero(missing)} voxels without a number (NaN) left out")
+    if only_ct:
+        require_no_factor(array)
     axis, _ = geometry.array_axis_toward("S")
     padding = padding_in_volume(array, axis, unit=unit)
     if missing is not None:
