@@ -24,7 +24,7 @@ from lungperfusion.phantoms.vessel_tree import (
 from lungperfusion.vessels.blood_volume import BIN_IDS, blood_sample, volume_by_area
 from lungperfusion.vessels.detection import VesselMap, find_vessels
 from lungperfusion.vessels.harmonisation import harmonised
-from lungperfusion.vessels.quality import point_spread_mm
+from lungperfusion.vessels.quality import detectability, point_spread_mm
 from lungperfusion.volume import Geometry, Volume
 
 SIZE_MM = 90.0
@@ -384,6 +384,24 @@ def settings() -> list[Figure]:
     return figures
 
 
+def joint_limits() -> list[Figure]:
+    """Noise, blur and slices together: what is lost of one pair at each signal of a thin vessel."""
+    vessels = trees(PAIRS[0])
+    figures = []
+    for spread_mm, thickness in ((1.0, 0.7), (1.0, 1.25), (1.5, 0.7), (1.5, 1.25), (1.5, 2.0)):
+        image = scan(vessels, thickness, psf_fwhm_mm=spread_mm, noise_hu=0.0)
+        for noise_hu in (30.0, 60.0, 90.0):
+            noise = correlated_noise(image.ct.geometry, noise_hu, spread_mm, 5)
+            hu = np.rint(image.ct.array + noise).astype(np.int16)
+            found = find_vessels(Volume(hu, image.ct.geometry, "HU"), image.lungs, blood_hu=40.0)
+            ratio = detectability(found)
+            name = (
+                f"{spread_mm:g} mm, slices {thickness:g} mm, {noise_hu:g} HU (signal {ratio:.1f})"
+            )
+            figures += errors_only(name, volume_by_area(blood_sample(found)), truth(image))
+    return figures
+
+
 def harmonising() -> list[Figure]:
     """How much a sharp kernel's numbers differ from a soft one's, before and after harmonising."""
     target_mm = 1.8
@@ -443,4 +461,12 @@ def breathed_out(vessels: Tubes, share: float = 0.7) -> VesselPhantom:
 
 
 def main() -> list[Figure]:
-    return [*bins(), *repeatability(), *tubes(), *traps(), *settings(), *harmonising()]
+    return [
+        *bins(),
+        *repeatability(),
+        *tubes(),
+        *traps(),
+        *settings(),
+        *joint_limits(),
+        *harmonising(),
+    ]

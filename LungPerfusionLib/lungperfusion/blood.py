@@ -99,6 +99,9 @@ CHAMBERS_APART_HU, CHAMBERS_SHARE = 60.0, 0.15
 INSIDE_LUNG_MM = 8.0
 """Beyond ribs and chest wall, where dense tissue of the lung is looked at."""
 
+LEAST_CORES_MM = 30.0
+"""Length of wide vessels that tells the density of their blood."""
+
 LEAST_SITE_ML = 2.0
 """Less blood is no sample."""
 
@@ -173,6 +176,29 @@ def blood_density_of_label(ct: Volume, labels: Labelmap, *names: str) -> BloodDe
     hu = float(np.median(values))
     words = f"{hu:.0f} HU, median of the labels {', '.join(names)}"
     return BloodDensity(hu=hu, source="label map", words=words)
+
+
+def blood_density_of_cores(core_hu: NDArray[np.float64], length_mm: float) -> BloodDensity | None:
+    """Density in the middle of the widest vessels of the lung themselves.
+
+    Parameters
+    ----------
+    core_hu
+        Densities on their axes.
+    length_mm
+        Length of these axes together.
+
+    Returns
+    -------
+    BloodDensity or None
+        None for less than `LEAST_CORES_MM` of axis.
+
+    """
+    if length_mm < LEAST_CORES_MM:
+        return None
+    hu = float(np.median(core_hu))
+    words = f"{hu:.0f} HU, median over {length_mm:.0f} mm of the widest vessels of the lung"
+    return BloodDensity(hu=hu, source="vessels of the lung", words=words)
 
 
 def find_blood_density(

@@ -27,6 +27,7 @@ from lungperfusion.engines.running import TIMEOUT_MIN
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, labelmap_of, read_labelmap
 from lungperfusion.io.fissure_points import read_fissure_points
+from lungperfusion.orientation import axial
 from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
@@ -87,6 +88,15 @@ class RegionOptions:
     rim_fraction: float | None = None
     """Outer share of each lung's volume that is rim, instead of a thickness."""
     subpleural_mm: float = SUBPLEURAL_MM
+
+    def axial(self) -> RegionOptions:
+        """Turn the given label maps to axial order."""
+        return replace(
+            self,
+            lung_mask=None if self.lung_mask is None else axial(self.lung_mask),
+            lobes=axial(self.lobes) if isinstance(self.lobes, LabelImage) else self.lobes,
+            vessels=None if self.vessels is None else axial(self.vessels),
+        )
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> RegionOptions:
@@ -165,6 +175,16 @@ class FoundRegions:
     """Lobes with their boundaries, if they were asked for."""
     vessels: Labelmap | None = None
     """``vessels``, if they were given or asked for."""
+
+    def axial(self) -> FoundRegions:
+        """Turn all label maps to axial order."""
+        partitions = tuple(axial(partition) for partition in self.regions.partitions)
+        return replace(
+            self,
+            lungs=axial(self.lungs),
+            regions=RegionSet(partitions, self.regions.absent),
+            vessels=None if self.vessels is None else axial(self.vessels),
+        )
 
     def crop(self, box: Box) -> FoundRegions:
         """Copy all label maps within a box, so that the whole ones can be forgotten."""

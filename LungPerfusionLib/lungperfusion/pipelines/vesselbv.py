@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.blood import (
     BloodDensity,
+    blood_density_of_cores,
     blood_density_of_label,
     find_blood_density,
     given_blood_density,
 )
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, labelmap_of, read_ct, read_labelmap
-from lungperfusion.measurement import Measurement, measured
+from lungperfusion.measurement import Measurement, measured, missing
+from lungperfusion.orientation import as_stored, axial
 from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
 from lungperfusion.pipelines.regions import (
     SEGMENT_LUNGS,
@@ -64,7 +66,13 @@ from lungperfusion.vessels.published import (
     compare_with_published,
     letter_z_scores,
 )
-from lungperfusion.vessels.quality import point_spread_mm, slice_gate, vessel_gates
+from lungperfusion.vessels.quality import (
+    LEAST_SPREAD_MM,
+    core_radius_mm,
+    point_spread_mm,
+    slice_gate,
+    vessel_gates,
+)
 from lungperfusion.volume import Labelmap, Volume
 
 ARTERIES, VEINS = "lung_arteries", "lung_veins"
@@ -132,6 +140,9 @@ def analyse_vesselbv(
 ) -> Analysis:
     """Measure the blood in the vessels of the lungs by their cross-section.
 
+    Everything is turned to axial order first, and the label maps back at the end: the order in
+    which a file stores its axes changes no number.
+
     Parameters
     ----------
     ct
@@ -155,10 +166,14 @@ def analyse_vesselbv(
         Whether to draw for the report; needs matplotlib.
 
     """
+    stored = ct.geometry
+    ct, regions = axial(ct), regions.axial()
     if found is None:
         found = find_regions(
             ct, regions, acquisition=acquisition, progress=part(progress, 0.0, 0.35)
         )
+    else:
+        found = found.axial()
     thickness = slice_gate(ct.geometry, acquisition)
     oxygen = measure_oxygen(options.gas)
     parameters = {**regions.parameters, **options.parameters}
@@ -170,12 +185,11 @@ def analyse_vesselbv(
             gates=(thickness, *found.gates),
             warnings=found.warnings,
             parameters=parameters,
-            labelmaps=found.labelmaps,
+            labelmaps={name: as_stored(map_, stored) for name, map_ in found.labelmaps.items()},
         )
     density = _blood_density(ct, found.lungs, options, blood)
     classes = _on_grid(arteries_and_veins, ct)
     class_hu, class_words = _class_densities(ct, classes)
-    note = f"; blood {density.words}{class_words}"
 
     def vessels_of(scan: Volume, steps: Progress) -> VesselMap:
         return remembered(
@@ -190,6 +204,11 @@ def analyse_vesselbv(
 
     measured_ct = ct
     vessel_map = vessels_of(ct, part(progress, 0.35, 0.8))
+    cores = _cores(vessel_map, ct)
+    if density.source == "default" and cores is not None:
+        density = cores
+        vessel_map = vessels_of(ct, ignore)
+    note = f"; blood {density.words}{class_words}"
     if options.harmonise_to_mm is not None:
         measured_ct, words = _harmonised(ct, vessel_map, options.harmonise_to_mm)
         note += words
@@ -202,7 +221,7 @@ def analyse_vesselbv(
         tables["corrected_vessels"] = Table(correction.columns, correction.rows)
         warnings += correction.warnings
     progress(0.8, "summing blood volumes")
-    gates = (thickness, *vessel_gates(vessel_map, density, acquisition), *found.gates)
+    gates = (thickness, *vessel_gates(vessel_map, density, acquisition, cores=cores), *found.gates)
     volumes = follow_gates(
         measure_blood_volume(
             vessel_map,
@@ -240,7 +259,10 @@ def analyse_vesselbv(
             "blood_source": density.source,
             "class_blood_hu": {name: round(value, 2) for name, value in class_hu.items()},
         },
-        labelmaps={**found.labelmaps, "vessels": labels},
+        labelmaps={
+            name: as_stored(map_, stored)
+            for name, map_ in {**found.labelmaps, "vessels": labels}.items()
+        },
         tables=tables,
         sections=sections,
     )
@@ -264,6 +286,14 @@ def _blood_density(
     return find_blood_density(ct, lungs)
 
 
+def _cores(vessel_map: VesselMap, ct: Volume) -> BloodDensity | None:
+    """Density in the middle of the widest vessels."""
+    radius = core_radius_mm(ct.geometry)
+    wide = vessel_map.measured.area_mm2 >= math.pi * radius**2
+    length = float(vessel_map.vessels.point_length_mm[wide].sum())
+    return blood_density_of_cores(vessel_map.core_hu(ct.array, radius), length)
+
+
 def _harmonised(ct: Volume, vessel_map: VesselMap, to_mm: float) -> tuple[Volume, str]:
     """Scan at the point spread wanted, and words on it for the method."""
     spread = point_spread_mm(vessel_map)
@@ -279,7 +309,7 @@ def _on_grid(labels: Labelmap | None, ct: Volume) -> Labelmap | None:
 
 
 def _required_on_grid(labels: Labelmap, ct: Volume) -> Labelmap:
-    return resample_labelmap(labels, ct.geometry)
+    return resample_labelmap(axial(labels), ct.geometry)
 
 
 def _class_densities(ct: Volume, classes: Labelmap | None) -> tuple[dict[str, float], str]:
@@ -401,8 +431,11 @@ def _scan_rows(vessel_map: VesselMap, density: BloodDensity) -> tuple[Measuremen
             measured(region, "smallest_cross_section", float(smallest), "5th percentile by length")
         )
     spread = point_spread_mm(vessel_map)
-    if spread is not None:
+    if spread is not None and spread > LEAST_SPREAD_MM:
         rows.append(measured(region, "point_spread", spread, "vessels of 1 to 6 mm2"))
+    elif spread is not None:
+        reason = f"at or beyond the end of what can be told, {LEAST_SPREAD_MM:.2f} mm"
+        rows.append(missing(region, "point_spread", reason))
     for id_, reason in (
         ("excluded_thick_tissue", "thick_tissue"),
         ("excluded_airway_wall", "airway_wall"),

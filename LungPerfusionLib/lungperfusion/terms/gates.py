@@ -252,6 +252,8 @@ GATES: dict[str, tuple[Effect, ...]] = {
     # vessels
     "vessel_slice_thickness": (_needs(VESSELS),),
     "vessel_blood_density": (_doubt(VESSELS),),
+    "vessel_core_density": (_doubt(VESSELS),),
+    "vessel_detectability": (_needs(SMALL_VESSELS), _doubt(VESSELS, on_warn=None)),
     "vessel_noise": (_needs(SMALL_VESSELS),),
     "vessel_breath": (_doubt(VESSELS),),
     "vessel_point_spread": (_needs(SMALL_VESSELS),),

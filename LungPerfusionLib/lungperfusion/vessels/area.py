@@ -46,6 +46,9 @@ LEAST_CAPTURED = 0.5
 """Less of a vessel than this lies within reach only where its rough radius is far too small."""
 USUAL_BLUR_MM = 0.5
 """Standard deviation of the point spread where an image shows too few thin vessels to tell."""
+LEAST_BLUR_MM = 0.15
+"""Standard deviations below are not told apart: a kernel that enhances edges draws blood together
+and leaves the measure at or beyond its lower end."""
 THIN_MM2 = (1.0, 6.0)
 """Vessels whose spread of blood tells the point spread."""
 LEAST_AREA_MM2 = 0.05
@@ -260,7 +263,7 @@ def blur_mm(territory: Territory, blood_fraction: NDArray[Any], area_mm2: Float6
     The mean squared distance from the axis is twice the variance of the point spread plus half
     the squared radius; the radius follows from the area, which the point spread leaves alone.
 
-    None where there are too few thin vessels.
+    At least `LEAST_BLUR_MM`; None where there are too few thin vessels.
     """
     area = area_mm2[territory.owner]
     reach = np.sqrt(area / np.pi) + 1.2
@@ -270,7 +273,7 @@ def blur_mm(territory: Territory, blood_fraction: NDArray[Any], area_mm2: Float6
         return None
     squared = float((blood_fraction[thin] * territory.off_axis_mm[thin] ** 2).sum()) / mass
     disc = float((blood_fraction[thin] * area[thin]).sum()) / mass / (2 * np.pi)
-    return float(np.sqrt(max(squared - disc, 0.04) / 2))
+    return max(float(np.sqrt(max(squared - disc, 0.0) / 2)), LEAST_BLUR_MM)
 
 
 def captured_share(radius_mm: Float64, reach_mm: Float64, blur_mm: float) -> Float64:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lungperfusion.errors import InputError
 from lungperfusion.progress import Progress, ignore, part
@@ -97,6 +98,8 @@ class VesselMap:
         Volume of dense tissue left out, by reason.
     noise_hu
         Standard deviation of the lung between the vessels.
+    ridge_noise_hu
+        Noise of the tubeness at each scale in mm.
 
     """
 
@@ -118,6 +121,7 @@ class VesselMap:
     blood_hu_common: float
     excluded_ml: Mapping[str, float]
     noise_hu: float
+    ridge_noise_hu: Mapping[float, float]
 
     @property
     def voxel_area_mm2(self) -> Float32:
@@ -137,6 +141,18 @@ class VesselMap:
         radius = np.sqrt(self.measured.area_mm2 / np.pi)
         shown = np.maximum(radius, 0.6 * float(np.cbrt(self.geometry.voxel_volume_ml * 1000)))
         return np.asarray(self.territory.off_axis_mm <= shown[self.territory.owner])
+
+    def core_hu(self, image_hu: NDArray[Any], least_radius_mm: float) -> NDArray[np.float64]:
+        """Density on the axis of vessels at least as wide, which no blur reaches; shape (n,).
+
+        ``image_hu`` is the whole CT.
+        """
+        wide = self.measured.area_mm2 >= np.pi * least_radius_mm**2
+        place = self.vessels.position_mm[wide] / np.asarray(self.geometry.spacing_kji_mm)
+        image = image_hu[self.box].astype(np.float32)
+        return np.asarray(
+            ndimage.map_coordinates(image, place.T, order=1, mode="nearest"), np.float64
+        )
 
     @property
     def axis_ras_mm(self) -> NDArray[np.float64]:
@@ -292,6 +308,7 @@ def find_vessels(
             **reject_ml,
         },
         noise_hu=background.noise_hu,
+        ridge_noise_hu=enhanced.noise_hu,
     )
 
 

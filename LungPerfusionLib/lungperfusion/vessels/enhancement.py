@@ -205,15 +205,29 @@ def enhance_vessels(
             found.append(_stronger(smooth, best, down, spacing_kji_mm, sigma, threshold, 1, accept))
             dark.append(_stronger(smooth, darkest, up, spacing_kji_mm, sigma, lumen, -1, None))
     progress(0.95, "placing vessel axes below the voxel")
-    high = {
-        sigma: max(2 * LEAST_STRENGTH_HU, high_over_noise * level) for sigma, level in noise.items()
-    }
+    high = {sigma: certain_from_hu(level, high_over_noise) for sigma, level in noise.items()}
     return Enhanced(
         best,
         _ridges(found, best, spacing_kji_mm, high),
         _ridges(dark, darkest, spacing_kji_mm, dict.fromkeys(high, 0.0)),
         noise,
     )
+
+
+def certain_from_hu(noise_hu: float, high_over_noise: float = HIGH_OVER_NOISE) -> float:
+    """Tubeness from which a ridge alone makes a vessel, by the noise of its scale."""
+    return max(2 * LEAST_STRENGTH_HU, high_over_noise * noise_hu)
+
+
+def thin_tubeness_hu(area_mm2: float, contrast_hu: float, scale_mm: float, blur_mm: float) -> float:
+    """Tubeness on the axis of a vessel thinner than the blur.
+
+    Blur and scale turn its cross-section into a Gaussian of variance ``v = blur^2 + scale^2``; the
+    second derivative across it is ``contrast area / (2 pi v^2)``, in units of the scale times its
+    square.
+    """
+    variance = scale_mm**2 + blur_mm**2
+    return contrast_hu * area_mm2 * scale_mm**2 / (2 * np.pi * variance**2)
 
 
 def axis_scales_mm(sigma_mm: float, spacing_kji_mm: Spacing) -> Spacing:

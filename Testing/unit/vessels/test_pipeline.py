@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lungperfusion.errors import InputError
 from lungperfusion.io import labelmap_of, read_ct, read_labelmap
+from lungperfusion.phantoms.vessel_tree import straight_tube
 from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.pipelines.vesselbv import (
     ARTERIES,
@@ -23,7 +27,7 @@ from lungperfusion.regions import RegionSet
 from lungperfusion.vessels.blood_volume import blood_sample, volume_by_area
 from lungperfusion.vessels.detection import find_vessels
 from lungperfusion.vessels.oxygen import BloodGas
-from lungperfusion.volume import Labelmap, Volume
+from lungperfusion.volume import Geometry, Labelmap, Volume
 
 
 def regions_of(lungs):
@@ -67,6 +71,103 @@ def test_labels_agree_with_the_bins(analysis):
 def test_unknown_blood_warns(tree_phantom):
     gates = {gate.id: gate for gate in analyse(tree_phantom).gates}
     assert gates["vessel_blood_density"].verdict == "warn"
+
+
+def test_blood_of_an_enhanced_lung_alone_is_read_in_its_widest_vessels(make_phantom):
+    """No heart is in the image: 40 HU would make volumes 39 % too large."""
+    vessels = straight_tube((0.0, 0.0, 0.0), (1.0, 0.4, 0.2), 50.0, 40.0).joined(
+        straight_tube((0.0, 14.0, 0.0), (1.0, 0.2, 0.1), 44.0, 6.0)
+    )
+    image = make_phantom(vessels, blood_hu=300.0, spacing=(1.0, 1.0, 1.0))
+    analysis = analyse(image)
+    rows = {row.measure: row for row in analysis.measurements if row.region == "lungs"}
+    assert rows["blood_density"].value == pytest.approx(300, abs=8)
+    assert rows["tbv"].value == pytest.approx(sum(image.volume_ml), rel=0.04)
+    assert rows["tbv"].status == "caution"
+    gates = {gate.id: gate for gate in analysis.gates}
+    assert gates["vessel_blood_density"].verdict == "warn"
+    assert "widest vessels" in gates["vessel_blood_density"].message
+    wrong = {gate.id: gate for gate in analyse(image, options=VesselOptions(blood_hu=40)).gates}
+    assert wrong["vessel_core_density"].verdict == "warn"
+    assert "off by about" in wrong["vessel_core_density"].message
+    right = {gate.id: gate for gate in analyse(image, options=VesselOptions(blood_hu=300)).gates}
+    assert right["vessel_core_density"].verdict == "pass"
+
+
+def test_noise_blur_and_slices_are_judged_together(make_phantom, make_tree):
+    """Each within its own limit; together they hide a vessel of 1.25 mm2."""
+    options = VesselOptions(blood_hu=40.0)
+    tree = make_tree()
+
+    def judged(**scan):
+        analysis = analyse(make_phantom(tree, **scan), options=options)
+        gates = {gate.id: gate.verdict for gate in analysis.gates}
+        bv5 = next(row for row in analysis.measurements if row.measure == "bv5")
+        return gates, bv5.status
+
+    gates, status = judged()
+    assert (gates["vessel_detectability"], status) == ("pass", "ok")
+    together = {"spacing": (0.7, 0.7, 1.25), "noise_hu": 58.0, "psf_fwhm_mm": 1.35}
+    gates, status = judged(**together, noise_fwhm_mm=1.5)
+    assert (gates["vessel_detectability"], status) == ("warn", "caution")
+    alone = ("vessel_noise", "vessel_slice_thickness", "vessel_point_spread")
+    assert [gates[name] for name in alone] == ["pass", "pass", "pass"]
+    gates, status = judged(**{**together, "noise_hu": 110.0}, noise_fwhm_mm=1.5)
+    assert (gates["vessel_detectability"], status) == ("fail", "missing")
+
+
+def test_a_kernel_beyond_the_range_of_the_point_spread_is_told(make_phantom):
+    """Edges that are enhanced draw blood together: no width can be read from it."""
+    image = make_phantom(psf_fwhm_mm=0.8, noise_hu=0.0)
+    soft = ndimage.gaussian_filter(image.ct.array.astype(np.float32), 1.2)
+    sharp = np.rint(image.ct.array + 1.5 * (image.ct.array - soft)).astype(np.int16)
+    analysis = analyse(
+        replace(image, ct=Volume(sharp, image.ct.geometry, "HU")),
+        options=VesselOptions(blood_hu=40.0),
+    )
+    gate = next(gate for gate in analysis.gates if gate.id == "vessel_point_spread")
+    assert gate.verdict == "warn"
+    assert "at or beyond the end" in gate.message
+    row = next(row for row in analysis.measurements if row.measure == "point_spread")
+    assert row.status == "missing"
+    assert "at or beyond" in row.reason
+
+
+@pytest.fixture(scope="module")
+def coarse_image(make_phantom, make_tree):
+    return make_phantom(make_tree(), spacing=(1.0, 1.1, 1.2), size_mm=62.0)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_the_order_of_storage_changes_no_number(coarse_image, order):
+    def table(image):
+        found = analyse(image, options=VesselOptions(blood_hu=40.0))
+        return {(r.region, r.measure): r.value for r in found.measurements}, found.labelmaps
+
+    wanted, maps = table(coarse_image)
+    flips = tuple(slice(None, None, -1 if n == order[0] else 1) for n in order)
+    turned = turned_image(coarse_image, order, flips)
+    values, turned_maps = table(turned)
+    assert values == wanted
+    np.testing.assert_array_equal(
+        turned_maps["vessels"].array, maps["vessels"].array.transpose(order)[flips]
+    )
+    assert turned_maps["vessels"].geometry.same_as(turned.ct.geometry)
+
+
+def turned_image(image, order, flips):
+    """Same image with permuted and flipped array axes."""
+    geometry = image.ct.geometry
+    matrix = geometry.ijk_to_ras.copy()
+    for new, old in enumerate(order):
+        step = flips[new].step or 1
+        matrix[:3, 2 - new] = step * geometry.ijk_to_ras[:3, 2 - old]
+        if step < 0:
+            matrix[:3, 3] += geometry.ijk_to_ras[:3, 2 - old] * (geometry.shape[old] - 1)
+    grid = Geometry(tuple(geometry.shape[old] for old in order), matrix)
+    ct = Volume(np.ascontiguousarray(image.ct.array.transpose(order)[flips]), grid, "HU")
+    labels = np.ascontiguousarray(image.lungs.array.transpose(order)[flips])
+    return replace(image, ct=ct, lungs=Labelmap(labels, grid, image.lungs.names))
 
 
 def test_thick_slices_give_no_number(make_phantom):
