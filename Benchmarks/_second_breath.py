@@ -345,7 +345,7 @@ class _Texture:
         # 1/f in amplitude per mode from 40 mm down to the lattice.
         gain = np.where(frequency > 1 / 40, 1 / np.maximum(frequency, 1e-6), 0)
         white = np.fft.rfftn(rng.standard_normal(shape, dtype=np.float32))
-        values = np.fft.irfftn(white * gain, s=tuple(shape)).astype(np.float32)
+        values = np.fft.irfftn(white * gain, tuple(shape), axes=(0, 1, 2)).astype(np.float32)
         return cls(values / values.std(), origin, cell)
 
     def at(self, points: Points) -> NDArray[np.float32]:
@@ -451,6 +451,7 @@ def _draw(
         )
         radii = radii / np.sqrt(np.clip(stretch, 0.7, 2.0))
         places = places + chest.move(places)
+    near_lungs = _reached(grid, chest) if inspiration else None
     j, i = np.mgrid[0 : shape[1], 0 : shape[2]]
     guess = np.zeros((i.size, 3))
     for k in range(shape[0]):
@@ -458,7 +459,7 @@ def _draw(
         here = grid.ras_from_ijk(ijk)
         origin, known = here, np.ones(len(here), np.bool_)
         if inspiration:
-            known = np.abs(here[:, 0]) < 155 * chest.scale
+            known = near_lungs[k].ravel()
             place, _ = chest.origin_of(here[known], here[known] + guess[known], 25 if k == 0 else 9)
             origin = here.copy()
             origin[known] = place
@@ -493,6 +494,23 @@ def _draw(
     return out
 
 
+def _reached(grid: Geometry, chest: _Chest) -> Mask:
+    """Voxels that lung may move to, with some margin."""
+    coarse = grid.with_spacing((6.0, 6.0, 6.0))
+    points = coarse.ras_from_ijk(np.argwhere(np.ones(coarse.shape, np.bool_))[:, ::-1])
+    inside = points[chest.outline_mm(points) < 12.0]
+    there = np.rint(coarse.ijk_from_ras(inside + chest.move(inside))).astype(int)
+    hit = np.zeros(coarse.shape, np.bool_)
+    i, j, k = np.clip(there, 0, np.array(coarse.shape[::-1]) - 1).T
+    hit[k, j, i] = True
+    hit = ndimage.binary_dilation(hit, iterations=2)
+    steps = [
+        np.minimum((np.arange(n) * c / n).astype(int), c - 1)
+        for n, c in zip(grid.shape, coarse.shape, strict=True)
+    ]
+    return np.asarray(hit[np.ix_(*steps)])
+
+
 def _surroundings(
     here: Points, outline: NDArray[np.float64], scale: float
 ) -> tuple[NDArray[np.float64], Mask]:
@@ -523,7 +541,7 @@ def _ramp_noise(rng: np.random.Generator, grid: Geometry, sd_hu: float) -> NDArr
     gain = np.sqrt(frequency) * np.exp(-((frequency / 0.28) ** 2))
     for k in range(shape[0]):
         white = np.fft.rfft2(rng.standard_normal(shape[1:], dtype=np.float32))
-        out[k] = np.fft.irfft2(white * gain, s=shape[1:])
+        out[k] = np.fft.irfft2(white * gain, shape[1:], axes=(0, 1))
     return out * np.float32(sd_hu / max(float(out.std()), 1e-9))
 
 

@@ -26,7 +26,7 @@ _START = (
     "runpy.run_module('lungperfusion_gui.worker', run_name='__main__', alter_sys=True)"
 )
 """Independent of PYTHONPATH and launcher: module folders are on Slicer's path, not on the child's.
-"""
+With -P no file of the current folder is taken for a module."""
 
 
 def python_executable():
@@ -68,7 +68,7 @@ class Job:
         self._error = ""
         self.cancelled = self.ended = False
         self._process = subprocess.Popen(
-            [python_executable(), "-c", _START, str(LIBRARY), *words],
+            [python_executable(), "-P", "-c", _START, str(LIBRARY), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -81,6 +81,10 @@ class AnalysisCommand:
         if check is not None:
             check(namespace)
         values = vars(namespace)
+        for action in self.parser._actions:
+            own = Path("unused") if action.dest == "out" else action.default
+            if action.dest in RESERVED and values.get(action.dest, own) != own:
+                raise InputError(f"the batch itself sets {action.option_strings[-1]}; leave it out")
         for name in ("out", "case"):
             del values[name]
         return values

@@ -57,6 +57,8 @@ class CaseOutcome:
     notes: tuple[str, ...] = ()
     """What else the user should know, without any path."""
     disk_full: bool = False
+    no_worker: str = ""
+    """Why no worker can be started, where none ever could."""
     resident_mib: float | None = None
     """Memory that the worker held afterwards."""
 

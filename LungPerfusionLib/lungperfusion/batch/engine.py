@@ -180,7 +180,8 @@ def _work(
                     ended = event.outcome
                     state.running.pop(ended.case, None)
                     lacked_memory = any(job.try_again for job in ended.jobs)
-                    if lacked_memory and at_once is None and not state.stopped:
+                    again_alone = lacked_memory and not ended.no_worker
+                    if again_alone and at_once is None and not state.stopped:
                         again.append(by_name[ended.case])
                         ended = None
                     else:
@@ -189,6 +190,9 @@ def _work(
                         state.outcomes[ended.case] = ended
                         if ended.disk_full and _disk_is_full(out):
                             state.stopped = "the disk is full; free space and give --resume"
+                        elif ended.no_worker:
+                            state.stopped = f"{ended.no_worker}; mend that and give --resume"
+                        if state.stopped:
                             workers.stop()
                 listener(state, ended)
                 if ended is not None and time.monotonic() - written_at > _TABLE_EVERY_S:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import lungperfusion
 from lungperfusion.errors import InputError
 from lungperfusion.results.provenance import peak_memory_mib
 from lungperfusion.threads import THREADS_VARIABLE
@@ -29,6 +31,7 @@ SINGLE_THREADED = {
 """Environment of a worker: one core each, so that workers do not fight for them."""
 
 _CGROUP = Path("/sys/fs/cgroup")
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def worker_count(memory_per_case_gib: float = MEMORY_PER_CASE_GIB) -> int:
@@ -121,6 +124,46 @@ def python_executable() -> str:
             "set SLICER_HOME to Slicer's folder"
         )
     return found
+
+
+def import_path() -> tuple[str, list[str]]:
+    """Where a worker finds this package, and all other modules.
+
+    The same folders as here, but for the current one: whoever has written a ``queue.py`` into a
+    folder with scans must not have it run.
+    """
+    here = Path.cwd()
+    entries = dict.fromkeys(entry for entry in sys.path if Path(entry).is_absolute())
+    package = str(Path(lungperfusion.__file__).resolve().parents[1])
+    return package, [entry for entry in entries if Path(entry) != here]
+
+
+def without_current_folder(search_path: str) -> str:
+    """Value of PYTHONPATH without what stands for the current folder."""
+    here = Path.cwd()
+    entries = search_path.split(os.pathsep)
+    return os.pathsep.join(e for e in entries if Path(e).is_absolute() and Path(e) != here)
+
+
+def memory_kills() -> int | None:
+    """Count the processes killed here for want of memory; None if the system does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in (_CGROUP / "memory.events").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return None
+
+
+def die_with_parent() -> None:
+    """Have the system end this process when the one that started it ends, where it can.
+
+    A compiled library that keeps the interpreter to itself cannot put that off.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def resident_memory_mib() -> float | None:

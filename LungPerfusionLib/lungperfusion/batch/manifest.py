@@ -184,7 +184,6 @@ def _job(
         extra = shlex.split(with_hyphens(line.cells.get("options", "")))
     except ValueError as error:
         raise InputError(f"options: {named(error)}") from error
-    _refuse_reserved(extra)
     try:
         values = analysis.parse([*optional, *extra, *(["--", *positional] if positional else [])])
     except InputError as error:
@@ -208,13 +207,6 @@ def _words(action: argparse.Action, cell: str) -> list[str]:
     if action.nargs is None or action.nargs == "?":
         return [f"{option}={cell}"]
     return [option, *shlex.split(cell)]
-
-
-def _refuse_reserved(words: list[str]) -> None:
-    own = {"--out", "-o", "--case", "--overwrite", "--quiet"}
-    for word in words:
-        if word.partition("=")[0] in own:
-            raise InputError(f"the batch itself sets {word.partition('=')[0]}; leave it out")
 
 
 def _resolve_paths(

@@ -20,6 +20,7 @@ import SimpleITK as sitk
 
 from lungperfusion.batch.case_run import run_case
 from lungperfusion.batch.cases import Case, CaseOutcome
+from lungperfusion.batch.machine import die_with_parent
 from lungperfusion.progress import Progress
 from lungperfusion.threads import THREADS_VARIABLE
 
@@ -30,10 +31,12 @@ REPORT_EVERY_S = 0.5
 def main() -> None:
     """Work until the input closes."""
     faulthandler.enable()
+    die_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever libraries print goes to the log
     orders: queue.SimpleQueue[tuple[Case, Path]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, orders), daemon=True).start()
+    _send(answers, ("ready",))
     while True:
         case, out = orders.get()
         outcome = run_case_alone(case, out, _reporter(answers))
@@ -71,7 +74,3 @@ def _reporter(answers: BinaryIO) -> Progress:
 def _send(answers: BinaryIO, record: tuple[Any, ...]) -> None:
     pickle.dump(record, answers)
     answers.flush()
-
-
-if __name__ == "__main__":
-    main()

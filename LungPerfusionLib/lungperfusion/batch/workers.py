@@ -7,26 +7,44 @@ None about twice a second when nothing does.  A worker that dies yields `Finishe
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import queue
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import lungperfusion
 from lungperfusion.batch.cases import Case, CaseOutcome, all_failed
-from lungperfusion.batch.machine import SINGLE_THREADED, python_executable
+from lungperfusion.batch.machine import (
+    SINGLE_THREADED,
+    import_path,
+    memory_kills,
+    python_executable,
+    without_current_folder,
+)
 from lungperfusion.batch.worker import run_case_alone
 from lungperfusion.errors import InputError
 from lungperfusion.naming import named
 from lungperfusion.progress import ignore
 
+_START = (
+    "import json, sys; package, path = json.loads(sys.argv.pop()); "
+    "sys.path[:] = [package, *path]; import lungperfusion; del sys.path[0]; "
+    "from lungperfusion.batch.worker import main; main()"
+)
+"""The package of this process, whatever is installed beside it; of all else no file of the current
+folder."""
+
+_FATAL = re.compile(r"Fatal Python error: .*|terminate called .*|\s*what\(\): .*")
+_EXCEPTION = re.compile(r"([\w.]*(?:Error|Exception|Interrupt|Exit))(?:: .*)?")
 _TICK_S = 0.5
 _CONNECT_S = 15
 _LOG_CHARACTERS = 20000
@@ -103,6 +121,7 @@ class LocalWorkers:
         self._stopping = threading.Event()
         self._processes: list[_Process] = []
         self._lock = threading.Lock()
+        self._worked = False
 
     @property
     def count(self) -> int:
@@ -173,6 +192,9 @@ class LocalWorkers:
                 continue
             events.put(Started(case.name))
             answer = process.run(case, out, self._timeout_s, events)
+            self._worked |= process.ready
+            if not process.ready and not self._worked:
+                answer = replace(answer, no_worker=answer.jobs[0].reason)
             events.put(Finished(answer))
             if not process.alive:
                 self._remove(process)
@@ -191,16 +213,19 @@ class _Process:
 
     def __init__(self, python: str, log: Path) -> None:
         self._log = log
+        self.ready = False
+        """Whether it has come so far that it can take a case."""
+        package, path = import_path()
         with log.open("wb") as stream:
             self._process = subprocess.Popen(
-                [python, "-m", "lungperfusion.batch.worker"],
+                [python, "-P", "-c", _START, json.dumps([package, path])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
                 env={
                     **os.environ,
                     **SINGLE_THREADED,
-                    "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+                    "PYTHONPATH": without_current_folder(os.environ.get("PYTHONPATH", "")),
                 },
                 **_own_group(),
             )
@@ -226,9 +251,11 @@ class _Process:
 
         timer = threading.Timer(timeout_s or 0.0, give_up)
         timer.daemon = True
-        if timeout_s is not None:
-            timer.start()
+        kills = memory_kills()
         try:
+            self._wait_until_ready()
+            if timeout_s is not None:
+                timer.start()
             return self._exchange(case, out, events)
         except (OSError, EOFError, pickle.UnpicklingError):
             self.kill()
@@ -240,7 +267,21 @@ class _Process:
             return all_failed(
                 case, f"not done after {minutes:.3g} minutes and given up (--timeout)"
             )
-        return all_failed(case, _death(code, self._last_words()), try_again=True)
+        if not self.ready:
+            return all_failed(
+                case,
+                f"no worker could be started: {_death(code, self._last_words(whole=True))}",
+                try_again=True,
+            )
+        for_memory = kills is not None and memory_kills() != kills
+        reason = _death(code, self._last_words(), for_memory=for_memory)
+        return all_failed(case, reason, try_again=True)
+
+    def _wait_until_ready(self) -> None:
+        assert self._process.stdout is not None
+        if not self.ready:
+            pickle.load(self._process.stdout)
+            self.ready = True
 
     def _exchange(self, case: Case, out: Path, events: queue.SimpleQueue[Event]) -> CaseOutcome:
         assert self._process.stdin is not None
@@ -272,14 +313,21 @@ class _Process:
                     stream.close()
         return self._process.wait()
 
-    def _last_words(self) -> str:
-        """Give the line in which Python or a library says why it ended."""
+    def _last_words(self, *, whole: bool = False) -> str:
+        """Give what Python or a library said last before it ended.
+
+        Once a case was begun the words may name a patient: of an exception its kind alone is told.
+        """
         try:
-            text = self._log.read_text(encoding="utf-8", errors="replace")[:_LOG_CHARACTERS]
+            text = self._log.read_text(encoding="utf-8", errors="replace")[-_LOG_CHARACTERS:]
         except OSError:
             return ""
-        fatal = [line for line in text.splitlines() if "rror" in line]
-        return fatal[-1].strip() if fatal else ""
+        for line in reversed(text.splitlines()):
+            if _FATAL.fullmatch(line):
+                return line.strip()
+            if found := _EXCEPTION.fullmatch(line):
+                return line.strip() if whole else found[1]
+        return ""
 
 
 def _own_group() -> dict[str, Any]:
@@ -289,15 +337,20 @@ def _own_group() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def _death(code: int, last_words: str) -> str:
-    """Say why a worker died, as far as its exit code tells."""
+def _death(code: int, last_words: str, *, for_memory: bool = False) -> str:
+    """Say why a worker died, as far as the system and its own words tell."""
     if code < 0:
         try:
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
+        if name == "SIGKILL" and for_memory:
+            return "the worker was killed (SIGKILL) by the system for want of memory"
         if name == "SIGKILL":
-            return "the worker was killed (SIGKILL), most often for want of memory"
+            return (
+                "the worker was killed (SIGKILL): by a person or a scheduler, or by the system as "
+                "memory ran out"
+            )
         how = name
     else:
         how = f"exit code {code:#x}" if code > 255 else f"exit code {code}"
@@ -331,12 +384,16 @@ class DaskWorkers:
             raise InputError(
                 "a scheduler needs Dask, which is not installed; install lungperfusion[cohort]"
             ) from error
-        where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+        try:
+            is_file = Path(address).is_file()
+        except (OSError, ValueError):  # too long, or with NUL: no name of a file
+            is_file = False
+        where = {"scheduler_file": address} if is_file else {"address": address}
         try:
             self._client: Any = distributed.Client(
                 **where, timeout=_CONNECT_S, set_as_default=False, name="lungperfusion batch"
             )
-        except (OSError, TimeoutError, ValueError) as error:
+        except Exception as error:  # whatever Dask makes of a bad address
             raise InputError(
                 f"there is no Dask scheduler at {named(address)}; start one with 'dask "
                 "scheduler', or leave --scheduler out to run on this machine"
@@ -422,7 +479,7 @@ def _outcome(future: Any, case: Case) -> CaseOutcome:
     except Exception as error:
         if type(error).__name__ == "KilledWorker":
             return all_failed(
-                case, "the worker died, most often for want of memory", try_again=True
+                case, "the worker died several times; its own log says why", try_again=True
             )
         return all_failed(case, f"the cluster gave the case up ({type(error).__name__})")
     return outcome

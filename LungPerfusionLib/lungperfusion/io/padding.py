@@ -20,6 +20,16 @@ CLIPPED_HU = -1024
 UNPHYSICAL_HU = -1500
 """No tissue or air is this dark, however noisy: -2000, -2048 and -3024 are padding."""
 
+PADDED_AIR_HU = -900
+"""Padding of another constant value is told by its shape, and is no brighter than air."""
+
+CIRCLE_PIXELS = 100
+"""Fewer pixels on the edge tell no circle."""
+
+CIRCLE_TOLERANCE = 1.0
+"""Nine of ten pixels on the edge of a round scan field lie this near to the best circle, in
+pixels."""
+
 UNPHYSICAL_OTHER = -500.0
 """The same for maps in other units (mg/mL, mL/mL), where padding is written as -1000 or lower."""
 
@@ -34,7 +44,9 @@ def padding_in_plane(values: NDArray[Any], *, unit: str, declared: Mask | None =
       of trachea and bullae has as well;
     * -1024 HU, if it is connected to a corner of the slice.  Scan fields are convex (a circle, a
       rectangle), so a straight line from any pixel outside reaches a corner of the slice
-      without entering the field, also after cropping.
+      without entering the field, also after cropping;
+    * another constant value as dark as air (software pads with -1000 as well), if it is connected
+      to the corners and what it leaves is round: outside air has noise, and no body is a circle.
 
     Parameters
     ----------
@@ -52,13 +64,34 @@ def padding_in_plane(values: NDArray[Any], *, unit: str, declared: Mask | None =
         padding |= _connected(declared | padding, _edges)
     if in_hu:
         padding |= _connected((values == CLIPPED_HU) | padding, _corners)
+        if not padding.any():
+            padding |= _around_circle(values)
     return padding
+
+
+def _around_circle(values: NDArray[Any]) -> Mask:
+    """Find the constant air around a round scan field; nothing where the field is not round."""
+    corners = _corners(values)
+    none = np.zeros(values.shape, np.bool_)
+    if corners[0] > PADDED_AIR_HU or (corners != corners[0]).any():
+        return none
+    outside = _connected(values == corners[0], _corners)
+    rim = ~outside & ndimage.binary_dilation(outside)
+    rim[[0, -1]] = rim[:, [0, -1]] = False
+    y, x = np.nonzero(rim)
+    if x.size < CIRCLE_PIXELS:
+        return none
+    # Algebraic fit of a circle (Kasa 1976, IEEE Trans Instrum Meas 25:8).
+    equations = np.column_stack([2.0 * x, 2.0 * y, np.ones(x.size)])
+    (a, b, c), *_ = np.linalg.lstsq(equations, x.astype(float) ** 2 + y**2, rcond=None)
+    off = np.abs(np.hypot(x - a, y - b) - np.sqrt(max(0.0, c + a * a + b * b)))
+    return outside if np.percentile(off, 90) <= CIRCLE_TOLERANCE else none
 
 
 def padding_in_volume(array: NDArray[Any], axis: int, *, unit: str) -> Mask | None:
     """Undeclared padding of an image, slice by slice along an array axis; None if there is none."""
     lowest = array.min()
-    if lowest > (CLIPPED_HU if unit == "HU" else UNPHYSICAL_OTHER):
+    if lowest > (PADDED_AIR_HU if unit == "HU" else UNPHYSICAL_OTHER):
         return None
     padding = np.zeros(array.shape, np.bool_)
     for plane, found in zip(

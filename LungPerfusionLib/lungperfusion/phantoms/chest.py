@@ -41,6 +41,10 @@ FISSURE_THICKNESS_MM = 1.0
 GROUND_GLASS_HU = 280.0
 """Added to aerated lung: -884 becomes about -600, inside the published range -700 to -200."""
 PLEURAL_FLUID_HU = 12.0
+METAL_HU = 3000.0
+WIRE_RADIUS_MM = 1.0
+STOOL_HU, STOOL_SD_HU = -350.0, 330.0
+"""Stool with gas between, as the stored texture mottles it."""
 
 LUNG_NAMES = {LEFT: "left_lung", RIGHT: "right_lung"}
 LUNG_BOUNDS: dict[float, Bounds] = {
@@ -103,6 +107,26 @@ class Ball:
     radii: Point
 
 
+@dataclass(frozen=True)
+class Bubble:
+    """Gas in the stomach, right below the left dome.
+
+    Parameters
+    ----------
+    wall_mm
+        Thickness of diaphragm and stomach between gas and lung.
+    hu
+        CT number of the gas.
+    ball
+        Where the gas ends elsewhere.
+
+    """
+
+    wall_mm: float = 2.0
+    hu: float = -957.0
+    ball: Ball = Ball((-70.0, 4.0, -140.0), (45.0, 50.0, 36.0))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChestModel:
     """What a chest is made of; every field can be set, the defaults are a healthy adult.
@@ -133,6 +157,15 @@ class ChestModel:
     consolidated_share: float = 0.0
     ground_glass: tuple[Ball, ...] = ()
     nodules: tuple[Ball, ...] = ()
+    uneven_glass_hu: float = 0.0
+    """Standard deviation of the mottling of ground glass."""
+    stomach_bubble: Bubble | None = None
+    colon: bool = False
+    """Colon full of stool and gas beside and below the liver and the spleen."""
+    heart_fat: bool = False
+    """Pads of fat between heart, diaphragm and chest wall, on both sides."""
+    wires: bool = False
+    """Port below the right clavicle with its catheter, and a pacing wire in the heart."""
     emphysema_share: float = 0.0
     expiratory_trachea: bool = False
     breath: Breath | None = None
@@ -141,7 +174,11 @@ class ChestModel:
 
     def lung(self, side: float, r: Array, a: Array, s: Array) -> Array:
         """Distance to one lung of this chest."""
-        return anatomy.lung(side, r, a, self._inspired_s(r, a, s), self.build)
+        s = self._inspired_s(r, a, s)
+        d = anatomy.lung(side, r, a, s, self.build)
+        if self.heart_fat:
+            d = smooth_max(d, -ellipsoid(r, a, s, *HEART_FAT[side]), 6.0)
+        return np.asarray(d)
 
     def lobe(self, name: str, r: Array, a: Array, s: Array) -> Array:
         """Distance to one lobe."""
@@ -354,6 +391,19 @@ class ChestModel:
                     bounds=((-150, -110, -260), (150, 100, -60 + lift)),
                 )
             )
+        if self.colon:
+            for ball in map(shifted, COLON):
+                out.append(_ball_layer("colon", Ball(ball.centre, _wider(ball.radii, 2.5)), 30.0))
+                solid = _ball_layer("colon", ball, 0.0)
+                out.append(replace(solid, hu=_stool_hu))
+        if (bubble := self.stomach_bubble) is not None:
+
+            def gas(r: Array, a: Array, s: Array) -> Array:
+                below = anatomy.diaphragm(LEFT, r, a, s, build) + bubble.wall_mm
+                return np.asarray(np.maximum(inside.distance(r, a, s), below))
+
+            inside = _ball_layer("stomach_bubble", shifted(bubble.ball), bubble.hu)
+            out.append(replace(inside, distance=gas))
         return out
 
     def _skeleton(self) -> list[Layer | TubeLayer]:
@@ -398,6 +448,8 @@ class ChestModel:
         out: list[Layer | TubeLayer] = [
             _ball_layer("hilum", Ball(*anatomy.HILA[side]), 20.0) for side in (LEFT, RIGHT)
         ]
+        if self.heart_fat:
+            out += [_ball_layer("heart_fat", Ball(*HEART_FAT[q]), FAT_HU) for q in (LEFT, RIGHT)]
         heart_box: Bounds = ((-110, -60, -150), (70, 95, 0))
         out += [
             TubeLayer("oesophagus", Tubes.from_rods(anatomy.OESOPHAGUS), 38.0),
@@ -466,7 +518,10 @@ class ChestModel:
             out.append(Layer(name, distance, hu, concentration, bounds, True, lung))
 
         def glass_hu(r: Array, a: Array, s: Array) -> Array:
-            return self.parenchyma_hu(r, a, s) + GROUND_GLASS_HU
+            hu = self.parenchyma_hu(r, a, s) + GROUND_GLASS_HU
+            if self.uneven_glass_hu:
+                hu = hu + self.uneven_glass_hu * _texture(0.6 * r, 0.6 * a, 0.6 * s)
+            return np.asarray(hu)
 
         for side in (LEFT, RIGHT):
             if self.has(side) and self.emphysema_share > 0:
@@ -562,6 +617,10 @@ class ChestModel:
         wall = wall_mm(airways.radius_mm)
         iodine = self.blood_iodine_mg_ml
         neck: Bounds = ((-15, -45, -6), (15, 40, 400))
+        metal: list[Layer | TubeLayer] = []
+        if self.wires:
+            metal.append(_ball_layer("port", Ball(*PORT), METAL_HU))
+            metal.append(TubeLayer("wires", Tubes.from_rods(WIRES), METAL_HU))
         trachea = _trachea(self.expiratory_trachea)
         return [
             TubeLayer("arteries", self.arteries, BLOOD_HU, iodine, keep=True),
@@ -570,6 +629,7 @@ class ChestModel:
             TubeLayer("airway_wall", airways, WALL_HU, grow_mm=wall),
             Layer("airways", trachea, LUMEN_HU, bounds=neck, keep=True),
             TubeLayer("airways", airways, LUMEN_HU, keep=True),
+            *metal,
         ]
 
 
@@ -609,6 +669,38 @@ LOBAR_VEINS: dict[str, Rod] = {
 }
 
 
+COLON: tuple[Ball, ...] = (
+    Ball((-94.0, 6.0, -166.0), (25.0, 27.0, 26.0)),
+    Ball((-104.0, -6.0, -222.0), (22.0, 22.0, 34.0)),
+    Ball((92.0, 24.0, -196.0), (24.0, 24.0, 26.0)),
+    Ball((102.0, 4.0, -236.0), (23.0, 23.0, 30.0)),
+)
+"""Splenic flexure with descending colon, hepatic flexure with ascending colon."""
+
+HEART_FAT: dict[float, tuple[Point, Point]] = {
+    LEFT: ((-72.0, 52.0, -104.0), (34.0, 24.0, 26.0)),
+    RIGHT: ((38.0, 56.0, -100.0), (30.0, 24.0, 28.0)),
+}
+PORT: tuple[Point, Point] = ((70.0, 81.0, 58.0), (13.0, 6.0, 13.0))
+WIRES: tuple[Rod, ...] = (
+    ((70.0, 78.0, 70.0), (40.0, 20.0, 96.0), WIRE_RADIUS_MM),
+    ((40.0, 20.0, 96.0), (28.0, 11.0, 40.0), WIRE_RADIUS_MM),
+    ((28.0, 11.0, 40.0), (29.0, 10.0, -35.0), WIRE_RADIUS_MM),
+    ((29.0, 10.0, -35.0), (-4.0, 50.0, -80.0), WIRE_RADIUS_MM),
+)
+"""Catheter of the port in the superior vena cava, and on as a pacing wire into the heart."""
+
+
+def _stool_hu(r: Array, a: Array, s: Array) -> Array:
+    mottled = STOOL_HU + STOOL_SD_HU * _texture(1.1 * r, 1.1 * a, 1.1 * s)
+    return np.asarray(np.clip(mottled, AIR_HU, 60.0))
+
+
+def _wider(radii: Point, by: float) -> Point:
+    x, y, z = radii
+    return x + by, y + by, z + by
+
+
 def wall_mm(radius_mm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Thickness of the wall of a bronchus of given lumen radius."""
     return 0.25 * radius_mm + 0.35
@@ -640,8 +732,8 @@ def _ball_layer(name: str, ball: Ball, hu: float, iodine: float = 0.0, keep: boo
 
 
 def _shrunk(ball: tuple[Point, Point], by: float = 3.0) -> Ball:
-    centre, (x, y, z) = ball
-    return Ball(centre, (x - by, y - by, z - by))
+    centre, radii = ball
+    return Ball(centre, _wider(radii, -by))
 
 
 def _left_ventricle(r: Array, a: Array, s: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.phantoms.anatomy import Build
-from lungperfusion.phantoms.chest import Ball, ChestModel
+from lungperfusion.phantoms.chest import Ball, Bubble, ChestModel
 from lungperfusion.phantoms.dual_energy import (
     Blob,
     Cap,
@@ -147,6 +147,18 @@ _NODULES = (
     Ball((60.0, 0.0, 40.0), (3.0, 3.0, 3.0)),
 )
 
+_TUMOURS = (
+    Ball((72.0, -30.0, 5.0), (25.0, 25.0, 25.0)),
+    Ball((-95.0, -20.0, 5.0), (16.0, 16.0, 16.0)),
+    Ball((112.0, -10.0, -60.0), (20.0, 20.0, 20.0)),
+    Ball((-80.0, -80.0, -50.0), (18.0, 18.0, 18.0)),
+    Ball((75.0, 0.0, -108.0), (15.0, 15.0, 15.0)),
+)
+_CONSOLIDATIONS = (
+    Ball((-88.0, -88.0, -70.0), (38.0, 20.0, 40.0)),
+    Ball((-118.0, -30.0, 0.0), (20.0, 30.0, 26.0)),
+)
+
 KINDS: dict[str, Kind] = {
     "healthy": Kind("healthy adult, deep breath, no contrast"),
     "small": Kind(
@@ -172,6 +184,24 @@ KINDS: dict[str, Kind] = {
         },
     ),
     "contrast": Kind("intravenous contrast with streaks at the vena cava", anatomy=_CONTRAST),
+    "full_stomach": Kind(
+        "gas in the stomach behind a wall of 2 mm, colon full of stool, fat beside the heart",
+        {"stomach_bubble": Bubble(), "colon": True, "heart_fat": True},
+    ),
+    "tumours": Kind(
+        "masses of 2 to 5 cm in the lung, on vessels, against pleura and diaphragm; port and wires",
+        {"nodules": _TUMOURS, "wires": True},
+    ),
+    "pneumonia": Kind(
+        "uneven ground glass and consolidation at the back of both lungs",
+        {
+            "ground_glass": _GLASS,
+            "uneven_glass_hu": 110.0,
+            "consolidated_lobe": "right_lower_lobe",
+            "consolidated_share": 0.2,
+            "nodules": _CONSOLIDATIONS,
+        },
+    ),
     "one_lung": Kind("left lung removed, its space filled with fluid", {"lungs": ("right_lung",)}),
     "touching_lungs": Kind(
         "lungs that touch in front of the great vessels", {"build": Build(junction_mm=0.8)}

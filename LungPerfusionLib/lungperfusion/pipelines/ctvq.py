@@ -59,6 +59,7 @@ from lungperfusion.terms.vq import VQ_MEASURES
 from lungperfusion.verdicts import follow_gates
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box, lps_from_ras
 from lungperfusion.vq import collateral, defects
+from lungperfusion.vq.calibration import compare_calibration
 from lungperfusion.vq.classes import (
     LOW,
     HealthyBins,
@@ -252,6 +253,9 @@ def analyse_ctvq(
         VOLUME_TRANSFORM: displacement_to_sitk(registration.combined(_FIELD_MM, kind="volume")),
         INVERSE: displacement_to_sitk(_way_back(registration, other_found.lungs)),
     }
+    calibration = compare_calibration(
+        expiration, inspiration, expiration_found.lungs, inspiration_found.lungs
+    )
     near = _lung_box(found.lungs, _MAP_MM)
     scan, found, registration = scan.crop(near), found.crop(near), registration.crop(near)
     box = _inner(box, near)
@@ -272,10 +276,12 @@ def analyse_ctvq(
         other_found.lungs,
         lobes=lobes,
         vessels=None if found.vessels is None else found.vessels.mask(VESSELS),
+        calibration=calibration,
     )
     progress(0.58, "checking the registration")
     gates = (
         *registration_gates(registration, pair, other_found.lungs, landmarks=landmarks),
+        calibration.gate(),
         *_gates_of(expiration_found, "expiration"),
         *_gates_of(inspiration_found, "inspiration"),
     )
@@ -283,8 +289,8 @@ def analyse_ctvq(
     ventilation = map_ventilation(pair, method=options.ventilation)
     perfusion = map_perfusion(pair, weights=options.perfusion or WEIGHTS)
     limits = options.thresholds
-    inside = pair.mask
-    classes = classify(ventilation, perfusion.combined, inside, pair.geometry, thresholds=limits)
+    inside, known = pair.mask, perfusion.known
+    classes = classify(ventilation, perfusion.combined, known, pair.geometry, thresholds=limits)
     measurements = measure_vq(
         pair,
         ventilation,
@@ -315,11 +321,11 @@ def analyse_ctvq(
         model=collateral_model,
     )
     targets = rank_targets(measurements)
-    rows = sensitivity(ventilation, perfusion.combined, inside, pair.geometry)
+    rows = sensitivity(ventilation, perfusion.combined, known, pair.geometry)
     compared: tuple[RegionComparison, ...] = ()
     if reference is not None:
         chosen = ventilation if reference_kind == "ventilation" else perfusion.combined
-        compared = compare_with_reference(chosen, reference, found.regions, inside)
+        compared = compare_with_reference(chosen, reference, found.regions, known)
 
     relative = {
         "ventilation": relative_to_mean(ventilation, inside),
@@ -340,12 +346,12 @@ def analyse_ctvq(
         tables["healthy_bins"] = bin_table(
             {
                 name: {
-                    region.value: bin_shares(values, found.regions.mask(region) & inside, bins)
+                    region.value: bin_shares(values, found.regions.mask(region) & seen, bins)
                     for region in found.regions.names
                 }
-                for name, values, bins in (
-                    ("ventilation", relative["ventilation"], options.healthy.ventilation),
-                    ("perfusion", relative["perfusion"], options.healthy.perfusion),
+                for name, values, seen, bins in (
+                    ("ventilation", relative["ventilation"], inside, options.healthy.ventilation),
+                    ("perfusion", relative["perfusion"], known, options.healthy.perfusion),
                 )
             }
         )
@@ -355,7 +361,7 @@ def analyse_ctvq(
             scan,
             found.lungs,
             _map(relative["ventilation"], inside, pair.geometry, "1"),
-            _map(relative["perfusion"], inside, pair.geometry, "1"),
+            _map(relative["perfusion"], known, pair.geometry, "1"),
             classes,
             measurements,
             rows,
@@ -386,8 +392,8 @@ def analyse_ctvq(
         "specific_ventilation": _map(
             map_specific_ventilation(pair), inside, pair.geometry, "mL/mL"
         ),
-        "perfusion": _map(perfusion.combined, inside, pair.geometry, "1"),
-        "vq_ratio": _map(ratio, inside, pair.geometry, "1"),
+        "perfusion": _map(perfusion.combined, known, pair.geometry, "1"),
+        "vq_ratio": _map(ratio, known, pair.geometry, "1"),
         "jacobian": _map(pair.jacobian, inside, pair.geometry, "mL/mL"),
         "inspiration_on_expiration": _map(
             pair.inspiration_hu, inside, pair.geometry, "HU", fill=-1000
@@ -415,14 +421,15 @@ def analyse_ctvq(
             *(f"{text} (expiration)" for text in expiration_found.warnings),
             *(f"{text} (inspiration)" for text in inspiration_found.warnings),
             *(f"Not registered: {why}." for why in registration.missing.values()),
-            *(
-                f"{name.replace('_', ' ').capitalize()} left out: {why}."
-                for name, why in perfusion.left_out.items()
-            ),
         ),
         parameters={
             **options.parameters,
             "perfusion_weights_used": dict(perfusion.weights),
+            "perfusion_reliability": dict(perfusion.reliability),
+            "inspiratory_hu_error": {
+                name: None if math.isnan(value) else value
+                for name, value in asdict(pair.calibration).items()
+            },
             "volume_factors": pair.volume_factors,
             "registration": "given transform" if transform is not None else "own B-spline",
             "landmarks": 0 if landmarks is None else len(landmarks[0]),
@@ -564,11 +571,20 @@ def _at_inspiration(
         "jacobian": view.carry(maps["jacobian"]),
         "expiration_on_inspiration": view.carry(scan),
     }
+    seen = view.carry_labels(_known_of(maps["perfusion"])).mask("known")
+    for name in ("perfusion", "vq_ratio"):
+        q = carried[name]
+        carried[name] = Volume(np.where(seen, q.array, 0), q.geometry, q.unit, seen)
     q = carried["perfusion"]
-    carried["perfusion"] = q.with_array(relative_to_mean(q.array, view.mask))
+    carried["perfusion"] = q.with_array(relative_to_mean(q.array, seen))
     labels = {name: view.carry_labels(m) for name, m in labelmaps.items() if name != "lungs"}
     inside = Labelmap(np.asarray(lungs.array), inspiration.geometry, lungs.names)
     return carried, {"lungs": inside, **labels}
+
+
+def _known_of(volume: Volume) -> Labelmap:
+    valid = np.ones(volume.array.shape, np.bool_) if volume.valid is None else volume.valid
+    return Labelmap(valid.astype(np.uint8), volume.geometry, {1: "known"})
 
 
 def _way_back(registration: Registration, lungs: Labelmap) -> DisplacementField:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import pickle
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from lungperfusion import __version__
+from lungperfusion.errors import InputError
+from lungperfusion.io.atomic import remove_partial_files
+from lungperfusion.io.records import DamagedRecordError, read_record, write_record
+from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
+from lungperfusion.results.provenance import library_versions
+from lungperfusion.source import source_digest
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -46,12 +49,20 @@ def remembering(folder: Path, *, only: Collection[str] = ()) -> Iterator[None]:
     Parameters
     ----------
     folder
-        Must be the user's own: results are read back with ``pickle``.
+        Made where it is not there.  Results are read back as arrays and plain records, so that
+        a file of somebody else can give a wrong number but run nothing.
     only
         Names of the functions whose results are kept; all by default.
 
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"results of steps cannot be kept in {named(folder)} ({error.strerror}); choose a "
+            "folder that you may write to"
+        ) from error
+    remove_partial_files(folder)
     token = _memory.set(_Memory(folder, only))
     try:
         yield
@@ -65,7 +76,7 @@ def remembered(
     """Return what a step gives, from memory if it has been given the same arguments before.
 
     ``progress`` plays no part in the comparison.  A step must not depend on anything else than its
-    arguments and this version of the program.
+    arguments, this code and its libraries.
     """
     memory = _memory.get()
     if memory is None or (memory.only and step.__name__ not in memory.only):
@@ -73,42 +84,21 @@ def remembered(
     folder = memory.folder
     name = f"{step.__module__}.{step.__qualname__}"
     given = {key: value for key, value in options.items() if key != "progress"}
-    path = folder / f"{name}-{_digest((__version__, arguments, given))}.pickle"
-    if path.exists():
-        with path.open("rb") as stream:
-            result: Result = pickle.load(stream)
-        path.touch()
+    code = (source_digest(), library_versions())
+    path = folder / f"{name}-{_digest((code, arguments, given))}.npz"
+    with suppress(DamagedRecordError):  # not there, cut short, or of somebody else
+        result: Result = read_record(path)
+        with suppress(OSError):
+            path.touch()
         report = options.get("progress", ignore)
         assert callable(report)
         _tell(report, step.__name__)
         return result
     result = step(*arguments, **options)
-    try:
-        _keep(result, path)
-    except OSError:  # a full disk costs time at the next run, not this result
-        path.with_suffix(".part").unlink(missing_ok=True)
-    _forget_oldest(folder, name)
+    with suppress(OSError, InputError):  # a full disk costs time at the next run, not this result
+        write_record(result, path)
+        _forget_oldest(folder, name)
     return result
-
-
-def _keep(result: object, path: Path) -> None:
-    with path.with_suffix(".part").open("wb") as stream:
-        _Pickler(stream, protocol=pickle.HIGHEST_PROTOCOL).dump(result)
-    path.with_suffix(".part").replace(path)
-
-
-class _Pickler(pickle.Pickler):
-    """Knows read-only mappings, which ``pickle`` does not."""
-
-    def reducer_override(self, value: Any) -> Any:
-        """Store a read-only mapping as what it shows."""
-        if isinstance(value, MappingProxyType):
-            return _read_only, (dict(value),)
-        return NotImplemented
-
-
-def _read_only(values: dict[Any, Any]) -> Mapping[Any, Any]:
-    return MappingProxyType(values)
 
 
 def _tell(progress: Progress, step: str) -> None:
@@ -116,7 +106,7 @@ def _tell(progress: Progress, step: str) -> None:
 
 
 def _forget_oldest(folder: Path, name: str) -> None:
-    kept = sorted(folder.glob(f"{name}-*.pickle"), key=lambda path: path.stat().st_mtime_ns)
+    kept = sorted(folder.glob(f"{name}-*.npz"), key=lambda path: path.stat().st_mtime_ns)
     for path in kept[:-KEPT_RESULTS]:
         path.unlink(missing_ok=True)
 

@@ -44,8 +44,9 @@ def remarks(
         "Perfusion here is a surrogate from the density of two non-contrast scans, not a "
         f"measurement of flow. {PUBLISHED_AGREEMENT}",
         *(
-            f"Left out: {name.replace('_', ' ')}: {why}."
-            for name, why in perfusion.left_out.items()
+            f"The {name.replace('_', ' ')} keeps {100 * share:.0f} % of its own contrast; the rest "
+            "cannot be told from error."
+            for name, share in perfusion.reliability.items()
         ),
         *(f"Not registered: {why}." for why in not_registered),
         flag_surgery(measurements).sentence,

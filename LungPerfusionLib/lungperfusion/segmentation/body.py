@@ -28,6 +28,9 @@ COARSE_MM = 2.0
 AIR_HU = -320.0
 """Voxels below are air or aerated lung on the coarse copy (Hu 2001, IEEE TMI 20:490, typical)."""
 
+TISSUE_HU = 40.0
+"""Soft tissue beside the lung; the outline lies half way between it and the lung's density."""
+
 PURE_AIR_HU = -940.0
 """A region whose core is darker in nine of ten voxels is gas (bowel, airway), not lung: even in
 severe emphysema, vessels and septa keep more than a tenth of the lung above."""

@@ -17,6 +17,7 @@ from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
 from lungperfusion.segmentation.airways import find_airways, find_trachea
 from lungperfusion.segmentation.body import (
+    TISSUE_HU,
     Coarse,
     coarse_copy,
     components,
@@ -24,6 +25,7 @@ from lungperfusion.segmentation.body import (
     lung_air,
     to_upright,
 )
+from lungperfusion.segmentation.bowel import without_bowel
 from lungperfusion.segmentation.gates import lung_gates
 from lungperfusion.segmentation.pathology import diseased_lung
 from lungperfusion.segmentation.stature import body_width_mm, relative_size, require_patient
@@ -51,9 +53,6 @@ SECOND_LUNG_SHARE = 0.1
 
 SIDES_APART_MM = 40.0
 """Left and right lung lie at least this far apart, centre to centre."""
-
-TISSUE_HU = 40.0
-"""Soft tissue beside the lung; the outline lies half way between it and the lung's density."""
 
 SMALLEST_LUNGS_ML = 150.0
 """Less aerated lung than this is no chest CT; of an adult, as all sizes here (`Coarse.size`)."""
@@ -110,16 +109,17 @@ def segment_lungs(
     require_patient(ct, width_mm)
     coarse = coarse_copy(ct, size=relative_size(width_mm))
     air, gas = lung_air(coarse)
+    progress(0.2, "trachea")
+    trachea = find_trachea(coarse, air, gas)
+    if not trachea.any():
+        warnings.append("No trachea was found in the image; airways are left out.")
+    air, bowel = without_bowel(coarse, air, trachea)
     if np.count_nonzero(air) * coarse.voxel_ml < SMALLEST_LUNGS_ML:
         raise InputError(
             f"a chest CT with aerated lungs was expected, but only "
             f"{coarse.volume_ml(air):.0f} mL of the image look like lung; "
             "check that this is a CT of the chest in HU"
         )
-    progress(0.2, "trachea")
-    trachea = find_trachea(coarse, air, gas)
-    if not trachea.any():
-        warnings.append("No trachea was found in the image; airways are left out.")
     progress(0.3, "airways")
     array = to_upright(ct.array, ct.geometry)
     valid = None if ct.valid is None else to_upright(ct.valid, ct.geometry)
@@ -143,7 +143,7 @@ def segment_lungs(
             "taken for diseased lung; look at the outlines there."
         )
         sides = extended(sides, disease, coarse)
-    refine(array, valid, coarse, sides, lung, main, labels)
+    refine(array, valid, coarse, sides, lung, main | bowel, labels)
     labels = from_upright(labels, ct.geometry)
     progress(0.9, "quality")
     labelmap = Labelmap(labels, ct.geometry, NAMES)
@@ -358,14 +358,14 @@ def refine(
     coarse: Coarse,
     sides: NDArray[np.uint8],
     aerated: Mask,
-    tube: Mask,
+    excluded: Mask,
     labels: NDArray[np.uint8],
 ) -> None:
     """Draw the outlines of the lungs on the full grid, into ``labels``.
 
-    The surface is where the CT crosses half way between lung and soft tissue.  What the lung
-    encloses, and what a ball of `VESSEL_CLOSING_MM` cannot reach from outside (vessels, hilar
-    branches), belongs to it.
+    ``excluded`` are blocks of main airways and bowel, which are no lung however dark.  The surface
+    is where the CT crosses half way between lung and soft tissue.  What the lung encloses, and what
+    a ball of `VESSEL_CLOSING_MM` cannot reach from outside (vessels, hilar branches), belong to it.
     """
     lung = sides > 0
     threshold = (float(np.median(coarse.hu[aerated])) + TISSUE_HU) / 2
@@ -376,7 +376,7 @@ def refine(
         if not mask.any():
             continue
         box = bounding_box(mask, (margin[0], margin[1], margin[2]))
-        inside, other, main = mask[box], lung[box] & ~mask[box], tube[box]
+        inside, other, main = mask[box], lung[box] & ~mask[box], excluded[box]
         near = dilated(inside, reach, coarse.spacing_mm) & ~other & ~main
         filled, field = _closed(inside, other, main, coarse)
         dense = inside & ~aerated[box]

@@ -180,15 +180,13 @@ GATES: dict[str, tuple[Effect, ...]] = {
         _doubt(EXTENT | SHARES_OF_LUNGS, on_warn=None),
     ),
     "lung_volume": (_needs(EXTENT), _doubt(IMAGED, on_warn=None)),
-    "airways": (
-        _doubt(EXTENT | LOW_ATTENUATION, on_warn=None),
-        _doubt(frozenset({"tlv", "air_volume", "laa_950", "laa_910", "laa_856"})),
-    ),
     "truncation": (_doubt(EXTENT | SHARES_OF_LUNGS), _doubt(IMAGED, on_warn=None)),
     "air_calibration": (
         _needs(DENSITY | LOW_ATTENUATION),
         _doubt(OPACITY | PERFUSION | MISMATCH, on_warn=None),
     ),
+    # what the tree floods is taken out of the lungs
+    "airways": (_doubt(EXTENT | SHARES_OF_LUNGS | DENSITY | LOW_ATTENUATION | VESSELS | IODINE),),
     "blood_calibration": (_doubt(DENSITY | OPACITY | VESSELS),),
     "contrast": (_doubt(DENSITY | OPACITY | PERFUSION | MISMATCH),),
     "blood_agreement": (_doubt(VESSELS),),
@@ -247,6 +245,10 @@ GATES: dict[str, tuple[Effect, ...]] = {
     "registration_vessels": (_needs(REGISTERED),),
     "registration_density": (_needs(REGISTERED),),
     "registration_volume": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION)),
+    "pair_calibration": (
+        _doubt(frozenset({"mass_change", "specific_ventilation"})),
+        _doubt(PERFUSION | MISMATCH, on_warn=None),
+    ),
     "breath_depth": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION)),
     "common_view": (_doubt(VQ),),
     # vessels

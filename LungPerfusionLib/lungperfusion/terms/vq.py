@@ -83,6 +83,22 @@ VQ_MEASURES = (
         source="what ventilation and perfusion shares are if the lung is even",
     ),
     Measure(
+        id="dense_share",
+        title="Ground glass and consolidation at inspiration",
+        unit="%",
+        formula="100 x volume where inspiratory HU >= -700 fills its neighbourhood / volume; "
+        "no perfusion there, as its density is not that of blood",
+        source=_OWN,
+    ),
+    Measure(
+        id="mass_change",
+        title="Mass change on inspiration",
+        unit="%",
+        formula="100 x (sum of Jacobian x inspiratory density / sum of expiratory density - 1), "
+        "density 1 + HU / 1000 of the parenchyma, HU of both scans brought together",
+        source="Castillo 2021; see docs/ctvq.md",
+    ),
+    Measure(
         id="vcv",
         title="Ventilation heterogeneity Vcv",
         unit="1",

@@ -120,7 +120,7 @@ def classify(
     ventilation, perfusion
         Maps, shape (K, J, I); scaled to their means inside the mask.
     inside
-        Voxels to sort, all with values.
+        Voxels to sort; those without a value of either map stay 0.
     geometry
         Their grid.
     thresholds
@@ -136,6 +136,7 @@ def classify(
 
     """
     limits = thresholds or Thresholds()
+    inside = inside & np.isfinite(ventilation) & np.isfinite(perfusion)
     low_v, low_q = (
         low_regions(
             relative_to_mean(values, inside), inside, geometry, below=below, smallest_ml=smallest_ml
@@ -171,6 +172,7 @@ def sensitivity(
 ) -> list[dict[str, float]]:
     """Volume shares of the classes at several thresholds, in %."""
     rows = []
+    inside = inside & np.isfinite(ventilation) & np.isfinite(perfusion)
     total = max(1, int(np.count_nonzero(inside)))
     maps = [relative_to_mean(values, inside) for values in (ventilation, perfusion)]
     for threshold in thresholds:

@@ -287,5 +287,8 @@ def _mean(values: Float, inside: Mask) -> float:
 
 
 def _log_ratio(values: Float, first: Mask, second: Mask) -> float:
-    means = [float(np.mean(values[mask], dtype=np.float64)) for mask in (first, second)]
+    known = np.isfinite(values)
+    if not ((first & known).any() and (second & known).any()):
+        return math.nan
+    means = [float(np.mean(values[mask & known], dtype=np.float64)) for mask in (first, second)]
     return abs(math.log(means[0] / means[1])) if min(means) > 0 else math.nan

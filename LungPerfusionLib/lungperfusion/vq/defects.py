@@ -20,6 +20,7 @@ from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.terms import LOBES, LUNGS, Region
 from lungperfusion.volume import Box, Geometry, Mask, bounding_box
+from lungperfusion.vq.metrics import EMPHYSEMA_HU, median_below
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.pair import BreathPair, Float
 
@@ -32,7 +33,26 @@ SMALLEST_ML = 2.0
 EXPECTED_MM = 30.0
 """Standard deviation of the Gaussian that gives the expected perfusion, beyond gravity."""
 
-_FITTED_VOXELS = 200_000  # of a lung, evenly taken: more do not change its trend
+UPPER_QUANTILE = 0.75
+"""Quantile of the perfusion of both lungs that the search for the normal level starts from: the
+median of the better half, which a lung without blood, or two lower lobes, leave in place."""
+
+KEPT_RATIO = 0.7
+"""Perfusion above this share of the trend counts as normal while the trend is looked for."""
+
+STEEPEST_PER_100_MM = (0.5, 0.15)
+"""Greatest slope from back to front, and from base to apex, in shares of the level.
+
+Perfusion falls by 2.6 % per cm against gravity in supine people (methods B.4), twice that at the
+bases of deflated lungs; from base to apex there is no gravity in a scanner.
+"""
+
+MOST_ABOVE = 1.5
+"""Local perfusion above the trend is allowed for up to this ratio."""
+
+_FITTED_VOXELS = 200_000  # evenly taken: more do not change the trend
+_FEWEST_VOXELS = 10
+_MOST_FITS = 20
 
 PLEURA_MM = 6.0
 """A voxel nearer to the pleura counts as contact."""
@@ -93,7 +113,7 @@ class Candidate:
     ventilation: float
     """Mean ventilation over that of both lungs."""
     emphysema: float
-    """Share of voxels below -950 HU at inspiration."""
+    """Share of voxels whose median of 3 x 3 x 3 is below -950 HU at inspiration."""
     matched: bool
     """Ventilation is low as well, or most of it is emphysema."""
     score: float
@@ -149,16 +169,18 @@ def find_defects(
     components = sitk.ConnectedComponent(to_sitk(low, pair.geometry), False)
     least = max(1, int(np.ceil(smallest_ml / pair.geometry.voxel_volume_ml - 1e-9)))
     labels = from_sitk(sitk.RelabelComponent(components, minimumObjectSize=least)).astype(np.uint16)
-    depth = _depth(pair)
     mean_v = float(np.nanmean(ventilation[pair.mask], dtype=np.float64))
-    relative_v = (ventilation / mean_v).astype(np.float32)
+    maps = _Maps(
+        ratio=ratio,
+        ventilation=(ventilation / mean_v).astype(np.float32),
+        destroyed=median_below(pair.inspiration_hu, pair.mask, EMPHYSEMA_HU),
+        depth=_depth(pair),
+    )
     lobes = {lobe: regions.mask(lobe) for lobe in LOBES if lobe in regions.names}
     lungs = _lungs(pair)
     boxes: list[Any] = ndimage.find_objects(labels)
     found = tuple(
-        _describe(
-            number, labels[box] == number, box, pair, ratio, relative_v, depth, lobes, lungs, model
-        )
+        _describe(number, labels[box] == number, box, pair, maps, lobes, lungs, model)
         for number, box in enumerate(boxes, start=1)
     )
     return found, labels
@@ -167,29 +189,55 @@ def find_defects(
 def expected_perfusion(pair: BreathPair, perfusion: Float) -> Float:
     """Predict perfusion from gravity and neighbourhood, on the grid of the pair.
 
-    A linear trend from back to front and from base to apex per lung is fitted without the values
-    far below it, so that large defects do not pull it down; local deviations above the trend, but
-    none below, are then allowed for.
+    One linear trend from back to front and from base to apex for both lungs: an upper quantile
+    rather than the mean, which the loss of a whole lung or of both lower lobes leaves in place, and
+    with slopes no steeper than gravity makes them, so that no loss passes for gravity.  Local
+    deviations above the trend, but none below, are then allowed for.
     """
+    known = pair.mask & np.isfinite(perfusion)
     out = np.full(perfusion.shape, np.nan, np.float32)
-    for lung in LUNGS:
-        inside = pair.lungs.mask(lung) & pair.mask
-        if np.count_nonzero(inside) < 10:
-            continue
-        values = perfusion[inside].astype(np.float64)
-        axes = [pair.geometry.coordinate_mm(axis)[inside].astype(np.float64) for axis in ("A", "S")]
-        everywhere = np.stack([np.ones_like(values), *((a - a.mean()) / 100 for a in axes)], axis=1)
-        step = max(1, values.size // _FITTED_VOXELS)
-        values, design = values[::step], everywhere[::step]
-        kept = np.ones(values.size, np.bool_)
-        for _ in range(10):
-            trend, *_ = np.linalg.lstsq(design[kept], values[kept], rcond=None)
-            residual = values - design @ trend
-            spread = 1.4826 * float(np.median(np.abs(residual - np.median(residual))))
-            kept = residual > np.median(residual) - max(1.5 * spread, 0.02)
-        out[inside] = everywhere @ trend
-    smooth = pair.smooth(np.nan_to_num(perfusion), pair.mask, EXPECTED_MM)
-    return np.asarray(np.fmax(out, np.fmin(smooth, 1.5 * out)), np.float32)
+    here = known & pair.parenchyma
+    if np.count_nonzero(here) < _FEWEST_VOXELS:
+        return out
+    places = [pair.geometry.coordinate_mm(axis) for axis in ("A", "S")]
+    step = max(1, int(np.count_nonzero(here)) // _FITTED_VOXELS)
+    values = perfusion[here][::step].astype(np.float64)
+    axes = [place[here][::step].astype(np.float64) for place in places]
+    middles = [float(axis.mean()) for axis in axes]
+    level, slopes = _upper_trend(values, [a - m for a, m in zip(axes, middles, strict=True)])
+    trend = level * np.ones(int(np.count_nonzero(known)))
+    for place, middle, slope in zip(places, middles, slopes, strict=True):
+        trend += slope * (place[known] - middle)
+    out[known] = np.maximum(trend, 0.3 * level)
+    smooth = pair.smooth(np.nan_to_num(perfusion), known, EXPECTED_MM)
+    return np.asarray(np.fmax(out, np.fmin(smooth, MOST_ABOVE * out)), np.float32)
+
+
+def _upper_trend(
+    values: NDArray[np.float64], axes: Sequence[NDArray[np.float64]]
+) -> tuple[float, list[float]]:
+    """Level and slopes of what is normal: median of the values that are not lost.
+
+    Lost is below `LOW_RATIO` of the trend itself; the first trend is a level that is reached even
+    if half of the lungs are lost.
+    """
+    level = float(np.quantile(values, UPPER_QUANTILE))
+    slopes = [0.0] * len(axes)
+    for _ in range(_MOST_FITS):
+        trend = level + sum(s * a for s, a in zip(slopes, axes, strict=True))
+        kept = values > KEPT_RATIO * trend
+        if np.count_nonzero(kept) < _FEWEST_VOXELS:
+            break
+        design = np.stack([np.ones(int(kept.sum())), *(axis[kept] for axis in axes)], axis=1)
+        fit, *_ = np.linalg.lstsq(design, values[kept], rcond=None)
+        limits = [share * level / 100 for share in STEEPEST_PER_100_MM]
+        new = [float(np.clip(s, -limit, limit)) for s, limit in zip(fit[1:], limits, strict=True)]
+        rest = values[kept] - sum(s * a[kept] for s, a in zip(new, axes, strict=True))
+        change = abs(float(np.median(rest)) - level) + abs(new[0] - slopes[0]) * 100
+        level, slopes = float(np.median(rest)), new
+        if change < 1e-3 * level:
+            break
+    return level, slopes
 
 
 def _depth(pair: BreathPair) -> Float:
@@ -202,14 +250,26 @@ def _depth(pair: BreathPair) -> Float:
     return out
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Maps:
+    """What candidates are described by, on the grid of the pair."""
+
+    ratio: Float
+    """Perfusion over what is expected."""
+    ventilation: Float
+    """Over its mean."""
+    destroyed: Mask
+    """Emphysema."""
+    depth: Float
+    """Below the pleura, mm."""
+
+
 def _describe(
     number: int,
     here: Mask,
     box: Box,
     pair: BreathPair,
-    ratio: Float,
-    relative_v: Float,
-    depth: Float,
+    maps: _Maps,
     lobes: Mapping[Region, Mask],
     lungs: Sequence[_Lung],
     model: LogisticModel,
@@ -219,8 +279,8 @@ def _describe(
     volume = len(points) * geometry.voxel_volume_ml
     centre = points.mean(axis=0)
     lobe, share = _lobe_of(here, box, lobes)
-    emphysema = float((pair.inspiration_hu[box][here] < -950).mean())
-    ventilation = float(np.nanmean(relative_v[box][here]))
+    emphysema = float(maps.destroyed[box][here].mean())
+    ventilation = float(np.nanmean(maps.ventilation[box][here]))
     nearest = min(lungs, key=lambda lung: lung.distance_mm(centre))
     candidate = Candidate(
         number=number,
@@ -228,9 +288,9 @@ def _describe(
         centre_ras_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
         lobe=lobe,
         lobe_share=share,
-        contrast=1 - float(ratio[box][here].mean()),
+        contrast=1 - float(maps.ratio[box][here].mean()),
         wedge=_wedge(points, nearest.hilum, geometry),
-        pleural_contact=float((depth[box][here] <= PLEURA_MM).mean()),
+        pleural_contact=float((maps.depth[box][here] <= PLEURA_MM).mean()),
         ventilation=ventilation,
         emphysema=emphysema,
         matched=bool(ventilation < 0.6 or emphysema > 0.5),

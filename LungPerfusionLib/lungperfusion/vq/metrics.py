@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from lungperfusion.terms.vq import VQ_MEASURES
 from lungperfusion.volume import Labelmap, Mask, Volume
 from lungperfusion.vq.classes import Thresholds
 from lungperfusion.vq.pair import BreathPair, Float
+from lungperfusion.vq.perfusion import masses
 from lungperfusion.vq.ventilation import air_fraction
 
 AIR_TRAPPING_HU = -856.0
@@ -42,6 +45,18 @@ INSPIRATORY = ("inspiratory_volume", "emphysema")
 """Measures of `measure_inspiration`; `measure_vq` gives all others of `terms.vq`."""
 
 _IDS = tuple(measure.id for measure in VQ_MEASURES if measure.id not in INSPIRATORY)
+LITTLE_DENSE, MOST_DENSE = 0.02, 0.5
+"""Share of a region without a perfusion value from which what rests on perfusion carries a
+caution, and from which nothing is given."""
+
+OF_PERFUSION = frozenset(
+    name
+    for name in _IDS
+    if name.startswith(("perfusion_", "q", "shunt", "dead_space", "matched", "vq_"))
+    or name in ("zone_rating", "ventilation_defect_share", "ventilation_defect_volume")
+)
+"""Measures that rest on the perfusion map, or on classes of voxels that have a value there."""
+
 _PRM_METHOD = "medians of 3 x 3 x 3 voxels up to -500 HU, registered pair"
 _ABNORMAL = ("shunt", "dead_space", "matched_defect")
 
@@ -84,7 +99,8 @@ def measure_vq(
     """
     pair.geometry.require_same(regions.geometry, what="maps and regions")
     limits = thresholds or Thresholds()
-    whole = _Sample(pair, ventilation, perfusion, classes, pair.mask)
+    both = masses(pair)
+    whole = _Sample(pair, ventilation, perfusion, classes, both, pair.mask)
     prm = classify_prm(pair)
     trapped = median_below(pair.expiration.array, pair.mask, AIR_TRAPPING_HU)
     results: list[Measurement] = []
@@ -98,19 +114,37 @@ def measure_vq(
             )
             results += [missing(region, name, reason) for name in _IDS if _applies(name, region)]
             continue
-        sample = _Sample(pair, ventilation, perfusion, classes, inside)
+        sample = _Sample(pair, ventilation, perfusion, classes, both, inside)
         covered = np.count_nonzero(inside) / np.count_nonzero(mask)
         caution = (
             "" if covered > 0.98 else f"only {100 * covered:.0f} % of the region is registered"
         )
-        results += _amounts(region, sample, whole, ventilation_method, perfusion_method, caution)
-        results += _heterogeneity(region, sample, ventilation_method, perfusion_method)
-        results += _classes(region, sample, limits)
-        results += _density(region, trapped, prm, inside)
+        rows = _amounts(region, sample, whole, ventilation_method, perfusion_method, caution)
+        rows += _heterogeneity(region, sample, ventilation_method, perfusion_method)
+        rows += _classes(region, sample, limits)
         if region in ZONES:
             rating = zone_rating(sample.q_total / whole.q_total, sample.count / whole.count)
-            results.append(measured(region, "zone_rating", rating, perfusion_method))
+            rows.append(measured(region, "zone_rating", rating, perfusion_method))
+        results += [_beside_dense_lung(row, sample, whole) for row in rows]
+        results += _density(region, trapped, prm, inside)
     return tuple(results)
+
+
+def _beside_dense_lung(row: Measurement, here: _Sample, whole: _Sample) -> Measurement:
+    """Say that what rests on perfusion leaves dense lung out, or that nothing is left to tell."""
+    if row.measure not in OF_PERFUSION:
+        return row
+    of_both = row.measure in ("perfusion_share", "zone_rating")
+    dense, where = here.dense, "region"
+    if of_both and whole.dense > dense:
+        dense, where = whole.dense, "lungs"
+    text = f"{100 * dense:.0f} % of the {where} is ground glass or consolidation"
+    if here.dense >= MOST_DENSE:
+        reason = f"{text}, whose density says nothing about blood"
+        return missing(row.region, row.measure, reason, row.method)
+    if dense > LITTLE_DENSE and row.status == "ok":
+        return replace(row, status="caution", reason=f"{text} and left out")
+    return row
 
 
 def _applies(measure: str, region: Region) -> bool:
@@ -121,24 +155,39 @@ class _Sample:
     """Values of one region."""
 
     def __init__(
-        self, pair: BreathPair, v: Float, q: Float, classes: Labelmap, inside: Mask
+        self,
+        pair: BreathPair,
+        v: Float,
+        q: Float,
+        classes: Labelmap,
+        masses: tuple[Float, Float],
+        inside: Mask,
     ) -> None:
         self.inside = inside
         self.count = int(np.count_nonzero(inside))
         self.voxel_ml = pair.geometry.voxel_volume_ml
         self.v = v[inside].astype(np.float64)
         self.q = q[inside].astype(np.float64)
-        self.v_total, self.q_total = float(self.v.sum()), float(self.q.sum())
+        self.known = np.isfinite(self.q)
+        """Where perfusion has a value: not in ground glass and consolidation."""
+        self.dense = 1 - float(self.known.mean())
+        self.v_total, self.q_total = float(self.v.sum()), float(np.nansum(self.q))
         self.change_ml = float((pair.jacobian[inside] - 1).sum(dtype=np.float64)) * self.voxel_ml
         self.air_ml = (
             float(air_fraction(pair.expiration.array[inside]).sum(dtype=np.float64)) * self.voxel_ml
         )
         self.labels = classes.array[inside]
         self.tissue = pair.parenchyma[inside]
+        self.mass_change = _mass_change(masses, inside & pair.parenchyma)
         self.positions = [
             pair.geometry.coordinate_mm("S")[inside],
             pair.geometry.coordinate_mm("A")[inside],
         ]
+
+
+def _mass_change(masses: tuple[Float, Float], here: Mask) -> float:
+    before, after = (float(mass[here].sum(dtype=np.float64)) for mass in masses)
+    return after / before - 1 if before > 0 else math.nan
 
 
 def _amounts(
@@ -151,7 +200,12 @@ def _amounts(
         measured(region, "volume_change", here.change_ml, "Jacobian", caution=caution),
         measured(region, "ventilation_mean", here.v_total / here.count, by_v),
         measured(region, "volume_share", 100 * here.count / whole.count, "expiratory voxels"),
+        measured(region, "dense_share", 100 * here.dense, "inspiratory HU >= -700 that prevails"),
     ]
+    if math.isfinite(here.mass_change):
+        results.append(measured(region, "mass_change", 100 * here.mass_change, "J rho_i - rho_e"))
+    else:
+        results.append(missing(region, "mass_change", "no parenchyma", "J rho_i - rho_e"))
     if here.air_ml > 0:
         results.append(
             measured(region, "specific_ventilation", here.change_ml / here.air_ml, "Jacobian")
@@ -174,7 +228,8 @@ def _heterogeneity(region: Region, here: _Sample, by_v: str, by_q: str) -> list[
     for letter, values, method in (("v", here.v, by_v), ("q", here.q, by_q)):
         ids = (f"{letter}cv", f"{letter}h", f"{letter}_entropy")
         slopes = (f"{letter}_gradient_si", f"{letter}_gradient_pa")
-        inside = values[here.tissue]
+        chosen = here.tissue & np.isfinite(values)
+        inside = values[chosen]
         mean = float(inside.mean()) if inside.size else 0.0
         if inside.size < 2 or mean <= 0:
             why = "no parenchyma" if inside.size < 2 else "the mean is not above 0"
@@ -187,7 +242,7 @@ def _heterogeneity(region: Region, here: _Sample, by_v: str, by_q: str) -> list[
             measured(region, ids[2], entropy_bits(inside / mean), method),
         ]
         for name, position in zip(slopes, here.positions, strict=True):
-            slope = gradient(position[here.tissue], inside / mean)
+            slope = gradient(position[chosen], inside / mean)
             if slope is None:
                 results.append(missing(region, name, "the region is one voxel thick", method))
             else:
@@ -229,15 +284,21 @@ def _classes(region: Region, here: _Sample, limits: Thresholds) -> list[Measurem
     member["vq_abnormal"] = member["shunt"] | member["dead_space"] | member["matched_defect"]
     low_v = member["shunt"] | member["matched_defect"]
     low_q = member["dead_space"] | member["matched_defect"]
+    sorted_voxels = max(1, int(np.count_nonzero(here.known)))
+
+    def percent(chosen: NDArray[np.bool_]) -> float:
+        return 100 * int(np.count_nonzero(chosen)) / sorted_voxels
+
     results = [
-        measured(region, "ventilation_defect_share", 100 * low_v.mean(), method),
-        measured(region, "perfusion_defect_share", 100 * low_q.mean(), method),
+        measured(region, "ventilation_defect_share", percent(low_v), method),
+        measured(region, "perfusion_defect_share", percent(low_q), method),
         measured(region, "ventilation_defect_volume", low_v.sum() * here.voxel_ml, method),
         measured(region, "perfusion_defect_volume", low_q.sum() * here.voxel_ml, method),
     ]
+    known_v = float(here.v[here.known].sum())
     for name, inside in member.items():
-        results.append(measured(region, f"{name}_share", 100 * inside.mean(), method))
-        for suffix, values, total in (("v", here.v, here.v_total), ("q", here.q, here.q_total)):
+        results.append(measured(region, f"{name}_share", percent(inside), method))
+        for suffix, values, total in (("v", here.v, known_v), ("q", here.q, here.q_total)):
             measure = f"{name}_share_of_{suffix}"
             if total > 0:
                 share = 100 * float(values[inside].sum()) / total

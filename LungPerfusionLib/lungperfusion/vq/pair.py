@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,6 +13,7 @@ from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LOBES, LUNGS
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
+from lungperfusion.vq.calibration import PairCalibration
 from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
 from lungperfusion.vq.registration import Registration
 
@@ -46,16 +47,25 @@ class BreathPair:
     lungs: Labelmap
     parenchyma: Mask
     """Lung voxels without vessels, airways and solid tissue, in both states."""
+    open_lung: Mask
+    """Lung voxels beneath the surface without known vessels; solid tissue may lie among them."""
     volume_factors: dict[str, float]
     """What the Jacobian of each lung, then of each lobe, was multiplied by.
 
     None of a lung or lobe that the field of view of either scan cuts off.
     """
+    calibration: PairCalibration = field(default_factory=PairCalibration)
+    """How CT numbers of both scans differ; not yet applied to `inspiration_hu`."""
 
     @property
     def geometry(self) -> Geometry:
         """The expiratory grid."""
         return self.expiration.geometry
+
+    @property
+    def calibrated_hu(self) -> Float:
+        """Inspiratory HU on the scale of the expiratory scan."""
+        return self.calibration.corrected(self.inspiration_hu)
 
     @property
     def mask(self) -> Mask:
@@ -89,6 +99,7 @@ def pair_breaths(
     *,
     lobes: tuple[Labelmap, Labelmap] | None = None,
     vessels: Mask | None = None,
+    calibration: PairCalibration | None = None,
 ) -> BreathPair:
     """Bring both states onto the expiratory grid.
 
@@ -105,6 +116,8 @@ def pair_breaths(
     vessels
         Vessels and airways on the expiratory grid to leave out, besides voxels above
         `SOLID_HU`.
+    calibration
+        How CT numbers of both scans differ; by default not at all.
 
     """
     expiration.geometry.require_same(registration.geometry, what="expiration and registration")
@@ -118,20 +131,25 @@ def pair_breaths(
         factors |= by_lobe
     inspiration_hu = registration.warp(inspiration)
     inside = np.isfinite(jacobian) & np.isfinite(inspiration_hu)
+    # The surface lies half a voxel before the first centre outside.
+    half_voxel = 0.5 * float(np.mean(expiration.geometry.spacing_kji_mm))
+    open_lung = inside & beneath_surface(expiration_lungs, SURFACE_MM + half_voxel)
+    if expiration.valid is not None:
+        open_lung &= expiration.valid
     solid = inside & ((expiration.array > SOLID_HU) | (inspiration_hu > SOLID_HU))
     if vessels is not None:
+        open_lung &= ~vessels
         solid |= vessels
-    near = _within(solid, expiration.geometry, BLUR_MM)
-    parenchyma = inside & ~near & beneath_surface(expiration_lungs, SURFACE_MM)
-    if expiration.valid is not None:
-        parenchyma &= expiration.valid
+    parenchyma = open_lung & ~_within(solid, expiration.geometry, BLUR_MM)
     return BreathPair(
         expiration=expiration,
         inspiration_hu=inspiration_hu,
         jacobian=jacobian,
         lungs=expiration_lungs,
         parenchyma=parenchyma,
+        open_lung=open_lung,
         volume_factors={region.value: float(factor) for region, factor in factors.items()},
+        calibration=calibration or PairCalibration(),
     )
 
 

@@ -62,7 +62,7 @@ def sacj(hu_e: NDArray[Any], hu_i: NDArray[Any], jacobian: NDArray[Any]) -> NDAr
 def volume_ratio_from_density(pair: BreathPair, sigma_mm: float = DENSITY_SMOOTHING_MM) -> Float:
     """Volume ratio that conserves mass: expiratory over inspiratory density, smoothed first."""
     before = pair.smooth(tissue_density(pair.expiration.array), pair.parenchyma, sigma_mm)
-    after = pair.smooth(tissue_density(pair.inspiration_hu), pair.parenchyma, sigma_mm)
+    after = pair.smooth(tissue_density(pair.calibrated_hu), pair.parenchyma, sigma_mm)
     return np.clip(before / np.maximum(after, _LEAST_DENSITY), 0.2, 8)
 
 
@@ -108,7 +108,7 @@ def map_specific_ventilation(pair: BreathPair, sigma_mm: float = DENSITY_SMOOTHI
     Of the three forms the one that agreed best with xenon CT (Ding 2012).
     """
     before = pair.smooth(pair.expiration.array, pair.parenchyma, sigma_mm)
-    after = pair.smooth(pair.inspiration_hu, pair.parenchyma, sigma_mm)
+    after = pair.smooth(pair.calibrated_hu, pair.parenchyma, sigma_mm)
     return np.asarray(sacj(np.minimum(before, _LEAST_AIR_HU), after, pair.jacobian), np.float32)
 
 

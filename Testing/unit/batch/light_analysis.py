@@ -6,6 +6,7 @@ Worker processes import it by name, so it is a module and not a fixture.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import json
 import os
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace, progress) -> int:
     path = arguments.ct
     order = json.loads(path.read_text(encoding="utf-8"))
     with path.with_suffix(".runs").open("a", encoding="utf-8") as stream:
-        stream.write("run\n")
+        stream.write(f"run {os.getpid()}\n")
 
     def work(progress) -> Outcome:
         progress(0.5, "thinking")
@@ -69,7 +70,12 @@ def run(arguments: argparse.Namespace, progress) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if fault == "grow":
             path.write_text(json.dumps({"value": 1, "grown": time.time_ns()}), encoding="utf-8")
-        time.sleep(order.get("seconds", 0))
+        if fault == "hang":
+            path.with_suffix(".hangs").touch()
+        if fault == "hold":  # as a compiled library that keeps the interpreter to itself
+            ctypes.PyDLL(None).sleep(600)
+        while fault == "hang" or not path.with_name(order.get("until", path.name)).exists():
+            time.sleep(0.05)
         value = order["value"] * arguments.factor
         tlv = [measured("lungs", "tlv", value, "light")]
         tlv += [measured("left_lung", "tlv", value / 2, "light")]

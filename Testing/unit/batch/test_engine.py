@@ -9,12 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from lungperfusion.batch import engine
+from lungperfusion.batch import engine, workers
 from lungperfusion.batch.cases import CaseOutcome, JobOutcome
 from lungperfusion.batch.engine import run_batch
 from lungperfusion.batch.workers import LocalWorkers
@@ -27,6 +28,31 @@ FOLDER = Path(__file__).parent
 def runs(path):
     counter = path.with_suffix(".runs")
     return counter.read_text(encoding="utf-8").count("run") if counter.exists() else 0
+
+
+def worked_on(path):
+    """Numbers of the processes that took an input."""
+    counter = path.with_suffix(".runs")
+    text = counter.read_text(encoding="utf-8") if counter.exists() else ""
+    return [int(word) for word in text.split() if word.isdigit()]
+
+
+def alive(pid):
+    if not hasattr(os, "kill") or os.name == "nt":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def wait_until(what, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 def tree(folder):
@@ -302,11 +328,32 @@ def test_notes_of_the_user_stay_in_the_folder(order, manifest, run, tmp_path):
     assert note.read_text(encoding="utf-8") == "look again"
 
 
-def test_case_that_hangs_is_given_up(order, manifest, run, tmp_path):
-    order("hangs", seconds=60)
+def test_case_that_hangs_is_given_up(order, manifest, run, tmp_path, monkeypatch):
+    hanging = order("hangs", fault="hang").with_suffix(".hangs")
     order("good")
 
-    state = run(manifest("hangs,light,hangs.nrrd", "good,light,good.nrrd"), timeout_s=4)
+    class TimeIsUp(threading.Thread):
+        """Timer that goes off once, when the case hangs, however fast the machine is."""
+
+        gone_off = False
+
+        def __init__(self, seconds, function):
+            super().__init__(daemon=True)
+            assert seconds == 3600
+            self.function, self.cancelled = function, threading.Event()
+
+        def run(self):
+            while not self.cancelled.wait(0.05):
+                if hanging.exists() and not TimeIsUp.gone_off:
+                    TimeIsUp.gone_off = True
+                    self.function()
+
+        def cancel(self):
+            self.cancelled.set()
+
+    monkeypatch.setattr(workers.threading, "Timer", TimeIsUp)
+    lines = manifest("hangs,light,hangs.nrrd", "good,light,good.nrrd")
+    state = run(lines, timeout_s=3600, workers=1)
 
     assert (state.done, state.failed) == (1, 1)
     assert "given up (--timeout)" in statuses(tmp_path / "out")["hangs", "light"][1]
@@ -336,7 +383,10 @@ def test_full_disk_ends_the_batch_and_resuming_finishes_it(
 
 def test_batch_killed_at_any_moment_goes_on_where_it_was(order, manifest, run, tmp_path):
     names = [f"c{number}" for number in range(6)]
-    paths = [order(name, value=float(number), seconds=0.3) for number, name in enumerate(names)]
+    paths = [
+        order(name, value=float(number), **({"until": "go"} if number > 1 else {}))
+        for number, name in enumerate(names)
+    ]
     lines = [f"{name},light,{name}.nrrd" for name in names]
     lines += [f"{name},also,{name}.nrrd" for name in names]
     plain = manifest(*lines)
@@ -355,15 +405,14 @@ def test_batch_killed_at_any_moment_goes_on_where_it_was(order, manifest, run, t
     command = [sys.executable, "-c", script, str(FOLDER), str(tmp_path / "manifest.csv"), str(out)]
 
     process = subprocess.Popen(command)
-    deadline = time.monotonic() + 60
-    while not list((out / "cases").glob("c*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: list((out / "cases").glob("c*")))
     process.kill()
     process.wait()
+    wait_until(lambda: not any(alive(pid) for path in paths for pid in worked_on(path)))
     finished = {path.name for path in (out / "cases").glob("c*")}
     assert finished
     assert finished != set(names)
-    time.sleep(1)  # workers notice that their input has closed
+    (tmp_path / "go").touch()
     before = {path.stem: runs(path) for path in paths}
 
     state = run(plain, out=out, resume=True)
@@ -380,14 +429,12 @@ def test_batch_killed_at_any_moment_goes_on_where_it_was(order, manifest, run, t
 
 def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(order, manifest, tmp_path):
     order("a")
-    order("b", seconds=60)
-    order("c", seconds=60)
+    b, c = order("b", fault="hang"), order("c", fault="hang")
 
     def press(state, ended):
         if ended is not None:
             raise KeyboardInterrupt
 
-    started = time.monotonic()
     state = run_batch(
         manifest("a,light,a.nrrd", "b,light,b.nrrd", "c,light,c.nrrd"),
         tmp_path / "out",
@@ -395,11 +442,97 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(order, manifest, tmp_pat
         listener=press,
     )
 
-    assert time.monotonic() - started < 50
     assert state.interrupted
+    assert not any(alive(pid) for path in (b, c) for pid in worked_on(path))
     found = statuses(tmp_path / "out")
     assert found["a", "light"] == ("done", "")
     assert found["b", "light"] == ("not run", "interrupted; give --resume to go on")
+
+
+# ------------------------------------------------------------------------------------ workers
+
+
+BATCH = """
+import sys; sys.path.append(sys.argv[1])
+from pathlib import Path
+from lungperfusion.batch.engine import run_batch
+from lungperfusion.batch.manifest import read_manifest
+from lungperfusion.batch.workers import LocalWorkers
+manifest = read_manifest(Path(sys.argv[2]), {"light": "light_analysis"})
+run_batch(manifest, Path(sys.argv[3]), lambda n: LocalWorkers(1))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the help of the system")
+def test_worker_that_holds_the_interpreter_dies_with_the_batch(order, manifest, tmp_path):
+    path = order("a", fault="hold")
+    manifest("a,light,a.nrrd")
+    words = [str(FOLDER), str(tmp_path / "manifest.csv"), str(tmp_path / "out")]
+    process = subprocess.Popen([sys.executable, "-c", BATCH, *words])
+    wait_until(lambda: worked_on(path))
+    time.sleep(0.2)  # it only makes the test sharper if the worker sleeps by now
+
+    process.kill()
+    process.wait()
+
+    wait_until(lambda: not any(alive(pid) for pid in worked_on(path)))
+
+
+def test_no_code_of_the_current_folder_is_run(order, manifest, run, monkeypatch, tmp_path):
+    order("a")
+    lines = manifest("a,light,a.nrrd")
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in ("queue", "json", "numpy", "lungperfusion", "sitecustomize"):
+        text = f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})"
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep + os.environ.get("PYTHONPATH", "") + os.pathsep + "."
+    )
+    monkeypatch.syspath_prepend("")
+    monkeypatch.syspath_prepend(str(folder))
+
+    state = run(lines)
+
+    assert state.done == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_worker_that_cannot_start_says_why_and_ends_the_batch_once(
+    order, manifest, run, monkeypatch, tmp_path
+):
+    paths = [order(name) for name in "abc"]
+    lines = manifest(*(f"{name},light,{name}.nrrd" for name in "abc"))
+    monkeypatch.setattr(workers, "_START", "import no_such_library")
+
+    state = run(lines, workers=1)
+
+    reason = (
+        "no worker could be started: the worker died (exit code 1): "
+        "ModuleNotFoundError: No module named 'no_such_library'"
+    )
+    assert state.stopped == f"{reason}; mend that and give --resume"
+    assert statuses(tmp_path / "out")["a", "light"] == ("failed", reason)
+    assert statuses(tmp_path / "out")["c", "light"] == ("not run", state.stopped)
+    assert sum(map(runs, paths)) == 0
+
+
+def test_last_words_of_a_worker_name_nobody(tmp_path):
+    log = tmp_path / "worker.log"
+    process = workers._Process.__new__(workers._Process)
+    process._log = log
+    for text, told, whole in (
+        ("x\nOSError: no Иванова.nrrd\n", "OSError", "OSError: no Иванова.nrrd"),
+        (
+            "a\nFatal Python error: Aborted\n\nThread 1\n  File 'x'\n",
+            *2 * ("Fatal Python error: Aborted",),
+        ),
+        ("Error reading Müller\nstill at work", "", ""),
+    ):
+        log.write_text(text, encoding="utf-8")
+        assert process._last_words() == told
+        assert process._last_words(whole=True) == whole
 
 
 # ------------------------------------------------------------------------------ output folder
@@ -473,5 +606,7 @@ def test_signals_have_names():
     from lungperfusion.batch.workers import _death
 
     assert _death(-signal.SIGSEGV, "") == "the worker died (SIGSEGV)"
+    assert "memory ran out" in _death(-signal.SIGKILL, "")
+    assert "for want of memory" in _death(-signal.SIGKILL, "", for_memory=True)
     assert _death(0xC0000005, "") == "the worker died (exit code 0xc0000005)"
     assert _death(1, "ImportError: no numpy").endswith("ImportError: no numpy")

@@ -67,11 +67,12 @@ def test_every_fault_is_named_with_its_line(order, manifest):
             "p8,light,a.nrrd,?,",
             "p9,light,a.nrrd,,--out here",
             "p10,light,a.nrrd,,--unheard-of",
+            "p11,light,a.nrrd,,--keep-stages=stages",
             header="case,analysis,ct,factor,options",
         )
 
     message = str(refused.value)
-    assert message.startswith("manifest.csv has 12 faults, nothing was run:")
+    assert message.startswith("manifest.csv has 13 faults, nothing was run:")
     expected = {
         3: "differ only in capitals",
         4: "stands in line 2 already",
@@ -85,6 +86,7 @@ def test_every_fault_is_named_with_its_line(order, manifest):
         12: "factor is left open",
         13: "the batch itself sets --out",
         14: "unrecognized arguments: --unheard-of",
+        15: "the batch itself sets --keep-stages",
     }
     for line, words in expected.items():
         (fault,) = [text for text in message.splitlines() if text.startswith(f"  line {line}:")]

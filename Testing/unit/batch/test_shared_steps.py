@@ -57,7 +57,7 @@ def test_what_another_process_left_is_not_read(chest_file, calls, tmp_path):
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("\n".join(LINES).format(ct=chest_file) + "\n", encoding="utf-8")
     (case,) = read_manifest(manifest).cases
-    planted = tmp_path / "out" / ".batch" / "part" / "p1" / "shared" / "left.pickle"
+    planted = tmp_path / "out" / ".batch" / "part" / "p1" / "shared" / "left.npz"
     planted.parent.mkdir(parents=True)
     planted.write_bytes(b"not ours")
 

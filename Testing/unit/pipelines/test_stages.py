@@ -1,6 +1,8 @@
 """A review that keeps the results of steps gives the numbers of one that does not."""
 
 import json
+import math
+import pickle
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -9,9 +11,12 @@ import pytest
 
 from lungperfusion.__main__ import main
 from lungperfusion.io import read_segmentation, write_labelmap, write_volume
+from lungperfusion.io.records import read_record, write_record
+from lungperfusion.naming import named
 from lungperfusion.phantoms import KINDS
 from lungperfusion.pipelines import stages
 from lungperfusion.pipelines.stages import remembered, remembering
+from lungperfusion.terms import Region
 from lungperfusion.volume import Labelmap
 
 
@@ -76,6 +81,77 @@ def test_nothing_is_kept_without_a_folder(tmp_path):
     for _ in range(2):
         remembered(step, np.arange(3))
     assert calls == [1, 1]
+
+
+class Planted:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return calls.append, ("planted",)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"values", b"valueS")),
+        lambda path: path.write_bytes(pickle.dumps(Planted())),
+        lambda path: np.savez(path, np.array([Planted()], dtype=object)),
+        lambda path: np.savez(path, np.frombuffer(b'{"!": "data", "of": "os:system"}', "u1")),
+        lambda path: np.savez(path, np.frombuffer(b'{"!": "enum", "of": "os:abc"}', "u1")),
+        lambda path: np.savez(path, np.frombuffer(b"[" * 99999, "u1")),
+    ],
+    ids=["empty", "cut", "edited", "pickle", "objects", "function", "module", "deep"],
+)
+def test_file_that_is_damaged_or_foreign_is_made_anew_and_runs_nothing(folder, spoil):
+    remembered(step, np.arange(3), factor=2)
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    spoil(path)
+    assert remembered(step, np.arange(3), factor=2).values.tolist() == [0, 2, 4]
+    assert calls == [2, 2]
+    (path,) = folder.iterdir()
+    assert path.read_bytes() == whole
+
+
+def test_other_code_and_other_libraries_compute_again(folder, monkeypatch):
+    for name, value in (("source_digest", "other"), ("library_versions", {"numpy": "9"})):
+        remembered(step, np.arange(3))
+        monkeypatch.setattr(stages, name, lambda value=value: value)
+        remembered(step, np.arange(3))
+    assert calls == [1, 1, 1]
+
+
+def test_records_come_back_as_they_were(tmp_path):
+    shared = np.arange(6, dtype=">i2").reshape(2, 3)
+    shared.flags.writeable = False
+    value = {
+        Region.LUNGS: (shared, [shared, None, True, 3, -0.0, math.inf]),
+        "kinds": frozenset({"a", "b"}),
+        2: MappingProxyType({"x": np.float32(0.1), "s": slice(1, None)}),
+        "name": named("Öz"),
+        "found": Found(np.zeros((0, 2)), MappingProxyType({})),
+    }
+    write_record(value, tmp_path / "a.npz")
+    back = read_record(tmp_path / "a.npz")
+    assert list(back) == list(value)
+    assert isinstance(next(iter(back)), Region)
+    first, (second, *rest) = back[Region.LUNGS]
+    assert first is second
+    assert (first.dtype.str, first.flags.writeable, first.tolist()) == (
+        ">i2",
+        False,
+        [[0, 1, 2], [3, 4, 5]],
+    )
+    assert repr(rest) == "[None, True, 3, -0.0, inf]"
+    assert isinstance(back[2]["x"], np.float32)
+    assert (back["kinds"], back[2]["s"]) == (value["kinds"], slice(1, None))
+    assert f"{back['name']}" == f"{value['name']}"
+    assert back["found"].values.shape == (0, 2)
+    with pytest.raises(TypeError, match="holds no Planted"):
+        write_record(Planted(), tmp_path / "b.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
 @pytest.mark.slow

@@ -232,8 +232,8 @@ def read_header(stream: BinaryIO, name: str, tags: Sequence[str] | None = None) 
         header.get("SOPClassUID")
     except HEADER_ERRORS as error:
         raise InputError(
-            f"the DICOM header of {named(name)} is damaged or cut short ({named(error)}); export "
-            "the series again"
+            f"the DICOM header of {named(name)} is damaged or cut short "
+            f"({named(error)}); export the series again"
         ) from error
     known = str(header.get("SOPClassUID", ""))
     if not known or (known in CT_CLASSES and "Rows" not in header):
