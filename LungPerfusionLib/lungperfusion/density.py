@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
 from lungperfusion.measurement import Measurement, measured, missing
+from lungperfusion.noise import Noise, share_below
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, Region
@@ -124,6 +125,7 @@ def measure_density(
     regions: RegionSet,
     *,
     vessels: Mask | None = None,
+    noise: Noise | None = None,
     lung_density_threshold_hu: float = LUNG_DENSITY_THRESHOLD_HU,
     ground_glass_from_hu: float = GROUND_GLASS_FROM_HU,
     ground_glass_denominator: Denominator = "aerated",
@@ -142,6 +144,8 @@ def measure_density(
     vessels
         Vessels inside the lungs, shape (K, J, I); taken out of ground glass and consolidation.
         None leaves them in, and these measures carry a caution.
+    noise
+        Noise of the CT, to take out of LAA-950; without it that measure is missing.
     lung_density_threshold_hu
         Voxels strictly below count as aerated lung, in which the density moments are taken.
     ground_glass_from_hu
@@ -210,7 +214,7 @@ def measure_density(
         results += _volume(region, densities, voxel_ml, caution)
         results += _moments(region, aerated, lung_density_threshold_hu)
         results += _percentile(region, densities, inflation, reference_volume_l)
-        results += _shares(region, densities, high_attenuation_hu)
+        results += _shares(region, densities, high_attenuation_hu, noise)
         results += _opacities(
             region,
             densities,
@@ -386,7 +390,10 @@ def _percentile(
 
 
 def _shares(
-    region: Region, densities: Distribution, high_attenuation_hu: tuple[float, float]
+    region: Region,
+    densities: Distribution,
+    high_attenuation_hu: tuple[float, float],
+    noise: Noise | None,
 ) -> list[Measurement]:
     low, high = high_attenuation_hu
     results = [
@@ -398,9 +405,20 @@ def _shares(
         )
         for name, limit in LOW_ATTENUATION_HU.items()
     ]
+    results.insert(1, _without_noise(region, densities, noise))
     share = 100 * densities.count(low, high) / densities.size
     method = f"{low:g} <= HU <= {high:g}, all voxels of the region"
     return [*results, measured(region, "haa", share, method)]
+
+
+def _without_noise(region: Region, densities: Distribution, noise: Noise | None) -> Measurement:
+    name = "laa_950_without_noise"
+    if noise is None:
+        return missing(region, name, "the noise of the scan could not be measured")
+    limit = LOW_ATTENUATION_HU["laa_950"]
+    share = share_below(densities.values_hu, densities.counts, limit, noise.sd_hu)
+    method = f"HU < {limit:g}; noise of {noise.sd_hu:.0f} HU, measured in {noise.where}, taken out"
+    return measured(region, name, 100 * share, method)
 
 
 def _opacities(

@@ -10,6 +10,7 @@ from scipy import stats
 
 from lungperfusion.density import measure_density
 from lungperfusion.errors import CancelledError, GeometryMismatchError, InputError
+from lungperfusion.noise import Noise
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import Region
 from lungperfusion.terms.density import DENSITY_MEASURES
@@ -33,8 +34,11 @@ def scene(
 def table(ct: Volume, regions: RegionSet, **settings) -> dict:
     return {
         (m.region, m.measure): m.value if m.status != "missing" else m
-        for m in measure_density(ct, regions, **settings)
+        for m in measure_density(ct, regions, **{"noise": QUIET, **settings})
     }
+
+
+QUIET = Noise(sd_hu=0.0, grain_mm=0.6, where="nowhere")
 
 
 @pytest.fixture
@@ -74,6 +78,7 @@ def test_every_measure_equals_the_direct_computation(noisy, dtype):
             "kurtosis": stats.kurtosis(aerated),
             "perc15": np.quantile(v, 0.15),
             "laa_950": 100 * np.mean(v < -950),
+            "laa_950_without_noise": 100 * np.mean(v < -950),
             "laa_910": 100 * np.mean(v < -910),
             "laa_856": 100 * np.mean(v < -856),
             "haa": 100 * np.mean((v >= -600) & (v <= -250)),
@@ -104,6 +109,19 @@ def test_values_on_a_threshold(measure, threshold, on, just_below, dtype):
     for offset, expected in ((0, on), (-step, just_below)):
         ct, regions = scene(np.full((2, 3, 4), threshold + offset, dtype))
         assert table(ct, regions)["lungs", measure] == expected
+
+
+def test_noise_is_taken_out_of_low_attenuation_or_it_is_missing():
+    lung = np.random.default_rng(2).normal(-868, 15, (40, 50, 60))
+    noisy = np.rint(lung + np.random.default_rng(3).normal(0, 60, lung.shape)).astype(np.int16)
+    noise = Noise(sd_hu=60.0, grain_mm=0.3, where="tracheal air")
+
+    found = table(*scene(noisy), noise=noise)
+    without = table(*scene(noisy), noise=None)
+
+    assert found["lungs", "laa_950"] > 8
+    assert found["lungs", "laa_950_without_noise"] < 0.5
+    assert "could not be measured" in without["lungs", "laa_950_without_noise"].reason
 
 
 def test_upper_bounds_of_ground_glass_and_high_attenuation():
@@ -181,7 +199,7 @@ def test_padding_enters_no_statistic_and_is_reported(noisy):
     padded = noisy.copy()
     padded[:2] = -1000
     ct, regions = scene(padded, valid=valid)
-    got = {(m.region, m.measure): m for m in measure_density(ct, regions)}
+    got = {(m.region, m.measure): m for m in measure_density(ct, regions, noise=QUIET)}
     cropped = table(*scene(noisy[2:]))
     for (region, name), value in cropped.items():
         assert got[region, name].value == pytest.approx(value, rel=1e-12), name

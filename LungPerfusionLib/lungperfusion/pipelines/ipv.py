@@ -19,6 +19,7 @@ from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, Exclusion, exclusi
 from lungperfusion.iodine.phenotype import LungFunction, Pattern
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement
+from lungperfusion.noise import measure_noise
 from lungperfusion.pipelines.ct_signs import (
     CtSigns,
     add_sign_arguments,
@@ -48,6 +49,7 @@ from lungperfusion.pipelines.regions import (
 )
 from lungperfusion.pipelines.stages import remembered
 from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.quality import Gate
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.iodine_sections import (
@@ -133,7 +135,13 @@ def analyse_ipv(
 
     def counted() -> tuple[tuple[Measurement, ...], tuple[Mapping[str, object], ...]]:
         return (
-            remembered(measure_density, beneath, found.regions, vessels=analysed.thin),
+            remembered(
+                measure_density,
+                beneath,
+                found.regions,
+                vessels=analysed.thin,
+                noise=measure_noise(beneath, found.lungs),
+            ),
             exclusion_rows(analysed.exclusion, found.regions),
         )
 
@@ -141,7 +149,8 @@ def analyse_ipv(
     sections, (densities, left_out) = both(drawn, counted)
     progress(1.0, "densities and pictures")
     signs = signs or CtSigns()
-    densities = follow_gates(densities, found.gates)
+    gates = found.gates if density is not None else tuple(map(_without_iodine, found.gates))
+    densities = follow_gates(densities, gates)
     checked = () if function is None else patterns(function, signs, densities)
     if function is not None:
         sections = (*sections, pattern_section(function, checked))
@@ -154,7 +163,7 @@ def analyse_ipv(
     return Analysis(
         module="ipv",
         measurements=(*analysed.measurements, *signs.measurements(), *densities),
-        gates=(*found.gates, *analysed.gates),
+        gates=(*gates, *analysed.gates),
         warnings=(*found.warnings, *analysed.warnings),
         parameters={
             "iodine": iodine.method,
@@ -171,6 +180,14 @@ def analyse_ipv(
         tables=tables,
         sections=sections,
     )
+
+
+def _without_iodine(gate: Gate) -> Gate:
+    """Contrast medium is what an iodine map is made of; virtual native densities are free of it."""
+    if gate.id != "contrast" or gate.verdict != "warn":
+        return gate
+    message = f"{gate.message} Densities are read on virtual native images, without it."
+    return replace(gate, verdict="pass", message=message)
 
 
 def _trunk_parameters(trunk: Trunk | str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lungperfusion.density import (
     region_distributions,
 )
 from lungperfusion.io import read_ct
+from lungperfusion.noise import measure_noise
 from lungperfusion.opacity import mark_vessels
 from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
 from lungperfusion.pipelines.regions import (
@@ -66,6 +67,7 @@ def analyse_lungs(
         ct,
         found.regions,
         vessels=vessels,
+        noise=measure_noise(ct, found.lungs),
         ground_glass_from_hu=ground_glass_from_hu,
         reference_volume_l=reference_volume_l,
         progress=part(progress, 0.7, 0.75),

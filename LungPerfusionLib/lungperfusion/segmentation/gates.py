@@ -20,10 +20,12 @@ from lungperfusion.blood import (
     BloodDensity,
     find_blood_density,
 )
-from lungperfusion.morphology import dilated, distance_mm, eroded
+from lungperfusion.morphology import dilated, eroded
+from lungperfusion.noise import measure_noise
 from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.airway_quality import airway_gate
 from lungperfusion.segmentation.body import Coarse, coarse_copy, to_upright, upright
+from lungperfusion.segmentation.calibration import air_gate, kernel_gate, noise_gate
 from lungperfusion.segmentation.pathology import dorsal_dents, midline, mirror_dents
 from lungperfusion.segmentation.stature import body_width_mm, relative_size
 from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES, Region
@@ -50,11 +52,6 @@ volumes are lower bounds only."""
 STAIRS = 1.5
 """A smooth surface has 2/3 of the area of its voxel faces, averaged over all directions."""
 
-AIR_HU = (-1030.0, -960.0)
-"""CT number of tracheal air on a calibrated scanner: -1000 with scatter inside the chest."""
-
-AIR_FAIL_HU = (-1100.0, -900.0)
-"""Outside, density thresholds in HU mean nothing."""
 
 SLICE_MM = (1.5, 5.0)
 """Slices above the first are too thick for small vessels and fissures, above the second for
@@ -122,9 +119,13 @@ def lung_gates(
     blocks = _block_labels(coarse, labelmap)
     blood = find_blood_density(ct, labelmap, coarse=coarse)
     left, right = (labelmap.volume_ml(lung) for lung in LUNGS)
-    (truncation, missed, gas), (air, inspiration, dense) = both(
+    (truncation, missed, gas), ((air, noise), inspiration, dense) = both(
         lambda: (_truncation(ct, labelmap), _missed(coarse, blocks), _gas(coarse, blocks)),
-        lambda: (_air(ct, labelmap), _inspiration(ct, labelmap), _dense(ct, labelmap)),
+        lambda: (
+            (air_gate(ct, labelmap, coarse), measure_noise(ct, labelmap)),
+            _inspiration(ct, labelmap),
+            _dense(ct, labelmap),
+        ),
     )
     return (
         _both_lungs(left, right),
@@ -132,6 +133,8 @@ def lung_gates(
         _volume(left, right, coarse.size, truncation),
         truncation,
         air,
+        noise_gate(noise),
+        kernel_gate(noise, facts),
         _blood(blood),
         _contrast(blood, facts),
         _blood_agreement(blood),
@@ -275,41 +278,6 @@ def _truncation(ct: Volume, lungs: Labelmap) -> Gate:
     )
 
 
-def _air(ct: Volume, lungs: Labelmap) -> Gate:
-    limit = f"{AIR_HU[0]:.0f} to {AIR_HU[1]:.0f} HU"
-    airways = lungs.mask(AIRWAYS)
-    core = np.zeros(0, np.float32)
-    if airways.any():
-        box = bounding_box(airways, (1, 1, 1))
-        inside = airways[box]
-        depth = distance_mm(~inside, ct.geometry.spacing_kji_mm)
-        if depth.max() >= 2.5:
-            crop = ct.crop(box)
-            core = crop.values(inside & (depth >= min(4.0, 0.6 * float(depth.max()))))
-    if core.size < 20:
-        return Gate(
-            id="air_calibration",
-            verdict="unknown",
-            message="The CT number of air could not be checked: no trachea wide enough was found.",
-            limit=limit,
-        )
-    value = float(np.median(core))
-    verdict = _verdict(value, AIR_HU, AIR_FAIL_HU)
-    tail = {
-        "pass": "the scanner is calibrated for air",
-        "warn": "shifted: low attenuation areas are shifted with it",
-        "fail": "wrong: no density threshold can be trusted",
-    }[verdict]
-    return Gate(
-        id="air_calibration",
-        verdict=verdict,
-        message=f"Air in the trachea measures {value:.0f} HU (expected -1000 HU): {tail}.",
-        value=value,
-        unit="HU",
-        limit=limit,
-    )
-
-
 def _block_labels(coarse: Coarse, lungs: Labelmap) -> NDArray[Any]:
     array = to_upright(lungs.array, lungs.geometry)
     index = [
@@ -374,7 +342,7 @@ def _contrast(blood: BloodDensity, facts: Acquisition) -> Gate:
         message += f" The file says {'yes' if facts.contrast_agent else 'no'} to contrast medium."
     return Gate(
         id="contrast",
-        verdict="pass" if agrees else "warn",
+        verdict="pass" if agrees and not seen else "warn",
         message=message,
         value=blood.hu,
         unit="HU",

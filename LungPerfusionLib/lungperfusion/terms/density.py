@@ -103,6 +103,15 @@ DENSITY_MEASURES = (
         source="Gevenois 1995, Am J Respir Crit Care Med 152:653 (inspiratory scan)",
     ),
     Measure(
+        id="laa_950_without_noise",
+        title="Low attenuation, LAA-950, noise taken out",
+        unit="%",
+        formula="100 x share below -950 HU of the densities from which Gaussian noise of the "
+        "measured SD was deconvolved",
+        source="this project; deconvolution: Richardson 1972, J Opt Soc Am 62:55, "
+        "Lucy 1974, Astron J 79:745",
+    ),
+    Measure(
         id="laa_910",
         title="Low attenuation, LAA-910",
         unit="%",

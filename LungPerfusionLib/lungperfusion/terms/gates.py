@@ -69,11 +69,14 @@ TAILS = frozenset({"density_sd", "skewness", "kurtosis", "perc15", "perc15_adjus
 
 LOW_ATTENUATION = frozenset(
     {
-        *("laa_950", "laa_910", "laa_856", "perc15", "perc15_adjusted"),
+        *("laa_950", "laa_950_without_noise", "laa_910", "laa_856", "perc15", "perc15_adjusted"),
         *("emphysema", "air_trapping", "prm_normal", "prm_small_airways", "prm_emphysema"),
     }
 )
 """Voxels below a threshold near that of air."""
+
+NOISY = frozenset({"laa_950", "laa_910", "laa_856", "emphysema"}) | TAILS
+"""Count single voxels as they are: air trapping and the parametric response take medians first."""
 
 OPACITY = frozenset({"haa", "ggo", "consolidation_share"})
 """Voxels above a threshold near that of tissue."""
@@ -187,6 +190,8 @@ GATES: dict[str, tuple[Effect, ...]] = {
     ),
     # what the tree floods is taken out of the lungs
     "airways": (_doubt(EXTENT | SHARES_OF_LUNGS | DENSITY | LOW_ATTENUATION | VESSELS | IODINE),),
+    "noise": (_doubt(NOISY),),
+    "kernel": (_doubt(NOISY),),
     "blood_calibration": (_doubt(DENSITY | OPACITY | VESSELS),),
     "contrast": (_doubt(DENSITY | OPACITY | PERFUSION | MISMATCH),),
     "blood_agreement": (_doubt(VESSELS),),

@@ -18,6 +18,8 @@ IDS = [
     "lung_volume",
     "truncation",
     "air_calibration",
+    "noise",
+    "kernel",
     "blood_calibration",
     "contrast",
     "blood_agreement",
@@ -62,7 +64,7 @@ def test_sound_chest_passes():
     found = by_id(*box_chest(left=20, step=1.5))
 
     wrong = {g.id: g.message for g in found.values() if g.verdict not in ("pass",)}
-    assert set(wrong) <= {"lung_volume"}, wrong
+    assert set(wrong) <= {"lung_volume", "kernel"}, wrong
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,15 @@ def test_volume_at_its_limits(litres, verdict):
 
 @pytest.mark.parametrize(
     ("air_hu", "verdict"),
-    [(-1030, "pass"), (-960, "pass"), (-959, "warn"), (-900, "warn"), (-899, "fail")],
+    [
+        (-1031, "warn"),
+        (-1030, "pass"),
+        (-930, "pass"),
+        (-929, "warn"),
+        (-900, "warn"),
+        (-899, "fail"),
+        (-1101, "fail"),
+    ],
 )
 def test_tracheal_air_at_its_limits(air_hu, verdict):
     gate = by_id(*box_chest(air_hu=air_hu))["air_calibration"]
@@ -113,7 +123,7 @@ def test_blood_and_contrast_at_their_limits(heart_hu, blood, contrast):
     assert found["blood_calibration"].verdict == blood
     assert found["blood_calibration"].value == pytest.approx(heart_hu)
     assert contrast in found["contrast"].message
-    assert found["contrast"].verdict == "pass"
+    assert found["contrast"].verdict == ("warn" if heart_hu >= 90 else "pass")
 
 
 @pytest.mark.parametrize(("said", "verdict"), [(True, "warn"), (False, "pass"), (None, "pass")])
