@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from lungperfusion.io.scan import Scan
 from lungperfusion.labels import LabelImage, Segment, labelmap_of
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
+from lungperfusion.segmentation.imports import structure_of
 from lungperfusion.volume import Labelmap, Mask, Volume
 
 
@@ -82,8 +84,8 @@ def read_labelmap(path: Path) -> LabelImage:
     Parameters
     ----------
     path
-        NRRD (also ``.seg.nrrd`` with overlapping segments), NIfTI, MHA, MHD, or one DICOM SEG
-        file.
+        NRRD (also ``.seg.nrrd`` with overlapping segments), NIfTI, MHA, MHD, one DICOM SEG file,
+        or a folder of one file per lobe or lung, as TotalSegmentator writes it.
 
     Raises
     ------
@@ -92,6 +94,8 @@ def read_labelmap(path: Path) -> LabelImage:
 
     """
     path = Path(path)
+    if path.is_dir():
+        return _one_file_per_structure(path)
     _require_file(path)
     if not is_image_file(path) and _is_dicom_file(path):
         array, geometry, segments = read_dicom_seg(path)
@@ -106,7 +110,7 @@ def read_labelmap(path: Path) -> LabelImage:
     return LabelImage(
         array=labels,
         geometry=geometry,
-        segments=_segments(metadata, labels),
+        segments=_segments(metadata, labels, path),
         metadata=MappingProxyType(metadata),
         name=named(path.name),
         sha256=file_sha256(path),
@@ -270,16 +274,62 @@ def _segments_in(metadata: Mapping[str, str]) -> list[str]:
 
 
 def _segments(
-    metadata: Mapping[str, str], labels: NDArray[np.unsignedinteger[Any]]
+    metadata: Mapping[str, str], labels: NDArray[np.unsignedinteger[Any]], path: Path
 ) -> tuple[Segment, ...]:
     prefixes = _segments_in(metadata)
     if not prefixes:
         present = np.unique(labels)
+        alone = structure_of(_stem(path)) if np.count_nonzero(present) == 1 else None
+        if alone is not None:  # a mask that is named after what it shows
+            return (Segment(id=alone, name=_stem(path), label=int(present[-1])),)
         return tuple(
             Segment(id=f"label_{value}", name=f"Label {value}", label=int(value))
             for value in present[present > 0]
         )
     return tuple(_segment(metadata, prefix) for prefix in prefixes)
+
+
+def _stem(path: Path) -> str:
+    """Name of an image file without its suffix."""
+    suffix = max((s for s in SUFFIXES if path.name.lower().endswith(s)), key=len, default="")
+    return path.name[: len(path.name) - len(suffix)]
+
+
+def _one_file_per_structure(folder: Path) -> LabelImage:
+    """Masks of single lobes or lungs, named after them, as one label map."""
+    files = {
+        structure: file
+        for file in list_files(folder).files
+        if file.parent == folder
+        and is_image_file(file)
+        and (structure := structure_of(_stem(file)))
+    }
+    if not files:
+        raise InputError(
+            f"the folder {named(folder.name)} holds no mask that is named after a lobe or lung, "
+            "such as lung_upper_lobe_left.nii.gz; name a file"
+        )
+    first = read_labelmap(next(iter(files.values())))
+    array = np.zeros(first.geometry.shape, np.uint8)
+    segments, digests, overlap = [], [], 0
+    for label, (structure, file) in enumerate(sorted(files.items()), start=1):
+        image = read_labelmap(file)
+        first.geometry.require_same(image.geometry, what=f"masks in {folder.name}")
+        mask = image.layer(0) > 0
+        overlap += int(np.count_nonzero(mask & (array > 0)))
+        array[mask & (array == 0)] = label
+        segments.append(Segment(id=structure, name=_stem(file), label=label))
+        digests.append(image.sha256)
+    notes = (f"{overlap} voxels are in two masks and were given to one",) if overlap else ()
+    return LabelImage(
+        array=array,
+        geometry=first.geometry,
+        segments=tuple(segments),
+        metadata={},
+        name=named(folder.name),
+        sha256=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
+        warnings=(*first.warnings, *notes),
+    )
 
 
 def _segment(metadata: Mapping[str, str], prefix: str) -> Segment:

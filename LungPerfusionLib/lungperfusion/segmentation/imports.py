@@ -142,6 +142,10 @@ CONVENTIONS: dict[str, Convention] = {
 }
 """Plain label maps that can be read, by the name that ``--lobe-convention`` takes."""
 
+BOTH_SIDES_SHARE = 0.3
+"""A lobe or lung that reaches this far to the other side holds parts of both: the other lung
+crosses the midline by less even where it has spread into the place of a lung that is gone."""
+
 _LEFT, _RIGHT = "7771000", "24028007"
 _CODES: dict[tuple[str, str], str] = {
     **{("39607008", side): lung for side, lung in ((_LEFT, "left_lung"), (_RIGHT, "right_lung"))},
@@ -408,6 +412,19 @@ def _by_name(segment: Segment) -> set[str]:
     return _meanings(segment.name)
 
 
+def structure_of(name: str) -> str | None:
+    """Structure that a segment or file name means, if it means one.
+
+    Examples
+    --------
+    >>> structure_of("lung_upper_lobe_left"), structure_of("Upper lobe"), structure_of("spleen")
+    ('left_upper_lobe', None, None)
+
+    """
+    meant = _meanings(name)
+    return next(iter(meant)) if len(meant) == 1 else None
+
+
 def _meanings(name: str) -> set[str]:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return NAMES.get(re.sub(r"[^a-z]+", " ", spaced.lower()).strip(), set())
@@ -545,6 +562,17 @@ def _centre_ras_mm(labelmap: Labelmap, name: str) -> NDArray[np.float64] | None:
     return labelmap.geometry.ras_from_ijk(index[::-1])
 
 
+def _share_beyond(labelmap: Labelmap, name: str, middle_r_mm: float) -> float:
+    """Share of a sided structure that lies on the other side of a sagittal plane."""
+    mask = labelmap.mask(name)
+    index = np.argwhere(mask[::2, ::2, ::2]) * 2
+    if not index.size:
+        return 0.0
+    r_mm = labelmap.geometry.ras_from_ijk(index[:, ::-1])[:, 0]
+    beyond = r_mm > middle_r_mm if name.startswith("left") else r_mm < middle_r_mm
+    return float(beyond.mean())
+
+
 def _contradictions(imported: ImportedRegions) -> list[str]:
     """Structures that lie where they cannot."""
     parts = [part for part in (imported.lobes, imported.lungs, imported.zones) if part is not None]
@@ -560,6 +588,17 @@ def _contradictions(imported: ImportedRegions) -> list[str]:
     for (a, first), (b, second) in product(left.items(), right.items()):
         if first[0] >= second[0]:
             wrong.append(f"the {title(a).lower()} lies to the right of the {title(b).lower()}")
+    if left and right:
+        middle = (
+            np.mean([centre[0] for centre in left.values()])
+            + np.mean([centre[0] for centre in right.values()])
+        ) / 2
+        wrong += [
+            f"the {title(name).lower()} lies on both sides"
+            for part in parts
+            for name in part.names.values()
+            if name in {**left, **right} and _share_beyond(part, name, middle) > BOTH_SIDES_SHARE
+        ]
     for side in ("left", "right"):
         for kind in ("lobe", "zone"):
             upper, lower = centres.get(f"{side}_upper_{kind}"), centres.get(f"{side}_lower_{kind}")

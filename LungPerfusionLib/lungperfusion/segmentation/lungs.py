@@ -29,7 +29,7 @@ from lungperfusion.segmentation.bowel import without_bowel
 from lungperfusion.segmentation.gates import lung_gates
 from lungperfusion.segmentation.pathology import diseased_lung
 from lungperfusion.segmentation.stature import body_width_mm, relative_size, require_patient
-from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region
+from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, title
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box, present_labels
 
 LEFT, RIGHT, TREE = (STRUCTURES[name].label for name in (*LUNGS, AIRWAYS))
@@ -180,6 +180,12 @@ def lungs_from_mask(
     present = set(present_labels(mask.array))
     names = {value: name for value, name in mask.names.items() if value in present}
     known = {value: SIDE_OF[name] for value, name in names.items() if name in SIDE_OF}
+    lobes = [name for name in names.values() if name in LOBES]
+    if len(lobes) == 1 and not set(names.values()) & set(LUNGS):
+        raise InputError(
+            f"the lung mask holds a single lobe ({title(lobes[0]).lower()}), which is no lung; "
+            "give all lobes, such as the folder that holds one file for each"
+        )
     warnings: list[str] = []
     lookup = np.zeros(max(present, default=0) + 1, np.uint8)
     if LUNG_SIDES & set(known.values()):

@@ -496,7 +496,9 @@ def test_nan_in_a_map_is_left_out(make):
         pytest.param(lambda m: m.image(m.hu), "holds negative values", id="negative"),
         pytest.param(lambda m: m.image(m.hu / 7.0), "holds fractions", id="fractions"),
         pytest.param(lambda m: m.image(m.with_value(np.nan)), "holds fractions", id="NaN"),
-        pytest.param(lambda m: m.series(), "case is a folder; name a file", id="folder"),
+        pytest.param(
+            lambda m: m.series(), "folder case holds no mask that is named after", id="folder"
+        ),
         pytest.param(lambda m: m.raw("a.txt", b"1"), "is no label map; give one as", id="text"),
         pytest.param(lambda m: m.folder / "no.nrrd", "there is no file", id="nothing"),
     ],
