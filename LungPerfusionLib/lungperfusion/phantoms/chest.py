@@ -153,6 +153,14 @@ class ChestModel:
     fissure_completeness: tuple[tuple[str, float], ...] = ()
     leaves: int = 420
     airway_radius_min_mm: float = 1.0
+    airway_air_hu: float = LUMEN_HU
+    """Air of trachea and bronchi: -990 to -940 in scans, by kernel, scatter and calibration."""
+    wall_share: float = 1.0
+    """Thickness of bronchial walls relative to `wall_mm`."""
+    no_wall_below_mm: float = 0.0
+    """Bronchi with a narrower lumen (radius) have walls too thin to be seen."""
+    tracheostomy: bool = False
+    """A slit of room air from the front of the neck into the trachea."""
     consolidated_lobe: str = ""
     consolidated_share: float = 0.0
     ground_glass: tuple[Ball, ...] = ()
@@ -613,8 +621,9 @@ class ChestModel:
         return np.asarray(self.streak_hu * rays * along)
 
     def _trees(self) -> list[Layer | TubeLayer]:
-        airways = self.airways
-        wall = wall_mm(airways.radius_mm)
+        airways, air_hu = self.airways, self.airway_air_hu
+        walled = airways.where(airways.radius_mm >= self.no_wall_below_mm)
+        wall = self.wall_share * wall_mm(walled.radius_mm)
         iodine = self.blood_iodine_mg_ml
         neck: Bounds = ((-15, -45, -6), (15, 40, 400))
         metal: list[Layer | TubeLayer] = []
@@ -626,9 +635,10 @@ class ChestModel:
             TubeLayer("arteries", self.arteries, BLOOD_HU, iodine, keep=True),
             TubeLayer("veins", self.veins, BLOOD_HU, iodine, keep=True),
             Layer("trachea_wall", lambda r, a, s: trachea(r, a, s) - 1.6, WALL_HU, bounds=neck),
-            TubeLayer("airway_wall", airways, WALL_HU, grow_mm=wall),
-            Layer("airways", trachea, LUMEN_HU, bounds=neck, keep=True),
-            TubeLayer("airways", airways, LUMEN_HU, keep=True),
+            TubeLayer("airway_wall", walled, WALL_HU, grow_mm=wall),
+            *([Layer("slit", _slit, AIR_HU, bounds=SLIT)] if self.tracheostomy else []),
+            Layer("airways", trachea, air_hu, bounds=neck, keep=True),
+            TubeLayer("airways", airways, air_hu, keep=True),
             *metal,
         ]
 
@@ -758,6 +768,16 @@ def _trachea(expiratory: bool) -> Distance:
         return np.maximum(d, -s)
 
     return distance
+
+
+SLIT: Bounds = ((-8.0, -30.0, 90.0), (8.0, 400.0, 110.0))
+"""Box that holds the slit of a tracheostomy."""
+
+
+def _slit(r: Array, a: Array, s: Array) -> Array:
+    """Space between two plates, from the middle of the trachea to the front."""
+    sides = np.maximum(np.abs(r) - 5.0, np.abs(s - 100.0) - 6.0)
+    return np.asarray(np.maximum(sides, anatomy.TRACHEA_A(s) - a))
 
 
 def _vertebrae(r: Array, a: Array, s: Array) -> Array:

@@ -229,6 +229,12 @@ KINDS: dict[str, Kind] = {
         "arms beside the trunk", {"arms_down": True}, {"field_mm": (560.0, 330.0, 350.0)}
     ),
     "low_dose": Kind("much noise", scan={"noise_sd_hu": 70.0, "noise_correlation_mm": 2.0}),
+    "lung_kernel": Kind(
+        "lung kernel: sharp noise, tracheal air at -950 HU, bronchial walls thin or too thin",
+        anatomy={"airway_air_hu": -950.0, "wall_share": 0.6, "no_wall_below_mm": 1.5},
+        scan={"noise_sd_hu": 45.0, "noise_correlation_mm": None, "psf_fwhm_mm": 0.7},
+    ),
+    "tracheostomy": Kind("airways open to the room at the neck", {"tracheostomy": True}),
     "thick_slices": Kind(
         "slices of 5 mm", scan={"noise_sd_hu": 10.0}, spacing_ijk_mm=(0.9, 0.9, 5.0)
     ),

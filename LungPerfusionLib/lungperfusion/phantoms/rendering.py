@@ -53,6 +53,8 @@ SAMPLE_SPACING_MM = 1.6
 MOST_SAMPLES = 2
 """Samples along one axis of a voxel: each averages over its own part by the solids' distances."""
 SLAB_VOXELS = 3_000_000
+SHARP_CUTOFF_PER_MM = 0.55
+"""Spatial frequency at which a lung kernel rolls off."""
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 Float32 = NDArray[np.float32]
@@ -368,6 +370,29 @@ def noise(geometry: Geometry, sd_hu: float, correlation_mm: float, seed: int) ->
         yield total * np.float32(sd_hu)
 
 
+def sharp_noise(geometry: Geometry, sd_hu: float, seed: int) -> Iterator[Float32]:
+    """Yield the noise of a lung kernel slice by slice, with given SD.
+
+    Its power rises from nothing in proportion to frequency, as filtered back projection has it, up
+    to `SHARP_CUTOFF_PER_MM` (Boedeker 2007, Phys Med Biol 52:4027); slices are independent.  The
+    noise of a slice depends on the seed and the slice alone.
+    """
+    depth, height, breadth = geometry.shape
+    _, j_mm, i_mm = geometry.spacing_kji_mm
+    frequency = np.hypot(
+        np.fft.fftfreq(height, j_mm)[:, None], np.fft.rfftfreq(breadth, i_mm)[None]
+    )
+    shape = np.sqrt(frequency) * np.exp(-((frequency / SHARP_CUTOFF_PER_MM) ** 6))
+    # Columns other than the first and, of an even number, the last stand for two each.
+    twice = np.where(np.arange(shape.shape[1]) % (breadth / 2) > 0, 2.0, 1.0)
+    power = float((twice * shape**2).sum() / (height * breadth))
+    for k in range(depth):
+        rng = np.random.default_rng([seed, 8, k])
+        drawn = np.fft.rfft2(rng.standard_normal((height, breadth)))
+        plane = np.fft.irfft2(drawn * shape, s=(height, breadth))
+        yield (plane * (sd_hu / np.sqrt(power))).astype(np.float32)
+
+
 def _kernel(sigma: float, radius: int) -> NDArray[np.float64]:
     """Gaussian weights whose squares add up to 1, so that white noise keeps its SD."""
     if sigma <= 0 or radius == 0:
@@ -405,7 +430,7 @@ def render(
     *,
     psf_fwhm_mm: float | tuple[float, float] = 1.0,
     noise_sd_hu: float = 15.0,
-    noise_correlation_mm: float = 1.5,
+    noise_correlation_mm: float | None = 1.5,
     slice_thickness_mm: float | None = None,
     padding_hu: int | None = None,
     seed: int = 1,
@@ -425,7 +450,8 @@ def render(
     noise_sd_hu
         Standard deviation of the noise after all blurring.
     noise_correlation_mm
-        Full width at half maximum of the noise's autocorrelation; 0 for white noise.
+        Full width at half maximum of the noise's autocorrelation; 0 for white noise, None for that
+        of a lung kernel (`sharp_noise`).
     slice_thickness_mm
         Width of the slice profile; the distance between slices if None.
     padding_hu
@@ -458,7 +484,13 @@ def render(
     blur(hu, geometry, psf_fwhm_mm)
     means = labels.means(hu)
     ct = np.empty(geometry.shape, np.int16)
-    grain = noise(geometry, noise_sd_hu, noise_correlation_mm, seed) if noise_sd_hu > 0 else None
+    grain: Iterator[Float32] | None = None
+    if noise_sd_hu > 0:
+        grain = (
+            sharp_noise(geometry, noise_sd_hu, seed)
+            if noise_correlation_mm is None
+            else noise(geometry, noise_sd_hu, noise_correlation_mm, seed)
+        )
     for k in range(depth):
         plane = hu[k] if grain is None else hu[k] + next(grain)
         ct[k] = np.clip(np.round(plane), -1024, 3071)

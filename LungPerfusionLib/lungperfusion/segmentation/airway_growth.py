@@ -60,7 +60,11 @@ denser, half way from air to soft tissue: so a slanting wall of one voxel is no 
 
 LEAK_GROWTH = 5.0
 """A front that grows this much beyond the narrowest place of its branch has left the airway,
-unless the airway that the branch came from is as wide."""
+unless the airways that the branch came from are as wide."""
+
+DAUGHTER_AREA = 0.63
+"""Cross-section of a bronchus relative to the one it comes from (Weibel 1963: the diameter falls by
+the cube root of 2 with each division)."""
 
 LONGEST_AIRWAY_MM = 600.0
 """Path from the larynx to the periphery; a safeguard against endless growth."""
@@ -78,7 +82,7 @@ class Reach:
     most_hu: float
 
 
-NARROW = Reach(4.5, 100.0, np.inf)
+NARROW = Reach(4.5, 80.0, np.inf)
 """Bronchi up to a lumen of 5 mm: their walls may be thinner than a voxel."""
 
 WIDE = (Reach(9.0, 250.0, 400.0), Reach(16.0, 400.0, 600.0))
@@ -90,7 +94,8 @@ air, so no more is asked of the walls than soft tissue always shows."""
 class _Branch:
     """Fronts of one branch, from its origin outward."""
 
-    parent_width: float
+    origin_width: float
+    """Voxels of a front that the airways it comes from are wide enough for."""
     fronts: list[Index] = field(default_factory=list)
     narrowest: int = 0
     alive: bool = True
@@ -267,7 +272,8 @@ def grow(lumen: LumenFinder, seeds: Mask) -> Mask:
     started[lumen.inner] = blocks[lumen.box]
     front = np.flatnonzero(started & (lumen.hu < LUMEN_HU))
     visited[front] = True
-    branches = [_Branch(np.inf, [front])]
+    levels = np.unique(front // lumen.strides[0])
+    branches = [_Branch(front.size / max(1, levels.size), [front])]
     owner = np.zeros(front.size, np.int64)
     for _ in range(int(LONGEST_AIRWAY_MM / min(lumen.coarse.fine_spacing_mm))):
         if not front.size:
@@ -324,13 +330,17 @@ def _advance(
         number = parent
         if heirs[parent] > 1:
             number = len(branches)
-            branches.append(_Branch(max(len(part) for part in branches[parent].fronts)))
+            origin = branches[parent]
+            widest = max(
+                (len(part) for part in origin.fronts[1 if parent == 0 else 0 :]), default=0
+            )
+            branches.append(_Branch(max(widest, DAUGHTER_AREA * origin.origin_width)))
         branch = branches[number]
         branch.fronts.append(indices)
         narrow = len(branch.fronts[branch.narrowest])
         if len(indices) <= narrow:
             branch.narrowest = len(branch.fronts) - 1
-        elif len(indices) > max(LEAK_GROWTH * narrow, branch.parent_width):
+        elif len(indices) > max(LEAK_GROWTH * narrow, branch.origin_width):
             branch.alive = False
             del branch.fronts[branch.narrowest + 1 :]
             continue

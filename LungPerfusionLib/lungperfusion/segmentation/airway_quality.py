@@ -27,6 +27,10 @@ BRONCHI_SHARE = (0.0003, 0.02)
 """Bronchi beyond the main ones relative to the lungs: 0.1 to 1 % where CT shows them.  Below the
 first none was followed, above the second lung is among them."""
 
+RESOLVED_MM = 2.6
+"""Voxels longer than this show no bronchi beyond the main ones: lobar and segmental lumens are 4 to
+8 mm wide, and two voxels across are the least."""
+
 RIM_MM = 15.0
 """Within this of the ribs hardly a bronchus is wide enough to be seen (Webb, Muller, Naidich,
 High-Resolution CT of the Lung: none in the outer 1 to 2 cm in health)."""
@@ -98,7 +102,7 @@ def tree_shape(coarse: Coarse, tree: Mask, lung: Mask) -> TreeShape:
     return TreeShape(
         volume_ml=coarse.volume_ml(tree),
         tree_share=np.count_nonzero(tree) / lungs,
-        bronchi_share=None if max(coarse.spacing_mm) > MAIN_BRONCHUS_MM else count / lungs,
+        bronchi_share=None if max(coarse.fine_spacing_mm) > RESOLVED_MM else count / lungs,
         rim_share=rim,
         crowd_share=crowd,
     )

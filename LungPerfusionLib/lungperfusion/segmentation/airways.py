@@ -222,7 +222,8 @@ def find_airways(hu: NDArray[Any], coarse: Coarse, air: Mask, trachea: Mask) -> 
         lumen = LumenFinder(hu, coarse, lung, trachea, quantile=quantile, narrow=narrow)
         tree = grow(lumen, seeds)
         blocks = _sampled(coarse, tree, lumen.box)
-        if tree_shape(coarse, blocks, lung & ~blocks).leak == "pass":
+        leak = tree_shape(coarse, blocks, lung & ~blocks).leak
+        if leak == "pass" or (quantile == STRICTER_QUANTILE and leak == "warn"):
             break
     warning = ""
     if not narrow:

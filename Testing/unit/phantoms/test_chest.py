@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lungperfusion.phantoms import KINDS, Ball, Build, ChestModel, default_geometry, render
 from lungperfusion.phantoms.anatomy import FISSURES, LOBE_SIDES, RIGHT_HORIZONTAL
+from lungperfusion.phantoms.rendering import sharp_noise
 from lungperfusion.phantoms.truth import lung_volumes_ml
 from lungperfusion.terms import LOBES, LUNGS
 from lungperfusion.volume import Geometry
@@ -255,3 +257,47 @@ def test_every_kind_is_made_with_its_own_model():
         kind.geometry()
     assert KINDS["tilted"].geometry().ijk_to_ras[2, 1] != 0
     assert KINDS["thick_slices"].geometry().spacing_ijk_mm[2] == 5.0
+
+
+def test_sharp_noise_has_its_level_and_little_at_low_frequency():
+    geometry = Geometry.axial((6, 90, 101), (0.8, 0.7, 2.0))
+
+    noise = np.stack([*sharp_noise(geometry, 40.0, 1)])
+
+    assert noise.std() == pytest.approx(40.0, rel=0.03)
+    power = (np.abs(np.fft.fft2(noise)) ** 2).mean(axis=0)
+    frequency = np.hypot(
+        *np.meshgrid(np.fft.fftfreq(90, 0.7), np.fft.fftfreq(101, 0.8), indexing="ij")
+    )
+    low, high = (power[(frequency > f - 0.05) & (frequency < f + 0.05)].mean() for f in (0.1, 0.25))
+    assert low / high == pytest.approx(0.1 / 0.25, rel=0.2)  # a ramp
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05
+    assert np.array_equal(noise, np.stack([*sharp_noise(geometry, 40.0, 1)]))
+
+
+def test_airways_may_hold_other_air_and_have_no_visible_walls():
+    geometry = default_geometry((2.0, 2.0, 2.0), field_mm=(120.0, 100.0, 110.0))
+    usual, other = (
+        render(ChestModel(**anatomy), geometry, noise_sd_hu=0)
+        for anatomy in ({}, {"airway_air_hu": -940.0, "no_wall_below_mm": 99.0})
+    )
+    lumen = usual.truth.airways.array > 0
+    assert np.array_equal(lumen, other.truth.airways.array > 0)
+    core = ndimage.binary_erosion(lumen, iterations=2)
+    assert np.median(usual.ct.array[core]) == pytest.approx(-990, abs=2)
+    assert np.median(other.ct.array[core]) == pytest.approx(-940, abs=2)
+    inside = ndimage.binary_erosion(usual.truth.lungs.array > 0, iterations=3)
+    shell = ndimage.binary_dilation(lumen) & ~lumen & inside
+    assert other.ct.array[shell].mean() < usual.ct.array[shell].mean() - 100
+
+
+def test_tracheostomy_joins_trachea_and_room():
+    geometry = default_geometry(
+        (3.0, 3.0, 3.0), field_mm=(200.0, 320.0, 60.0), centre_ras_mm=(0, -12, 95)
+    )
+
+    made = render(ChestModel(tracheostomy=True), geometry, noise_sd_hu=0)
+
+    labels, _ = ndimage.label(made.ct.array < -700)
+    trachea = ndimage.binary_erosion(made.truth.airways.array > 0)
+    assert (labels[trachea] == labels[-1, 0, 0]).mean() > 0.9
