@@ -223,3 +223,11 @@ def test_an_analysis_cannot_hold_a_value_better_than_its_gates():
         defects.following(analysis.gates).rows
     )
     assert analysis.tables["left_out"].columns == ("region",)
+
+
+def test_decisions_follow_what_they_are_made_from():
+    noisy = gate("inspiration_noise", "warn")
+    assert status("lvrs_flag", noisy) == "caution"
+    assert status("target_rank", noisy, region="left_upper_lobe") == "caution"
+    assert status("lvrs_flag", gate("registration_vessels", "fail")) == "missing"
+    assert status("isolated_low_dlco", gate("contrast", "warn")) == "caution"

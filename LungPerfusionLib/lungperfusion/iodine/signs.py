@@ -155,7 +155,7 @@ class DiameterRatio:
 
 
 NORMAL_RATIO_BELOW = 1.0
-"""PA/Ao and RV/LV ratios below 1 count as normal (iodine letter, text on CT signs)."""
+"""PA/Ao ratio below 1 counts as normal (iodine letter, text on CT signs)."""
 
 PLAUSIBLE_DIAMETER_MM = (5.0, 120.0)
 """Lines shorter or longer than this are not a great vessel's or ventricle's diameter."""

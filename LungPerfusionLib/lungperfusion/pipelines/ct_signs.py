@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from lungperfusion.errors import InputError
 from lungperfusion.io.tables import read_small_table
 from lungperfusion.iodine.phenotype import (
+    RV_LV_AT_MOST,
     CtFindings,
     LungFunction,
     Pattern,
     gas_transfer_mismatch,
     isolated_low_dlco,
+    stratum,
+    stratum_code,
 )
 from lungperfusion.iodine.signs import (
     QANADLI_SOURCE,
@@ -67,7 +70,14 @@ class CtSigns:
                 f"{QANADLI_SOURCE}; {self.obstruction.points} of 40 points",
             )
         ]
-        for name, ratio in (("pa_ao_ratio", self.pa_ao), ("rv_lv_ratio", self.rv_lv)):
+        for name, ratio, normal in (
+            ("pa_ao_ratio", self.pa_ao, "normal < 1"),
+            (
+                "rv_lv_ratio",
+                self.rv_lv,
+                f"letter: normal < 1, its patients up to {RV_LV_AT_MOST:g}",
+            ),
+        ):
             rows.append(
                 missing(Region.LUNGS, name, "no lines were given (--lines)")
                 if ratio is None
@@ -75,7 +85,7 @@ class CtSigns:
                     Region.LUNGS,
                     name,
                     ratio.ratio,
-                    f"{ratio.numerator_mm:.1f} / {ratio.denominator_mm:.1f} mm; normal < 1",
+                    f"{ratio.numerator_mm:.1f} / {ratio.denominator_mm:.1f} mm; {normal}",
                 )
             )
         return tuple(rows)
@@ -137,6 +147,36 @@ def patterns(
         rv_lv_ratio=None if signs.rv_lv is None else signs.rv_lv.ratio,
     )
     return isolated_low_dlco(function, findings), gas_transfer_mismatch(function, findings)
+
+
+def measure_function(function: LungFunction, checked: Sequence[Pattern]) -> tuple[Measurement, ...]:
+    """Lung function as given, its stratum and the patterns, as rows for tables."""
+    rows = [
+        measured(Region.LUNGS, f"{name}_predicted", value, "given")
+        for name, _ in _FUNCTION
+        if (value := getattr(function, name)) is not None
+    ]
+    code, words = stratum_code(function), stratum(function)
+    rows.append(
+        missing(Region.LUNGS, "function_stratum", words)
+        if code is None
+        else measured(Region.LUNGS, "function_stratum", float(code), words)
+    )
+    return (*rows, *map(_pattern_row, checked))
+
+
+def _pattern_row(pattern: Pattern) -> Measurement:
+    name = pattern.name.lower().replace(" ", "_")
+    by_answer = {
+        answer: [c.text for c in pattern.conditions if c.answer == answer]
+        for answer in ("not met", "unknown")
+    }
+    if pattern.answer == "unknown":
+        return missing(Region.LUNGS, name, f"unknown: {', '.join(by_answer['unknown'])}")
+    words = "all conditions met"
+    if pattern.answer == "not met":
+        words = f"not met: {', '.join(by_answer['not met'])}"
+    return measured(Region.LUNGS, name, float(pattern.answer == "met"), words)
 
 
 def read_clots(path: Path) -> dict[str, int]:

@@ -77,6 +77,7 @@ from lungperfusion.vq.comparison import (
     bring_to_ct,
     compare_with_reference,
 )
+from lungperfusion.vq.decisions import measure_decisions
 from lungperfusion.vq.defects import SHIPPED_MODEL, find_defects
 from lungperfusion.vq.displacement import (
     DisplacementField,
@@ -320,7 +321,9 @@ def analyse_ctvq(
         fissures=_fissures(inspiration_found) or _fissures(expiration_found),
         model=collateral_model,
     )
-    targets = rank_targets(measurements)
+    flag, targets = flag_surgery(measurements), rank_targets(measurements)
+    fitted = "of the given model" if defect_model else "uncalibrated: fitted to phantoms"
+    decisions = measure_decisions(flag, targets, candidates, calibration=fitted)
     rows = sensitivity(ventilation, perfusion.combined, known, pair.geometry)
     compared: tuple[RegionComparison, ...] = ()
     if reference is not None:
@@ -374,12 +377,10 @@ def analyse_ctvq(
                 candidate_labels,
                 found.lungs,
                 tables["perfusion_defect_candidates"],
-                calibration="uncalibrated: fitted to phantoms"
-                if defect_model is None
-                else "of the given model",
+                calibration=fitted,
             )
         )
-        planning = boundary_section(boundaries, targets, flag_surgery(measurements).sentence)
+        planning = boundary_section(boundaries, targets, flag.sentence)
         sections += [planning] if planning else []
         if compared:
             sections.append(comparison_section(compared, reference_kind))
@@ -415,7 +416,7 @@ def analyse_ctvq(
         )
     return Analysis(
         module="ctvq",
-        measurements=measurements,
+        measurements=(*measurements, *decisions),
         gates=gates,
         warnings=(
             *(f"{text} (expiration)" for text in expiration_found.warnings),

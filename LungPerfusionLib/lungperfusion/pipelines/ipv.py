@@ -24,6 +24,7 @@ from lungperfusion.pipelines.ct_signs import (
     CtSigns,
     add_sign_arguments,
     function_from_arguments,
+    measure_function,
     patterns,
     signs_from_arguments,
 )
@@ -162,7 +163,12 @@ def analyse_ipv(
         tables["patterns"] = _pattern_table(checked)
     return Analysis(
         module="ipv",
-        measurements=(*analysed.measurements, *signs.measurements(), *densities),
+        measurements=(
+            *analysed.measurements,
+            *signs.measurements(),
+            *(() if function is None else measure_function(function, checked)),
+            *densities,
+        ),
         gates=(*gates, *analysed.gates),
         warnings=(*found.warnings, *analysed.warnings),
         parameters={

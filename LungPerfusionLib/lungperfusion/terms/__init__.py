@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lungperfusion.terms.decisions import DECISION_MEASURES
 from lungperfusion.terms.density import DENSITY_MEASURES
 from lungperfusion.terms.iodine import IODINE_MEASURES
 from lungperfusion.terms.lobes import LOBE_MEASURES
@@ -55,6 +56,11 @@ def _by_id(*groups: tuple[Measure, ...]) -> dict[str, Measure]:
 
 
 MEASURES: dict[str, Measure] = _by_id(
-    DENSITY_MEASURES, LOBE_MEASURES, IODINE_MEASURES, VQ_MEASURES, VESSEL_MEASURES
+    DENSITY_MEASURES,
+    LOBE_MEASURES,
+    IODINE_MEASURES,
+    VQ_MEASURES,
+    VESSEL_MEASURES,
+    DECISION_MEASURES,
 )
 """Every measure by ID."""

@@ -137,8 +137,9 @@ DENSITY_MEASURES = (
         title="Ground-glass opacity",
         unit="%",
         formula="100 x volume (-700 <= HU < -200, vessels removed) / volume (HU < -200)",
-        source=_LETTER + "; it does not print the lower bound, -700 HU is this project's default",
-        reference=Reference(3.9, 0.58, _LETTER_COHORT, _LETTER),
+        source="iodine perfusion letter (threshold of -200 HU); it does not print the lower bound, "
+        "-700 HU is this project's default; its normal 3.9 +/- 0.58 % belongs to a definition that "
+        "is not published (this one reads 0.2 % in clean lung), so values are not compared with it",
     ),
     Measure(
         id="consolidation_share",

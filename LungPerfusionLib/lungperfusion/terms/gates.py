@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lungperfusion.terms import MEASURES, iodine, lobes, vessels, vq
+from lungperfusion.terms import MEASURES, decisions, iodine, lobes, vessels, vq
 from lungperfusion.terms.measures import Measure
 from lungperfusion.terms.regions import FISSURES, LOBES, LUNGS, Region
 
@@ -23,8 +23,10 @@ def _ids(measures: Iterable[Measure]) -> frozenset[str]:
     return frozenset(measure.id for measure in measures)
 
 
-GIVEN = frozenset(
-    {"qanadli", "pa_ao_ratio", "rv_lv_ratio", "aado2", "aado2_expected", "oxygen_flow_above_2"}
+GIVEN = (
+    frozenset({"qanadli", "pa_ao_ratio", "rv_lv_ratio"})
+    | {"aado2", "aado2_expected", "oxygen_flow_above_2", "function_stratum"}
+    | _ids(decisions.FUNCTION)
 )
 """A reader's or a laboratory's own: no gate of an image bears on them."""
 
@@ -71,14 +73,21 @@ LOW_ATTENUATION = frozenset(
     {
         *("laa_950", "laa_950_without_noise", "laa_910", "laa_856", "perc15", "perc15_adjusted"),
         *("emphysema", "air_trapping", "prm_normal", "prm_small_airways", "prm_emphysema"),
+        *("lvrs_flag", "target_rank", "target_score"),
     }
 )
 """Voxels below a threshold near that of air."""
 
-NOISY = frozenset({"laa_950", "laa_910", "laa_856", "emphysema"}) | TAILS
+NOISY = (
+    frozenset({"laa_950", "laa_910", "laa_856", "emphysema"})
+    | {"lvrs_flag", "target_rank", "target_score"}
+    | TAILS
+)
 """Count single voxels as they are: air trapping and the parametric response take medians first."""
 
-OPACITY = frozenset({"haa", "ggo", "consolidation_share"})
+OPACITY = frozenset(
+    {"haa", "ggo", "consolidation_share", "isolated_low_dlco", "gas_transfer_mismatch"}
+)
 """Voxels above a threshold near that of tissue."""
 
 IODINE = _ids(iodine.IODINE_MEASURES) - GIVEN
@@ -98,7 +107,8 @@ SMALL_VESSELS = frozenset(
 
 FISSURE = frozenset({"interlobar_area", "fissure_completeness"})
 
-VQ = _ids(vq.VQ_MEASURES)
+PLANNING = _ids(decisions.PLANNING)
+VQ = _ids(vq.VQ_MEASURES) | PLANNING
 EXPIRATION_ALONE = frozenset({"expiratory_volume", "volume_share", "air_trapping"})
 """Read on the expiratory scan."""
 INSPIRATION_ALONE = frozenset({"inspiratory_volume", "emphysema"})
@@ -112,7 +122,7 @@ VENTILATION = frozenset(
     for name in VQ
     if name.startswith(("ventilation_", "specific_", "v_", "vcv", "vh", "volume_change"))
 )
-MISMATCH = REGISTERED - PERFUSION - VENTILATION - LOW_ATTENUATION
+MISMATCH = REGISTERED - PERFUSION - VENTILATION - (LOW_ATTENUATION - PLANNING)
 """Need both ventilation and perfusion."""
 
 FULL_INSPIRATION = (

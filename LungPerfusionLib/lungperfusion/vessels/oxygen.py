@@ -170,6 +170,8 @@ def measure_oxygen(gas: BloodGas) -> tuple[Measurement, ...]:
         rows.append(
             missing(region, "aado2", "needs both arterial oxygen and carbon dioxide pressure")
         )
+    elif reason := _no_fio2(gas):
+        rows.append(missing(region, "aado2", reason))
     else:
         fio2, how, caution = _fio2(gas)
         value = aado2_mmhg(
@@ -186,7 +188,13 @@ def measure_oxygen(gas: BloodGas) -> tuple[Measurement, ...]:
         rows.append(measured(region, "aado2", value, method, caution=caution))
     if gas.age_years is not None:
         rows.append(
-            measured(region, "aado2_expected", expected_aado2_mmhg(gas.age_years), "age / 4 + 4")
+            measured(
+                region,
+                "aado2_expected",
+                expected_aado2_mmhg(gas.age_years),
+                "age / 4 + 4, breathing room air",
+                caution=_ON_OXYGEN if _on_oxygen(gas) else "",
+            )
         )
     if gas.oxygen_l_min is not None:
         above = oxygen_group(gas.oxygen_l_min) == "above_2_l_min"
@@ -199,6 +207,24 @@ def measure_oxygen(gas: BloodGas) -> tuple[Measurement, ...]:
             )
         )
     return tuple(rows)
+
+
+_ON_OXYGEN = "expected breathing room air; on oxygen the gradient of healthy lungs is larger"
+
+
+def _on_oxygen(gas: BloodGas) -> bool:
+    return bool(gas.oxygen_l_min) or (gas.fio2 is not None and gas.fio2 > ROOM_AIR_FIO2 + 0.005)
+
+
+def _no_fio2(gas: BloodGas) -> str:
+    """Say why the inspired oxygen fraction is not known; nothing where it is."""
+    flow = gas.oxygen_l_min
+    if gas.fio2 is not None or flow is None or flow <= NASAL_MOST_L_MIN:
+        return ""
+    return (
+        f"the inspired oxygen fraction cannot be estimated from {flow:g} L/min (nasal prongs: up "
+        f"to {NASAL_MOST_L_MIN:g} L/min); give it with --fio2"
+    )
 
 
 def _fio2(gas: BloodGas) -> tuple[float, str, str]:

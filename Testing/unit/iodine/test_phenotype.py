@@ -9,6 +9,7 @@ from lungperfusion.iodine.phenotype import (
     gas_transfer_mismatch,
     isolated_low_dlco,
     stratum,
+    stratum_code,
 )
 
 NORMAL_CT = CtFindings(qanadli_percent=0.0, ggo_percent=3.9, pa_ao_ratio=0.88, rv_lv_ratio=0.95)
@@ -34,7 +35,33 @@ def test_isolated_low_dlco_needs_every_condition():
     unknown = CtFindings(qanadli_percent=0.0, ggo_percent=3.9, pa_ao_ratio=0.88)
     pattern = isolated_low_dlco(function, unknown)
     assert pattern.answer == "unknown"
-    assert [c.text for c in pattern.conditions if c.answer == "unknown"] == ["RV/LV ratio < 1"]
+    assert [c.text for c in pattern.conditions if c.answer == "unknown"] == [
+        "RV/LV ratio up to 1.50"
+    ]
+
+
+@pytest.mark.parametrize(("ggo", "answer"), [(0.0, "met"), (0.18, "met"), (5.06, "met")])
+def test_little_ground_glass_is_no_disease(ggo, answer):
+    ct = CtFindings(qanadli_percent=0.0, ggo_percent=ggo, pa_ao_ratio=0.88, rv_lv_ratio=0.95)
+    assert isolated_low_dlco(LungFunction(fvc=97.3, dlco_c=64.8), ct).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("rv_lv", "answer"), [(1.04, "met"), (1.49, "met"), (1.51, "not met"), (0.8, "met")]
+)
+def test_the_ratio_of_the_letters_own_patients_is_no_sign(rv_lv, answer):
+    ct = CtFindings(qanadli_percent=0.0, ggo_percent=1.0, pa_ao_ratio=0.88, rv_lv_ratio=rv_lv)
+    pattern = isolated_low_dlco(LungFunction(fvc=97.3, dlco_c=64.8), ct)
+    assert pattern.answer == answer
+    assert "normal < 1" in pattern.note
+    assert "all with FVC >= 80 %" in pattern.note
+
+
+@pytest.mark.parametrize(
+    ("fvc", "dlco", "code"), [(80, 80, 0), (80, 79, 1), (79, 80, 2), (79, 79, 3), (None, 79, None)]
+)
+def test_strata_have_codes(fvc, dlco, code):
+    assert stratum_code(LungFunction(fvc=fvc, dlco_c=dlco)) == code
 
 
 def test_one_failed_condition_outweighs_unknown_ones():

@@ -9,7 +9,13 @@ from lungperfusion.errors import InputError
 from lungperfusion.iodine.phenotype import LungFunction
 from lungperfusion.iodine.signs import DiameterRatio, obstruction_index
 from lungperfusion.measurement import measured
-from lungperfusion.pipelines.ct_signs import CtSigns, patterns, read_clots, read_lines
+from lungperfusion.pipelines.ct_signs import (
+    CtSigns,
+    measure_function,
+    patterns,
+    read_clots,
+    read_lines,
+)
 
 
 def written(tmp_path, name, content):
@@ -131,9 +137,39 @@ def test_patterns_take_ground_glass_from_the_ct():
         pa_ao=DiameterRatio(25.0, 30.0),
         rv_lv=DiameterRatio(35.0, 40.0),
     )
-    for percent, answer in ((3.9, "met"), (9.0, "not met")):
+    for percent, answer in ((0.2, "met"), (5.06, "met"), (5.07, "not met")):
         ground_glass = measured("lungs", "ggo", percent, "")
         isolated, mismatch = patterns(function, signs, [ground_glass])
         assert (isolated.answer, mismatch.answer) == (answer, answer)
     isolated, mismatch = patterns(function, CtSigns(), [])
     assert (isolated.answer, mismatch.answer) == ("unknown", "unknown")
+
+
+def test_what_is_decided_and_given_becomes_rows():
+    function = LungFunction(fvc=97.0, fev1=96.0, dlco_c=65.0, kco_c=78.0, tlc=90.0)
+    signs = CtSigns(
+        obstruction=obstruction_index({}),
+        pa_ao=DiameterRatio(25.0, 30.0),
+        rv_lv=DiameterRatio(42.0, 40.0),
+    )
+    clean = [measured("lungs", "ggo", 0.2, "")]
+
+    rows = {
+        row.measure: row for row in measure_function(function, patterns(function, signs, clean))
+    }
+    assert rows["kco_c_predicted"].value == 78
+    assert rows["tlc_predicted"].value == 90
+    assert (rows["function_stratum"].value, rows["isolated_low_dlco"].value) == (1, 1)
+    assert rows["function_stratum"].method == "FVC >= 80 %, DLCOc < 80 %"
+
+    checked = patterns(function, CtSigns(), clean)
+    unknown = {row.measure: row for row in measure_function(function, checked)}
+    assert unknown["isolated_low_dlco"].status == "missing"
+    assert "obstruction index" in unknown["isolated_low_dlco"].reason
+
+    healthy = LungFunction(dlco_c=95.0)
+    rows = {r.measure: r for r in measure_function(healthy, patterns(healthy, signs, clean))}
+    assert rows["function_stratum"].reason == "FVC unknown, DLCOc >= 80 %"
+    assert rows["isolated_low_dlco"].value == 0
+    assert "DLCOc < 80 %" in rows["isolated_low_dlco"].method
+    assert "kco_c_predicted" not in rows

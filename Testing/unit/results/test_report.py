@@ -213,11 +213,11 @@ def test_sections_stand_where_they_belong(analysis, provenance):
 
 
 def test_position_of_values_beyond_the_bar(provenance):
-    results = (measured("lungs", "ggo", 60.0, ""), measured("lungs", "tlv", 5.0, ""))
+    results = (measured("lungs", "mld", -600.0, ""), measured("lungs", "tlv", 5.0, ""))
     text = render_report(
         Analysis(module="lungs", measurements=results), case="c", provenance=provenance
     )
-    assert "+96.7" in text
+    assert "+11.0" in text
     assert ">above</span>" in text
     assert ">within</span>" in text
     assert text.count("<circle") == 1  # the other is an arrow at the end

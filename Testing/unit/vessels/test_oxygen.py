@@ -77,5 +77,20 @@ def test_rows():
     assert by_measure["aado2"].status == "caution"
     assert by_measure["aado2_expected"].value == 19
     assert by_measure["oxygen_flow_above_2"].value == 1
+    assert "room air" in by_measure["aado2_expected"].reason
+    air = measure_oxygen(BloodGas(pao2_mmhg=70, paco2_mmhg=40, age_years=60))
+    assert {row.status for row in air} == {"ok"}
     lone = measure_oxygen(BloodGas(pao2_mmhg=70))
     assert lone[0].status == "missing"
+
+
+def test_a_high_flow_leaves_out_the_gradient_only():
+    gas = BloodGas(pao2_mmhg=70, paco2_mmhg=40, oxygen_l_min=8, age_years=60)
+    rows = {row.measure: row for row in measure_oxygen(gas)}
+    assert rows["aado2"].status == "missing"
+    assert "8 L/min" in rows["aado2"].reason
+    assert "--fio2" in rows["aado2"].reason
+    assert rows["aado2_expected"].status == "caution"
+    assert rows["oxygen_flow_above_2"].value == 1
+    given = BloodGas(pao2_mmhg=70, paco2_mmhg=40, oxygen_l_min=8, fio2=0.5)
+    assert measure_oxygen(given)[0].status == "ok"
