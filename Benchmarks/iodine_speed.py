@@ -6,17 +6,14 @@ what counts here, not its detail.
 
 from __future__ import annotations
 
-import json
 import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
 from Benchmarks import Figure
+from Benchmarks._measured import run_command
 from lungperfusion.io import write_volume
 from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
 from lungperfusion.resampling import resample_volume
@@ -55,13 +52,9 @@ def main() -> list[Figure]:
             write_volume(full_size(image, seed), folder / f"{name}.nrrd")
         words = ["ipv", "--low", str(folder / "low.nrrd"), "--high", str(folder / "high.nrrd")]
         words += ["--kv", "80", "140Sn", "-o", str(folder / "out"), "--quiet"]
-        started, used = time.perf_counter(), processor_seconds()
-        subprocess.run(
-            [sys.executable, "-m", "lungperfusion", *words], check=True, stdout=subprocess.DEVNULL
-        )
-        seconds, used = time.perf_counter() - started, processor_seconds() - used
-        text = (folder / "out" / "results.json").read_text(encoding="utf-8")
-        gib = json.loads(text)["provenance"]["peak_memory_mib"] / 1024
+        used = processor_seconds()
+        seconds, gib = run_command(words)
+        used = processor_seconds() - used
     name = "pair of 512 x 512 x 450"
     return [
         Figure(name=f"{name}: time", value=seconds, unit="s", at_most=45.0),

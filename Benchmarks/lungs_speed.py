@@ -6,16 +6,13 @@ what counts here, not its detail.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
 from Benchmarks import Figure
+from Benchmarks._measured import run_command
 from lungperfusion.io import write_volume
 from lungperfusion.phantoms.kinds import KINDS
 from lungperfusion.resampling import resample_volume
@@ -52,20 +49,13 @@ def enlarged(
 
 
 def run(share: float, folder: Path) -> tuple[float, float]:
-    """Seconds of the whole command from outside, and its own record of peak memory in GiB."""
+    """Seconds of the whole command from outside, and its peak memory in GiB."""
     path = folder / f"chest_{share:g}.nrrd"
     write_volume(full_size_chest(share), path)
     out = folder / f"out_{share:g}"
-    started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "lungperfusion", "lungs", str(path), "-o", str(out), "--quiet"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    seconds = time.perf_counter() - started
+    measured = run_command(["lungs", str(path), "-o", str(out), "--quiet"])
     path.unlink()
-    record = json.loads((out / "results.json").read_text(encoding="utf-8"))["provenance"]
-    return seconds, record["peak_memory_mib"] / 1024
+    return measured
 
 
 def main() -> list[Figure]:

@@ -6,9 +6,6 @@ from files to report, on the phantom patient, made coarse and interpolated: its 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from Benchmarks import Figure
+from Benchmarks._measured import run_command
 from Benchmarks.lungs_speed import enlarged
 from lungperfusion.io import write_volume
 from lungperfusion.phantoms.breathing import make_breathing_phantom
@@ -47,17 +45,9 @@ def command_figures() -> Iterator[Figure]:
             path = Path(folder) / f"{state}.nrrd"
             write_volume(enlarged(getattr(patient, state), SHAPE, SPACING_MM), path)
             arguments += [f"--{state}", str(path)]
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "lungperfusion", *arguments],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        seconds = time.perf_counter() - start
-        record = json.loads((Path(folder) / "out" / "results.json").read_text(encoding="utf-8"))
+        seconds, memory = run_command(arguments)
     name = f"{' x '.join(str(n) for n in SHAPE[::-1])} pair, whole command"
     yield Figure(name=f"{name}: time", value=seconds, unit="s")
-    memory = record["provenance"]["peak_memory_mib"] / 1024
     yield Figure(name=f"{name}: peak memory", value=memory, unit="GiB", at_most=8)
 
 

@@ -15,8 +15,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import lungperfusion
+from lungperfusion.arguments import check_values
 from lungperfusion.errors import CancelledError, InputError
-from lungperfusion.terminal import TerminalProgress
+from lungperfusion.io.scratch import sweep_scratch
+from lungperfusion.terminal import TerminalProgress, prepare_streams, remark
+from lungperfusion.trouble import in_words
 
 COMMANDS = {
     "lungs": "lungs, airways and density scores of a chest CT",
@@ -33,6 +36,8 @@ COMMANDS = {
 }
 """Commands with the line that ``--help`` shows; each lives in ``lungperfusion.pipelines``."""
 
+EXIT_TROUBLE = 1
+"""Exit code for what is no fault of the input: a full disk, no memory, a broken connection."""
 EXIT_REFUSED = 2
 """Exit code for input that cannot be used, as argparse uses it for arguments."""
 EXIT_INTERRUPTED = 130
@@ -64,29 +69,36 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0: done; 2: input or arguments refused, with one sentence on standard error; 130: interrupted.
+    0: done; 1: stopped by trouble of this machine, such as a full disk; 2: input or arguments
+    refused; 130: interrupted.  What is not 0 has one sentence on standard error.
     """
+    prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if not word.startswith("-")), None)
-    arguments = make_parser(command).parse_args(words)
-    progress = TerminalProgress(quiet=arguments.quiet)
+    progress = TerminalProgress(quiet="--quiet" in words)
     try:
-        with _termination_interrupts():
+        with termination_interrupts():
+            arguments = make_parser(command).parse_args(words)
+            check_values(arguments)
+            sweep_scratch()
             return int(arguments.run(arguments, progress))
     except InputError as error:
-        progress.close()
-        print(f"lungperfusion {command}: {error!s}", file=sys.stderr)
-        return EXIT_REFUSED
+        code, reason = EXIT_REFUSED, str(error)
     except (KeyboardInterrupt, CancelledError):
-        progress.close()
-        print(f"lungperfusion {command}: interrupted, nothing written", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        code, reason = EXIT_INTERRUPTED, "interrupted, nothing written"
+    except Exception as error:
+        found = in_words(error)
+        if found is None:
+            raise
+        code, reason = EXIT_TROUBLE, found
     finally:
         progress.close()
+    remark(f"lungperfusion {command}: {reason}")
+    return code
 
 
 @contextmanager
-def _termination_interrupts() -> Iterator[None]:
+def termination_interrupts() -> Iterator[None]:
     """Let a scheduler's request to end clean up as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,13 +1,60 @@
-"""Progress in a terminal: a bar on a screen, plain lines in a log."""
+"""What is shown in a terminal: results and remarks, and progress as a bar or plain lines.
+
+A terminal that is closed, a full disk behind it or a character set without the right letters never
+ends a computation.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
+
+from lungperfusion.naming import plain
 
 _WIDTH = 28
 _REDRAW_S = 0.1
+
+
+def prepare_streams() -> None:
+    """Have streams that take any character; those that are closed take everything in silence."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # to the end
+            setattr(sys, name, nowhere)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def show(text: str) -> None:
+    """Write what was asked for to standard output."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        _silence(sys.stdout)
+        if getattr(error, "errno", None) != errno.EPIPE:  # the reader has seen enough
+            remark(f"standard output cannot be written: {error}")
+
+
+def remark(text: str) -> None:
+    """Write a remark to standard error."""
+    try:
+        sys.stderr.write(f"{plain(text)}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what is still in a broken stream go nowhere when the process ends."""
+    with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 class TerminalProgress:
@@ -25,7 +72,7 @@ class TerminalProgress:
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
-        self._screen = self._stream.isatty()
+        self._screen = not self._stream.closed and self._stream.isatty()
         self._message = ""
         self._drawn_at = 0.0
 
@@ -33,6 +80,12 @@ class TerminalProgress:
         """Show how far the work has come."""
         if self._quiet:
             return
+        try:
+            self._draw(fraction, message)
+        except (OSError, ValueError):
+            self._quiet = True
+
+    def _draw(self, fraction: float, message: str) -> None:
         if not self._screen:
             if message != self._message:
                 self._stream.write(f"{100 * fraction:3.0f} % {message}\n")
@@ -48,5 +101,6 @@ class TerminalProgress:
     def close(self) -> None:
         """Leave the cursor on a fresh line."""
         if self._screen and self._message and not self._quiet:
-            self._stream.write("\n")
-            self._stream.flush()
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write("\n")
+                self._stream.flush()

@@ -6,10 +6,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TypeVar
-
-First = TypeVar("First")
-Second = TypeVar("Second")
 
 THREADS_VARIABLE = "LUNGPERFUSION_THREADS"
 """Environment variable with the most threads a stage may start; batch workers set it to 1."""
@@ -34,7 +30,9 @@ def thread_count(at_most: int) -> int:
     return max(1, min(at_most, limit))
 
 
-def both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+def both[First, Second](
+    first: Callable[[], First], second: Callable[[], Second]
+) -> tuple[First, Second]:
     """Carry out two tasks that do not depend on each other, at once where threads are allowed.
 
     NumPy, SciPy and SimpleITK leave other threads alone while they compute.  Both tasks see the

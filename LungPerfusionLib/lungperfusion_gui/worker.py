@@ -8,8 +8,11 @@ import json
 import sys
 import traceback
 
-from lungperfusion.__main__ import make_parser
+from lungperfusion.__main__ import make_parser, termination_interrupts
+from lungperfusion.arguments import check_values
 from lungperfusion.errors import CancelledError, InputError
+from lungperfusion.io.scratch import sweep_scratch
+from lungperfusion.trouble import in_words
 
 
 def tell(**message):
@@ -24,20 +27,23 @@ def report(fraction, message):
 def main(words):
     """Run a command; the last line tells how it ended."""
     try:
-        arguments = make_parser(words[0]).parse_args(words)
-        code = int(arguments.run(arguments, report))
+        with termination_interrupts():
+            arguments = make_parser(words[0]).parse_args(words)
+            check_values(arguments)
+            sweep_scratch()
+            code = int(arguments.run(arguments, report))
     except InputError as error:
         tell(error=str(error))
         return 2
-    except CancelledError:
+    except (CancelledError, KeyboardInterrupt):
         return 130
     except ImportError as error:
         tell(error=f"a library is missing: {error}")
         return 1
-    except MemoryError:
-        tell(error="there is not enough memory for this image; close other programs and try again")
-        return 1
     except Exception as error:
+        if trouble := in_words(error):
+            tell(error=trouble)
+            return 1
         tell(error=f"unexpected {type(error).__name__}: {error}", details=traceback.format_exc())
         return 1
     tell(done=True)

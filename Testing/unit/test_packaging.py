@@ -226,8 +226,35 @@ def test_extras_and_floor_of_python():
     project = tomllib.loads(text_of("pyproject.toml"))["project"]
 
     assert set(project["optional-dependencies"]) == {"slicer", "report", "cohort", "test", "bench"}
-    assert project["requires-python"] == ">=3.11"
+    assert project["requires-python"] == ">=3.12"
     assert project["license"] == "Apache-2.0"
+
+
+def test_code_needs_no_newer_python_than_is_promised():
+    """Slicer 5.12 has 3.12; the oldest interpreter may not be at hand, so the code is read."""
+    floor = tomllib.loads(text_of("pyproject.toml"))["project"]["requires-python"].strip(">=")
+    assert tomllib.loads(text_of("pyproject.toml"))["tool"]["ruff"]["target-version"] == (
+        f"py{floor.replace('.', '')}"
+    )
+    words = [f"--target={floor}-", "--no-tips", "--violations", "--eval-annotations"]
+    command = [sys.executable, "-c", "import vermin; vermin.main()", *words, "--processes=1"]
+
+    def check(*paths: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *map(str, paths)], capture_output=True, text=True, check=False
+        )
+
+    modules = [ROOT / name for name in ("PerfusionIPv", "CTVQ", "VesselBV", "Scripts", "Examples")]
+    found = check(ROOT / "LungPerfusionLib", *modules)
+    assert found.returncode == 0, found.stdout
+
+
+def test_newer_code_is_noticed(tmp_path):
+    (tmp_path / "new.py").write_text("from copy import replace\n", encoding="utf-8")  # of 3.13
+    words = ["--target=3.12-", str(tmp_path / "new.py")]
+    command = [sys.executable, "-c", "import vermin; vermin.main()", *words]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode != 0
 
 
 def test_what_is_required_is_what_slicer_ships():

@@ -20,7 +20,7 @@ LAYERS = {
     0: "__init__ errors naming progress threads terms volume labels resampling orientation "
     "measurement quality acquisition regions verdicts",
     1: "morphology smoothing segmentation blood density noise opacity iodine vq vessels phantoms",
-    2: "io processes source trouble engines results pipelines batch terminal __main__",
+    2: "io processes source trouble arguments engines results pipelines batch terminal __main__",
     3: "mrml",
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts.split()}
@@ -284,6 +284,10 @@ def unmarked_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 if isinstance(inner, ast.Call) and ast.unparse(inner.func) == "InputError":
                     caught[f"{inner.lineno} {node.name}"] = kinds
     for node in ast.walk(tree):
+        if isinstance(node, ast.FormattedValue):
+            text = ast.unparse(node.value)  # in any sentence, whatever becomes of it
+            if re.fullmatch(r"(Path\()?(path|file|folder|source|image_path)\)?\.name", text):
+                yield node.lineno, text
         if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "InputError"):
             continue
         marked = {
@@ -316,7 +320,7 @@ def test_unmarked_names_are_seen():
         "except InputError as error: raise InputError(f'{error} {error.strerror} {count}')"
     )
 
-    assert [text for _, text in unmarked_names(tree)] == ["path.name", "error"]
+    assert {text for _, text in unmarked_names(tree)} == {"path.name", "error"}
 
 
 # What no file of the project may hold ---------------------------------------------------------

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lungperfusion.__main__ import COMMANDS
+from lungperfusion.arguments import check_values
 from lungperfusion.errors import InputError
 
 RESERVED = frozenset({"help", "out", "case", "overwrite", "quiet", "writer", "keep_stages"})
@@ -77,6 +78,7 @@ class AnalysisCommand:
 
         """
         namespace = self.parser.parse_args(["--out", "unused", *words])
+        check_values(namespace)
         check = getattr(importlib.import_module(self.module), "check_arguments", None)
         if check is not None:
             check(namespace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,7 @@ def write_parts(
     report: bool = True,
     progress: Progress = ignore,
 ) -> None:
-    """Write one analysis as `write_results` does, but parts of the report in place of the report.
-
-    Time and memory are left out, so that the same input gives the same bytes; costs.csv of the
-    cohort has them.
-    """
+    """Write one analysis as `write_results` does, but with parts of a report for the report."""
     (analysis,) = analyses
     parts = {
         "sections": [
@@ -56,7 +52,7 @@ def write_parts(
         folder,
         analyses,
         case=case,
-        provenance=replace(provenance, duration_s=None, peak_memory_mib=None),
+        provenance=provenance,
         report=False,
         progress=progress,
     )

@@ -21,6 +21,7 @@ import SimpleITK as sitk
 from lungperfusion.batch.case_run import run_case
 from lungperfusion.batch.cases import Case, CaseOutcome
 from lungperfusion.batch.machine import die_with_parent
+from lungperfusion.io.scratch import sweep_scratch
 from lungperfusion.progress import Progress
 from lungperfusion.threads import THREADS_VARIABLE
 
@@ -32,6 +33,7 @@ def main() -> None:
     """Work until the input closes."""
     faulthandler.enable()
     die_with_parent()
+    sweep_scratch()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever libraries print goes to the log
     orders: queue.SimpleQueue[tuple[Case, Path]] = queue.SimpleQueue()

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from lungperfusion.engines.catalogue import (
 )
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_labelmap
+from lungperfusion.io.scratch import scratch_folder
 from lungperfusion.labels import LabelImage
 from lungperfusion.naming import named
 from lungperfusion.processes import end_group, own_group
@@ -88,8 +88,7 @@ def run_engine(
     reason = installed.why_not(task)
     if reason:
         raise InputError(f"the engine {name} cannot segment {task} here: {reason}")
-    with tempfile.TemporaryDirectory(prefix="lungperfusion-engine-") as temporary:
-        folder = Path(temporary)
+    with scratch_folder() as folder:
         whole = np.clip(np.rint(ct.array), -32768, 32767).astype(np.int16)
         sitk.WriteImage(to_sitk(whole, ct.geometry), str(folder / CT_FILE))
         _carry_out(installed, task, folder, timeout_min, progress)

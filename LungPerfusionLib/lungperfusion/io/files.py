@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from lungperfusion.io.nifti import (
     require_nifti_bytes,
 )
 from lungperfusion.io.nifti import SUFFIXES as NIFTI_SUFFIXES
-from lungperfusion.naming import named
+from lungperfusion.io.scratch import scratch_folder
+from lungperfusion.naming import named, printable
 from lungperfusion.resampling import geometry_from_sitk
 from lungperfusion.volume import Geometry
 
@@ -77,11 +77,16 @@ def read_image(
         If the file is no image of this kind or damaged.
 
     """
+    if printable(str(path)) != str(path):  # ITK takes names in UTF-8 only
+        raise InputError(
+            f"{named(printable(path.name))} has a name that is no UTF-8, or lies in such a folder; "
+            "rename it"
+        )
     _require_all_bytes(path)
     header = nifti_header(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else None
     warnings = _notes(path, header)
-    with tempfile.TemporaryDirectory(prefix="lungperfusion-") as folder:
-        image = _read_by_itk(path, _for_itk(path, header, Path(folder)), layers)
+    with scratch_folder() as folder:
+        image = _read_by_itk(path, _for_itk(path, header, folder), layers)
     geometry = geometry_from_sitk(image)
     if header is not None and _needs_copy(path, header):
         geometry = Geometry(geometry.shape, header.ijk_to_ras)
@@ -264,7 +269,7 @@ def _damaged(path: Path, error: RuntimeError) -> str:
     detail = next((line for line in reversed(lines) if "rror" in line or "ITK" in line), "")
     detail = re.sub(r"^.*?\(0x[0-9a-f]+\):\s*", "", detail)[:200]
     return (
-        f"{path.name} cannot be read: it is damaged, cut short or not what its name says"
+        f"{named(path.name)} cannot be read: it is damaged, cut short or not what its name says"
         + (f" ({named(detail)})" if detail else "")
         + "; export it again as NRRD or NIfTI"
     )

@@ -201,6 +201,8 @@ def _require_file(path: Path) -> None:
         raise InputError(f"there is no file or folder {named(path)}; check the spelling")
     if path.is_dir():
         raise InputError(f"{named(path.name)} is a folder; name a file")
+    if not path.is_file():
+        raise InputError(f"{named(path.name)} is a device or a pipe; give a file")
     try:
         with path.open("rb") as stream:
             head = stream.read(1)
@@ -314,7 +316,7 @@ def _one_file_per_structure(folder: Path) -> LabelImage:
     segments, digests, overlap = [], [], 0
     for label, (structure, file) in enumerate(sorted(files.items()), start=1):
         image = read_labelmap(file)
-        first.geometry.require_same(image.geometry, what=f"masks in {folder.name}")
+        first.geometry.require_same(image.geometry, what=f"masks in {named(folder.name)}")
         mask = image.layer(0) > 0
         overlap += int(np.count_nonzero(mask & (array > 0)))
         array[mask & (array == 0)] = label

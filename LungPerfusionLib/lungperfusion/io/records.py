@@ -114,7 +114,7 @@ class _Encoder:
         number = self._known.setdefault(id(array), len(self._arrays))
         if number == len(self._arrays):
             self._arrays.append(array)
-        writeable = 0 not in array.strides and array.flags.writeable  # else it repeats itself
+        writeable = not array.__array_interface__["data"][1]  # flags of a broadcast array warn
         return {_KIND: "array", "number": number, "writeable": writeable}
 
 

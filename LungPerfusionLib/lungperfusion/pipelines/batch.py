@@ -15,6 +15,7 @@ from lungperfusion.batch.manifest import Manifest, read_manifest
 from lungperfusion.batch.workers import DaskWorkers, LocalWorkers, Workers
 from lungperfusion.errors import InputError
 from lungperfusion.progress import Progress
+from lungperfusion.terminal import remark, show
 
 TIMEOUT_MINUTES = 240.0
 """Time after which a case is given up: many times what the largest needs, and a night is saved."""
@@ -78,10 +79,10 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Check the manifest, run all cases, write the cohort's tables."""
     manifest = read_manifest(arguments.manifest)
     for warning in manifest.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+        remark(f"warning: {warning}")
     make_workers = _workers(arguments)
     if arguments.dry_run:
-        sys.stdout.write(_plan(manifest, arguments))
+        show(_plan(manifest, arguments))
         return 0
     table = None if arguments.quiet else LiveTable(sys.stderr)
     state = run_batch(
@@ -130,20 +131,18 @@ def _plan(manifest: Manifest, arguments: argparse.Namespace) -> str:
         if arguments.scheduler
         else f"{arguments.workers or worker_count(arguments.memory_per_case)} at once"
     )
-    return f"{len(manifest.cases)} cases ({listing}), {where}; nothing was run (--dry-run)\n"
+    return f"{len(manifest.cases)} cases ({listing}), {where}; nothing was run (--dry-run)"
 
 
 def _end(state: BatchState, out: Path) -> int:
     """Say how it ended."""
     took = duration(sum(job.seconds for o in state.outcomes.values() for job in o.jobs))
-    sys.stderr.write(f"{summary(state)}; {took} of work\n")
+    remark(f"{summary(state)}; {took} of work")
     if state.stopped:
-        sys.stderr.write(f"stopped: {state.stopped}\n")
+        remark(f"stopped: {state.stopped}")
     if state.interrupted:
-        sys.stderr.write(
-            "interrupted: finished cases are kept; run it again with --resume to go on\n"
-        )
-    sys.stdout.write(f"{out / 'cases.csv'}\n")
+        remark("interrupted: finished cases are kept; run it again with --resume to go on")
+    show(f"{out / 'cases.csv'}")
     if state.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_SOME_FAILED if state.failed or state.left or state.stopped else 0

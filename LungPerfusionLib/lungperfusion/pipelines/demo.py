@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from lungperfusion.batch.analyses import analysis_names
@@ -21,6 +20,7 @@ from lungperfusion.phantoms.patient import SCAN, SPACING_MM, make_patient
 from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress, part
 from lungperfusion.results.tables import csv_text
+from lungperfusion.terminal import remark, show
 
 CASE = "phantom"
 _SCANS = ("inspiration", "expiration", "low", "high")
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         ) from error
     batch = out / "batch"
 
-    def show(state: BatchState, _: CaseOutcome | None) -> None:
+    def follow(state: BatchState, _: CaseOutcome | None) -> None:
         for running in state.running.values():
             progress(0.3 + 0.7 * running.fraction, running.message)
 
@@ -70,12 +70,12 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         batch,
         lambda cases: LocalWorkers(min(cases, worker_count())),
         resume=True,
-        listener=show,
+        listener=follow,
     )
-    sys.stdout.write(f"{batch / 'cases' / CASE / 'report.html'}\n")
+    show(f"{batch / 'cases' / CASE / 'report.html'}")
     for outcome in state.outcomes.values():
         if outcome.failed:
-            sys.stderr.write(f"failed: {outcome.reason}\n")
+            remark(f"failed: {outcome.reason}")
     return 1 if state.failed or state.left else 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from lungperfusion.naming import named
 from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress
 from lungperfusion.results.tables import csv_text
+from lungperfusion.terminal import remark, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,16 +74,16 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             f"{named(out)} cannot be written ({error.strerror}); choose another place"
         ) from error
     opened = sum(line.open for line in lines)
-    sys.stderr.write(
+    remark(
         f"{len(series)} CT series, {len(lines)} analyses proposed"
         + (f", {opened} with something left open ('?', see column note)" if opened else "")
-        + f"; all series are listed in {listing.name}\n"
+        + f"; all series are listed in {listing.name}"
     )
     unreadable = sum(other.kind == "unreadable" for other in tree.others)
     words = in_words({**tree.left_out, "file(s) with a damaged header": unreadable})
     if words:
-        sys.stderr.write(f"warning: left out: {words}\n")
-    sys.stdout.write(f"{out}\n")
+        remark(f"warning: left out: {words}")
+    show(f"{out}")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, results_folder
-from lungperfusion.naming import plain
 from lungperfusion.pipelines.stages import remembering
 from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis
 from lungperfusion.results.corrections import corrections_section
-from lungperfusion.results.provenance import InputFile, Provenance, Stopwatch, peak_memory_mib
+from lungperfusion.results.provenance import InputFile, Provenance, peak_memory_mib
 from lungperfusion.results.writing import write_results
+from lungperfusion.terminal import remark, show
 from lungperfusion.terms.gates import STATES
 from lungperfusion.verdicts import failures
 
@@ -96,7 +96,7 @@ def carry_out(
 
     """
     _check_case(arguments.case)
-    watch = Stopwatch()
+    started = time.perf_counter()
     with results_folder(
         arguments.out,
         overwrite=arguments.overwrite,
@@ -111,8 +111,6 @@ def carry_out(
                 InputFile(role=role, name=str(source.name), sha256=source.sha256)
                 for role, source in sources.items()
             ),
-            duration_s=watch.seconds,
-            peak_memory_mib=peak_memory_mib(),
             identifiers=_identifiers(sources) if arguments.keep_identifiers else {},
             keep_names=arguments.keep_identifiers,
         )
@@ -133,13 +131,18 @@ def carry_out(
             report=not arguments.no_report,
             progress=part(progress, 0.9, 1.0),
         )
-    progress(1.0, "done")
+    peak = peak_memory_mib()  # told here, not in the results: those are the same every time
+    progress(
+        1.0,
+        f"done in {time.perf_counter() - started:.1f} s"
+        + ("" if peak is None else f", peak memory {peak:.0f} MiB"),
+    )
     for message in failures(analysis.gates):
-        sys.stderr.write(f"failed check: {message}\n")
+        remark(f"failed check: {message}")
     for warning in analysis.warnings:
         warn(warning)
     written = "measurements.csv" if arguments.no_report else "report.html"
-    sys.stdout.write(f"{arguments.out / written}\n")
+    show(f"{arguments.out / written}")
     return 0
 
 
@@ -155,7 +158,7 @@ def _file_gates(sources: Mapping[str, Scan | LabelImage]) -> tuple[Gate, ...]:
 
 def warn(sentence: str) -> None:
     """Tell the user something on standard error."""
-    sys.stderr.write(f"warning: {plain(sentence)}\n")
+    remark(f"warning: {sentence}")
 
 
 def _identifiers(sources: Mapping[str, Scan | LabelImage]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +25,6 @@ from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.results.provenance import library_versions
 from lungperfusion.source import source_digest
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 KEPT_RESULTS = 3
 """Results of each step that stay: those of the scans of a case, or of the states of a review."""
@@ -70,7 +67,7 @@ def remembering(folder: Path, *, only: Collection[str] = ()) -> Iterator[None]:
         _memory.reset(token)
 
 
-def remembered(
+def remembered[**Parameters, Result](
     step: Callable[Parameters, Result], *arguments: Parameters.args, **options: Parameters.kwargs
 ) -> Result:
     """Return what a step gives, from memory if it has been given the same arguments before.

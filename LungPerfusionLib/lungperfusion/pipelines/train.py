@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lungperfusion.io.tables import read_small_table
 from lungperfusion.naming import named
 from lungperfusion.pipelines.output import warn
 from lungperfusion.progress import Progress
+from lungperfusion.terminal import show
 from lungperfusion.vq import collateral, defects
 from lungperfusion.vq.model import FOLDS, PENALTY, REPEATS, train
 
@@ -116,9 +116,9 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     progress(1.0, "done")
     figures = model.validation
     low, high = figures["auc_interval"]
-    sys.stdout.write(
+    show(
         f"{figures['cases']} cases, {figures['method']}: AUC {figures['auc']:.2f} "
         f"({low:.2f} to {high:.2f}), sensitivity {figures['sensitivity']:.2f}, specificity "
-        f"{figures['specificity']:.2f}, calibration slope {figures['calibration_slope']:.2f}\n"
+        f"{figures['specificity']:.2f}, calibration slope {figures['calibration_slope']:.2f}"
     )
     return 0

@@ -1,10 +1,9 @@
-"""Where results come from: version, inputs, settings, cost."""
+"""Where results come from: version, inputs, settings; and what this process costs."""
 
 from __future__ import annotations
 
 import platform
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +27,6 @@ class Provenance:
     """What a reader needs to get the same numbers again."""
 
     inputs: tuple[InputFile, ...]
-    duration_s: float | None
-    peak_memory_mib: float | None
     identifiers: Mapping[str, str] = field(default_factory=dict)
     """Patient identifiers; empty unless the user asked to keep them."""
     keep_names: bool = False
@@ -54,24 +51,10 @@ class Provenance:
                 | {"sha256": entry.sha256}
                 for entry in self.inputs
             ],
-            "duration_s": None if self.duration_s is None else round(self.duration_s, 2),
-            "peak_memory_mib": self.peak_memory_mib and round(self.peak_memory_mib),
         }
         if self.identifiers:
             record["identifiers"] = dict(self.identifiers)
         return record
-
-
-class Stopwatch:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Elapsed time."""
-        return time.perf_counter() - self._start
 
 
 def library_versions() -> dict[str, str]:

@@ -73,7 +73,7 @@ def render_report(
         Name of the case.
     provenance
         Plain values as in results.json: ``version``, ``inputs`` (each with ``role``, ``name``,
-        ``sha256``), ``libraries``, ``duration_s``, ...
+        ``sha256``), ``libraries``, ...
     version
         Version of this software; None for that in ``provenance``.
 
@@ -540,9 +540,5 @@ def _software(provenance: Mapping[str, Any], version: str) -> str:
     if "python" in provenance:
         items.append(("Python", str(provenance["python"])))
     items += [(str(k), str(v)) for k, v in provenance.get("libraries", {}).items()]
-    if provenance.get("duration_s") is not None:
-        items.append(("Duration", f"{provenance['duration_s']:.3g} s"))
-    if provenance.get("peak_memory_mib") is not None:
-        items.append(("Peak memory", f"{provenance['peak_memory_mib']:.0f} MiB"))
     rows = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in items)
     return f"<section><h2>Software and inputs</h2><dl>{rows}</dl></section>\n"

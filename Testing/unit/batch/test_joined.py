@@ -59,8 +59,6 @@ def iodine():
 
 PROVENANCE = Provenance(
     inputs=(InputFile(role="ct", name="scan", sha256="ab" * 32),),
-    duration_s=1.5,
-    peak_memory_mib=300.0,
 )
 
 
@@ -76,15 +74,14 @@ def test_report_from_files_is_that_of_a_single_run(tmp_path, lungs):
 
     page = joined_report([analysis], case="p1", provenances=[provenance], failures={})
 
-    costless = {**PROVENANCE.as_json(), "duration_s": None, "peak_memory_mib": None}
+    costless = PROVENANCE.as_json()
     assert page == render_report([lungs], case="p1", provenance=costless)
 
 
 def test_files_hold_no_cost_so_that_bytes_repeat(tmp_path, lungs):
     _, provenance, wanted = read_parts(written(tmp_path, lungs, report=False))
 
-    assert provenance["duration_s"] is None
-    assert provenance["peak_memory_mib"] is None
+    assert not {"duration_s", "peak_memory_mib"} & provenance.keys()
     assert not wanted
 
 

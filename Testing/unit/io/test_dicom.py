@@ -18,6 +18,7 @@ from pydicom.uid import (
 
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.io import read_ct, read_map
+from lungperfusion.io.dicom import pixels
 from lungperfusion.io.dicom.units import stated_unit
 from lungperfusion.volume import Geometry, Volume
 
@@ -102,9 +103,19 @@ def test_compressed_slices(tmp_path, chest, grid, write_series, syntax):
     np.testing.assert_array_equal(scan.volume.array, chest())
 
 
-def test_jpeg_lossless_slices(tmp_path, chest, grid):
+def test_jpeg_lossless_slices(tmp_path, chest, grid, monkeypatch):
     """The compression that most archives use, which pydicom cannot unpack."""
     import SimpleITK as sitk
+
+    written = []
+
+    def read(path: str, **options: object) -> sitk.Image:
+        written.append(Path(path).read_bytes())
+        assert Path(path).parent.name.startswith("lungperfusion-scratch-")
+        return original(path, **options)
+
+    original = pixels.sitk.ReadImage
+    monkeypatch.setattr(pixels.sitk, "ReadImage", read)
 
     folder = tmp_path / "case"
     folder.mkdir()
@@ -113,6 +124,8 @@ def test_jpeg_lossless_slices(tmp_path, chest, grid):
         image = sitk.GetImageFromArray(plane[None])
         image.SetSpacing((0.8, 0.8, 2.0))
         for tag, value in {
+            "0010|0010": "Doe^Jane",
+            "0010|0020": "PID4711",
             "0008|0060": "CT",
             "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
             "0008|0018": f"2.25.7.{k + 1}",
@@ -139,6 +152,9 @@ def test_jpeg_lossless_slices(tmp_path, chest, grid):
     scan = read_ct(folder)
     np.testing.assert_array_equal(scan.volume.array, hu)
     assert scan.volume.geometry.same_as(grid)
+    assert len(written) == len(hu)  # what a kill would leave behind names nobody
+    secrets = (b"Doe", b"4711", b"2.25.7", b"2.25.8", b"2.25.9")
+    assert not [secret for secret in secrets if any(secret in data for data in written)]
 
 
 def test_zip_folder_and_single_file_are_one_scan(tmp_path, chest, grid, write_series):

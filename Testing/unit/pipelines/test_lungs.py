@@ -48,7 +48,7 @@ def test_folder_holds_what_is_promised(results):
     (source,) = record["provenance"]["inputs"]
     assert source["role"] == "ct"
     assert len(source["sha256"]) == 64
-    assert record["provenance"]["peak_memory_mib"] > 50
+    assert not {"duration_s", "peak_memory_mib"} & record["provenance"].keys()
     assert record["analyses"][0]["parameters"]["zones"] == "thirds of equal height"
     entries = record["analyses"][0]["measurements"]
     compared = {e["measure"]: e["reference"] for e in entries if "reference" in e}

@@ -19,8 +19,6 @@ PROVENANCE = {
     "python": "3.12.0",
     "libraries": {"numpy": "2.0"},
     "inputs": [{"role": "ct", "name": "scan <1>.nrrd", "sha256": "0123456789abcdef" * 4}],
-    "duration_s": 12.34,
-    "peak_memory_mib": 900,
 }
 
 GATES = (

@@ -5,26 +5,31 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 from lungperfusion.errors import InputError
 from lungperfusion.io.dicom.frames import Frame
 from lungperfusion.io.dicom.header import HEADER_ERRORS
 from lungperfusion.io.dicom.sources import PIXEL_DATA_TAG, DicomFile
 from lungperfusion.io.padding import fill_value, padding_in_plane
+from lungperfusion.io.scratch import scratch_folder
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress
 from lungperfusion.threads import thread_count
@@ -35,6 +40,13 @@ _THREADS = 4
 
 _NATIVE_SYNTAXES = {"1.2.840.10008.1.2": 8, "1.2.840.10008.1.2.1": 12}
 """Uncompressed little-endian encodings, with the bytes of the pixel data element's own header."""
+
+
+_DECODED_BY = (
+    *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
+)
+"""What a decoder needs of a header (PS3.3 C.7.6.3)."""
 
 
 _JPEG_LOSSLESS = {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
@@ -111,14 +123,23 @@ def stored_images(file: DicomFile, data: bytes) -> Callable[[int], NDArray[Any]]
 
 
 def _jpeg_lossless(file: DicomFile, dataset: Dataset) -> NDArray[Any]:
-    """Unpack all frames through ITK: the one common compression that pydicom lacks."""
-    dataset.RescaleSlope, dataset.RescaleIntercept = "1", "0"
-    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+    """Unpack all frames through ITK: the one common compression that pydicom lacks.
+
+    It reads files only, so one is written for it, with the pixels and nothing of the patient.
+    """
+    bare = Dataset()
+    bare.file_meta = FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    bare.SOPClassUID = bare.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    bare.SOPInstanceUID = bare.file_meta.MediaStorageSOPInstanceUID = generate_uid(
+        entropy_srcs=["-"]
+    )
+    for keyword in _DECODED_BY:
         if keyword in dataset:
-            del dataset[keyword]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image.dcm"
-        dataset.save_as(path)
+            bare[keyword] = dataset[keyword]
+    with scratch_folder() as folder:
+        path = folder / "image.dcm"
+        bare.save_as(path, enforce_file_format=True)
         try:
             image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
         except RuntimeError as error:
