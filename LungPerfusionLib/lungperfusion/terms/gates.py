@@ -256,6 +256,8 @@ GATES: dict[str, tuple[Effect, ...]] = {
     # ventilation and perfusion
     "registration_folding": (_needs(REGISTERED),),
     "registration_inverse": (_needs(REGISTERED),),
+    "registration_consistency": (_needs(REGISTERED),),
+    "registration_texture": (_needs(REGISTERED),),
     "registration_landmarks": (_needs(REGISTERED),),
     "registration_vessels": (_needs(REGISTERED),),
     "registration_density": (_needs(REGISTERED),),

@@ -51,14 +51,23 @@ On three breathing phantoms 6 / 5 / 4 / 3 mm give a root-mean-square error of th
 VIEW_MM = max(NORMALISE_MM, SURFACE_BAND_MM)
 """Nearer to the end of the field of view neither feature is what it would be in a larger one."""
 
-CONTRAST_HU = 120.0
-"""Spread that counts as much as the local one: keeps vessels ahead of noise in even regions."""
+CONTRAST_SHARE = 0.5
+"""Share of the local spread that counts as error beside the noise.
+
+Two images of the same vessel differ by a share of its contrast (blood, calibre, interpolation), two
+of even lung by noise alone: the feature's unit is ``sqrt(noise^2 + (share x spread)^2)``, as of a
+likelihood.  On breathing phantoms of two builds a fixed unit, in which vessels drown the texture
+between them and below the pleura, gave a mean error of 0.34 and 1.12 mm before the finest stage;
+0.25, 0.5 and 1 give 0.27, 0.26, 0.26 and 0.91, 0.87, 0.87 mm.
+"""
 
 OUTLIER = 1.5
 """Scale of the Cauchy function, in units of the normalised features."""
 
+_FEWEST_CHECKED = 100  # nodes of 3 mm, about 3 mL
 _AXES: tuple[Axis, Axis, Axis] = ("R", "A", "S")
-_NOISE_FLOOR_HU = 15.0
+_LEAST_NOISE_HU = 1.0  # of an image without noise
+_NORMAL_MAD = 1.4826  # standard deviation of a normal distribution over its median deviation
 _LANDMARK_WEIGHT_MM = 4.0e4  # data term per mm2 of landmark error, about that of a 3 cm ball
 
 
@@ -81,11 +90,13 @@ COARSE_STAGES = (
     Stage(spacing_mm=4.0, grid_mm=32.0, bending=3.0, blur_mm=2.0, iterations=10),
     Stage(spacing_mm=3.0, grid_mm=16.0, bending=2.0, blur_mm=1.0, iterations=8),
 )
-FINE_STAGES = (Stage(spacing_mm=2.0, grid_mm=8.0, bending=1.0, blur_mm=0.0, iterations=8),)
+FINE_STAGES = (Stage(spacing_mm=2.0, grid_mm=8.0, bending=6.0, blur_mm=1.0, iterations=8),)
 """Least landmark error: for looking at both scans, and for density at the same place."""
 
-VOLUME_STAGES = (Stage(spacing_mm=2.0, grid_mm=10.0, bending=10.0, blur_mm=0.0, iterations=8),)
+VOLUME_STAGES = (Stage(spacing_mm=2.0, grid_mm=10.0, bending=20.0, blur_mm=1.0, iterations=8),)
 """Best Jacobian: stiffer, as a finer fit only adds noise to volume change (methods C.1)."""
+
+_CHECKED = Stage(spacing_mm=3.0, grid_mm=8.0, bending=1.0, blur_mm=1.0, iterations=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,13 +198,15 @@ def _in_view(ct: Volume, grid: Geometry) -> Mask:
 
 
 def _normalised(hu: Float, core: Float, sigma: float) -> Float:
-    """Deviation from the local mean, over the geometric mean of local spread and a fixed one."""
+    """Deviation from the local mean, in units of noise and of a share of the local spread."""
     weight = ndimage.gaussian_filter(core, sigma, truncate=3) + 1e-6
     mean = ndimage.gaussian_filter(hu * core, sigma, truncate=3) / weight
     deviation = np.where(core > 0, hu - mean, 0).astype(np.float32)
     variance = ndimage.gaussian_filter(deviation**2, sigma, truncate=3) / weight
-    spread = np.sqrt(np.sqrt(variance + _NOISE_FLOOR_HU**2) * CONTRAST_HU)
-    return np.asarray(np.clip(deviation / spread, -5, 5), dtype=np.float32)
+    here = np.abs(deviation[core > 0])
+    noise = max(_NORMAL_MAD * float(np.median(here)), _LEAST_NOISE_HU) if here.size else 1.0
+    unit = np.sqrt(noise**2 + CONTRAST_SHARE**2 * variance)
+    return np.asarray(np.clip(deviation / unit, -5, 5), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,6 +355,25 @@ def align(
     if displacement is None:
         raise ValueError("at least one stage is needed")
     return displacement
+
+
+def parenchyma_correlation(fixed: Part, moved: Part) -> float:
+    """Correlation of the parenchyma of one lung in two aligned images; NaN where none is seen.
+
+    Of the features that are matched, on a grid of 3 mm: vessels and texture without the change of
+    density.  Another patient's lung can be bent until its outline fits, but not to this.
+
+    Parameters
+    ----------
+    fixed, moved
+        The same lung on one grid, the second one already aligned.
+
+    """
+    first, second = (_features(part, _CHECKED) for part in (fixed, moved))
+    core = (first.core > 0) & (second.core > 0)
+    if np.count_nonzero(core) < _FEWEST_CHECKED:
+        return float("nan")
+    return float(np.corrcoef(first.parenchyma[core], second.parenchyma[core])[0, 1])
 
 
 def _grid_of(features: _Features) -> Geometry:

@@ -56,6 +56,11 @@ class PartFields:
     folded_share: float
     """Share of the part's volume in which the alignment field folded before it was repaired."""
     repairs: int
+    back: DisplacementField | None = None
+    """Coarse motion of the whole lung from inspiration to expiration, found for itself.
+
+    None for given fields, and for lobes that slide.
+    """
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -210,15 +215,21 @@ def register_lungs(
         ) -> list[tuple[Region, PartFields]]:
             pair = Part.cut(expiration, masks[0]), Part.cut(inspiration, masks[1])
             marks = _landmarks_in(landmarks, expiration_lungs, lung)
-            start = align(*pair, stages=coarse, landmarks=marks, progress=part(report, 0, 0.3))
+            start = align(*pair, stages=coarse, landmarks=marks, progress=part(report, 0, 0.25))
+            swapped = None if marks is None else marks[::-1]
+            back = align(
+                *pair[::-1], stages=coarse, landmarks=swapped, progress=part(report, 0.25, 0.45)
+            )
             done = []
             for number, (region, (here, there)) in enumerate(parts.items()):
-                low = 0.3 + 0.7 * number / len(parts)
-                high = 0.3 + 0.7 * (number + 1) / len(parts)
+                low = 0.45 + 0.55 * number / len(parts)
+                high = 0.45 + 0.55 * (number + 1) / len(parts)
                 scans = pair
                 if region not in LUNGS:
                     scans = Part.cut(expiration, here), Part.cut(inspiration, there)
                 fields = _refine(scans, start, marks, fine, volume, part(report, low, high))
+                if region in LUNGS:
+                    fields = replace(fields, back=back)
                 done.append((region, fields))
             return done
 

@@ -86,11 +86,25 @@ def test_gates_pass_on_a_good_registration_and_warn_on_none(phantom, registratio
     assert verdicts["registration_vessels"] == "warn"
     assert verdicts["registration_density"] == "warn"
     assert verdicts["registration_volume"] == "warn"
+    assert verdicts["registration_texture"] == "fail"
+    assert verdicts["registration_consistency"] == "unknown"
     # What is left at the landmarks without registration is their motion.
     moved = np.linalg.norm(marks[1] - marks[0], axis=1).mean()
     left = {gate.id: gate.value for gate in gates(unmoved)}["registration_landmarks"]
     assert verdicts["registration_landmarks"] == "warn"
     assert left == pytest.approx(moved, rel=0.02)
+
+
+def test_the_inspiration_of_another_chest_fails(little):
+    other = make_breathing_phantom(spacing_mm=3.5, scale=0.5, seed=7)
+    scans = little.expiration, other.inspiration
+    lungs = little.expiration_lungs, other.inspiration_lungs
+    registration = register_lungs(*scans, *lungs)
+    paired = pair_breaths(*scans, registration, *lungs)
+    gates = {gate.id: gate for gate in registration_gates(registration, paired, lungs[1])}
+    assert gates["registration_texture"].verdict == "fail"
+    assert "do not show the same lung" in gates["registration_texture"].message
+    assert gates["registration_consistency"].value > 1.5
 
 
 @pytest.mark.parametrize("cut_mm", [(0, 24), (24, 0)])
