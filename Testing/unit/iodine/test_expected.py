@@ -5,7 +5,10 @@ import pytest
 
 from lungperfusion.iodine.defects import RELATIVE_BELOW, find_defects
 from lungperfusion.iodine.expected import LEAST_BLOOD_SHARE, LEAST_LOBE_SHARE, expected_enhancement
+from lungperfusion.iodine.smoothing import smooth_inside
+from lungperfusion.morphology import dilated
 from lungperfusion.regions import RegionSet
+from lungperfusion.volume import Volume
 
 LEVEL = 40.0
 
@@ -105,3 +108,22 @@ def test_small_holes_of_a_defect_are_filled_and_large_ones_are_not(blocks):
     assert found.mask[k, j, i]
     assert not found.mask[k - 3, j - 3, i - 3]
     assert found.mask.sum() == 12**3 - 27
+
+
+@pytest.mark.parametrize("lost", [(), ("left_lung",), ("left_lower_lobe", "right_lower_lobe")])
+def test_losses_in_the_digital_chest(dect, lost):
+    """Iodine of the project's own chest with noise as smoothing leaves it."""
+    lungs, lobes = dect.truth.lungs, dect.truth.lobes
+    inside = dect.perfused & (lungs.array > 0)
+    gone = np.zeros_like(inside)
+    for name in lost:
+        gone |= (lobes if name.endswith("lobe") else lungs).mask(name)
+    truth = np.where(gone, 0.15, 1.0) * dect.iodine.array
+    noise = np.random.default_rng(9).normal(0, 1.0, truth.shape)
+    values = smooth_inside(truth + noise, inside, lungs.geometry, sigma_mm=2.5)
+    image = Volume(values * np.float32(25), lungs.geometry, "HU")
+    found = find_defects(image, inside, RegionSet((lungs, lobes))).mask
+    apart = ~dilated(gone, 5.0, lungs.geometry.spacing_kji_mm)
+    assert found[inside & apart].mean() < 0.01
+    if lost:
+        assert found[inside & gone].mean() > 0.9
