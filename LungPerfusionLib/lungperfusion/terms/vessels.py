@@ -195,7 +195,7 @@ VESSEL_MEASURES: tuple[Measure, ...] = (
         id="excluded_nodule",
         title="Dense tissue left out: nodules",
         unit="mL",
-        formula="tissue of short swellings that no vessel of their width enters",
+        formula="tissue of swellings that no vessel of their width enters, of strands around them",
         source=_THIS,
     ),
     Measure(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungperfusion.errors import InputError
+from lungperfusion.morphology import dilated
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.terms import AIRWAYS, LUNGS
 from lungperfusion.vessels.area import (
@@ -36,9 +37,12 @@ from lungperfusion.vessels.enhancement import (
 )
 from lungperfusion.vessels.exclusion import (
     DENSE_HU,
+    LESION_BORDER_MM,
     airway_axes,
     airway_depth_mm,
     judge_segments,
+    lesions,
+    spicules,
     thick_tissue,
     won_from_airways,
 )
@@ -52,6 +56,8 @@ from lungperfusion.vessels.sheets import (
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
 
 _MARGIN_MM = 6.0
+EXPLAINED_MM = 0.7
+"""Blur about a vessel's wall that is no tissue of its own."""
 LEAST_CONTRAST_HU = 200.0
 """Blood must be denser than the lung by this much for vessels to be told from it."""
 
@@ -272,13 +278,19 @@ def find_vessels(
         if last:
             break
         rejected = judge_segments(vessels, measured.area_mm2, LEAST_VESSEL_MM)
-        for name, which in (
-            ("nodule", rejected.nodule),
-            ("speck", rejected.any & ~rejected.nodule),
-        ):
-            reject_ml[name] += float(measured.volume_ml[which[vessels.segment]].sum())
+        explained = walls | thick
+        explained.ravel()[_within_walls(vessels, territory, measured, ~rejected.any)] = True
+        dense = lung & (image > DENSE_HU)
+        lesion = lesions(dense, explained, spacing) | dilated(thick, LESION_BORDER_MM, spacing)
+        kept = vessels.keep(~rejected.any)
+        area = measured.area_mm2[~rejected.any[vessels.segment]]
+        strands = spicules(kept, area, lesion, spacing)
+        blood_ml = np.bincount(vessels.segment, measured.volume_ml, vessels.count)
+        reject_ml["nodule"] += float(blood_ml[rejected.nodule].sum())
+        reject_ml["speck"] += float(blood_ml[rejected.any & ~rejected.nodule].sum())
+        reject_ml["nodule"] += float(blood_ml[~rejected.any][strands].sum())
         # The scale tells the radius roughly; who owns the blood near a branch point rests on it.
-        vessels = vessels.with_radius_of(measured.area_mm2).keep(~rejected.any)
+        vessels = vessels.with_radius_of(measured.area_mm2).keep(~rejected.any).keep(~strands)
     progress(1.0, "measuring cross-sections")
     dense = lung & (image > DENSE_HU) & ~thick
     no_tube = dense & ~walls
@@ -310,6 +322,15 @@ def find_vessels(
         noise_hu=background.noise_hu,
         ridge_noise_hu=enhanced.noise_hu,
     )
+
+
+def _within_walls(
+    vessels: Vessels, territory: Territory, measured: Measured, segments: Mask
+) -> NDArray[np.int64]:
+    """Voxels that some segments explain, by flat index: within their wall and its blur."""
+    radius = np.sqrt(measured.area_mm2 / np.pi) + EXPLAINED_MM
+    inside = territory.off_axis_mm <= radius[territory.owner]
+    return territory.index[inside & segments[vessels.segment[territory.owner]]]
 
 
 def blood_at(

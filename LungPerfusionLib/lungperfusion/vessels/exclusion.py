@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
+from lungperfusion.morphology import dilated, eroded
 from lungperfusion.vessels.area import Territory
 from lungperfusion.vessels.background import Background, block_steps, block_sums
 from lungperfusion.vessels.centreline import RADIUS_OVER_SCALE, Vessels, trace_vessels
@@ -40,6 +42,13 @@ BLOB_LENGTH_RADII = 2.5
 """A piece that swells, and is shorter than this many of its radii, is a nodule."""
 BLOB_SWELLING = 1.6
 """How many times as wide as what it is connected to a nodule is."""
+LESION_BALL_MM = 1.5
+"""Dense tissue beside the vessels that holds such a ball is a lesion: a nodule of 3 mm or more."""
+LESION_BORDER_MM = 2.0
+"""Blur between a lesion and what starts from it."""
+SPICULE_MM, SPICULE_MM2 = 15.0, 5.0
+"""Strands that radiate from a lesion are shorter and thinner: spicules reach up to 1.5 cm into the
+lung and are 1 to 2 mm thick."""
 GHOST_RADII = 0.5
 """A wide ridge whose blood makes up less than this share of its radius lies in another vessel."""
 LEAST_GHOST_RADIUS_MM = 1.2
@@ -224,14 +233,48 @@ def judge_segments(vessels: Vessels, area_mm2: NDArray[np.float64], least_mm: fl
     )
 
 
-def _widest_neighbour(vessels: Vessels, radius: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Radius of the widest other segment that meets each segment; 0 for none."""
+def lesions(dense: Mask, explained: Mask, spacing_kji_mm: Spacing) -> Mask:
+    """Dense tissue that vessels do not explain, as wide as a ball of `LESION_BALL_MM`, and around.
+
+    Nodules, scars and consolidation too small for `thick_tissue`.
+    """
+    core = eroded(dense & ~explained, LESION_BALL_MM, spacing_kji_mm)
+    return dilated(core, LESION_BALL_MM + LESION_BORDER_MM, spacing_kji_mm)
+
+
+def spicules(
+    vessels: Vessels, area_mm2: NDArray[np.float64], lesion: Mask, spacing_kji_mm: Spacing
+) -> Mask:
+    """Segments that only radiate from a lesion: short, thin, joined to nothing but one another.
+
+    A vessel that feeds or crosses a lesion goes on beyond it, or is wide; a spicule ends.
+    """
+    ends = np.stack([vessels.first, vessels.last])
+    place = np.rint(vessels.position_mm[ends] / np.asarray(spacing_kji_mm)).astype(int)
+    place = np.clip(place, 0, np.asarray(lesion.shape) - 1)
+    touching = lesion[tuple(np.moveaxis(place, -1, 0))].any(axis=0)
+    a, b = _meeting(vessels).T
+    graph = sparse.coo_array((np.ones(a.size), (a, b)), shape=(vessels.count,) * 2)
+    group = csgraph.connected_components(graph, directed=False)[1]
+    length = np.bincount(group, weights=vessels.segment_length_mm)
+    touched = np.bincount(group, weights=touching) > 0
+    blood = np.bincount(group[vessels.segment], area_mm2 * vessels.point_length_mm, length.size)
+    thin = blood < SPICULE_MM2 * length
+    return np.asarray((touched & thin & (length < SPICULE_MM))[group])
+
+
+def _meeting(vessels: Vessels) -> NDArray[np.int64]:
+    """Pairs of segments whose ends meet, shape (n, 2)."""
     ends = np.concatenate([vessels.position_mm[vessels.first], vessels.position_mm[vessels.last]])
     owner = np.tile(np.arange(vessels.count), 2)
+    pairs = owner[cKDTree(ends).query_pairs(1.0, output_type="ndarray")]
+    return np.asarray(pairs[pairs[:, 0] != pairs[:, 1]])
+
+
+def _widest_neighbour(vessels: Vessels, radius: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Radius of the widest other segment that meets each segment; 0 for none."""
     out = np.zeros(vessels.count)
-    pairs = cKDTree(ends).query_pairs(1.0, output_type="ndarray")
-    a, b = owner[pairs[:, 0]], owner[pairs[:, 1]]
-    other = a != b
-    np.maximum.at(out, a[other], radius[b[other]])
-    np.maximum.at(out, b[other], radius[a[other]])
+    a, b = _meeting(vessels).T
+    np.maximum.at(out, a, radius[b])
+    np.maximum.at(out, b, radius[a])
     return out

@@ -301,3 +301,36 @@ def test_a_lung_without_vessels_holds_no_blood(make_phantom):
     found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
     assert found.vessels.size == 0
     assert bins_ml(found).tolist() == [0.0] * 4
+
+
+def test_spicules_of_a_nodule_on_a_vessel_are_no_vessels(make_phantom):
+    """Strands that end near a nodule go; the vessel that crosses it and its neighbour stay."""
+    through = straight_tube((0.0, 0.0, 0.0), (1.0, 0.3, 0.2), 56.0, 6.0)
+    vessels = through.joined(straight_tube((0.0, 14.0, 4.0), (1.0, -0.2, 0.3), 50.0, 2.5))
+    nodule = Traps(nodules=(((0.0, 0.0, 0.0), 5.0),))
+    strands = vessels
+    for direction in Rotation.random(10, random_state=4).apply([0.0, 0.0, 1.0]):
+        if abs(direction[0]) < 0.7 and direction[1] < 0.5:  # clear of both vessels
+            strands = strands.joined(straight_tube(tuple(8.0 * direction), direction, 9.0, 1.8))
+    assert strands.size - vessels.size >= 4
+    true = sum(make_phantom(vessels, noise_hu=0.0).volume_ml)
+    drawn = sum(make_phantom(strands, noise_hu=0.0).volume_ml) - true
+    with_strands = make_phantom(strands, traps=nodule)
+    found = find_vessels(with_strands.ct, with_strands.lungs, blood_hu=40.0)
+    smooth = make_phantom(vessels, traps=nodule)
+    without = find_vessels(smooth.ct, smooth.lungs, blood_hu=40.0)
+    added = bins_ml(found).sum() - bins_ml(without).sum()
+    assert drawn > 0.04
+    assert added < 0.5 * drawn  # all of it if nobody looks at strands
+    assert bins_ml(without).sum() == pytest.approx(true, rel=0.06)
+
+
+def test_a_short_branch_is_no_spicule(make_phantom):
+    """It joins a vessel; so does one that a nodule sits on far from its parent."""
+    parent = straight_tube((0.0, 0.0, 0.0), (1.0, 0.1, 0.0), 56.0, 8.0)
+    branch = straight_tube((0.0, 5.0, 0.0), (0.3, 1.0, 0.2), 10.0, 2.5)
+    nodule = Traps(nodules=(((1.8, 11.5, 1.2), 3.0),))
+    image = make_phantom(parent.joined(branch), traps=nodule)
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    off = np.linalg.norm(found.axis_ras_mm - (0.0, 5.0, 0.0), axis=1)
+    assert (off < 2.0).any()
