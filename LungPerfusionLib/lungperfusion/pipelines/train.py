@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "table",
         type=Path,
         metavar="CSV",
-        help="one row per case: the features and the outcome (0 or 1)",
+        help="rows with the patient, the features and the outcome (0 or 1)",
     )
     parser.add_argument("--purpose", choices=tuple(PURPOSES), default="collateral-ventilation")
     parser.add_argument("--outcome", metavar="COLUMN", help="default: named after the purpose")
@@ -55,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--features", nargs="+", metavar="COLUMN", help="default: those of the purpose"
     )
     parser.add_argument(
-        "--group", metavar="COLUMN", help="patient column, when a patient has several rows"
+        "--group",
+        metavar="COLUMN",
+        default="case",
+        help="column that names the patient of each row (default: %(default)s)",
     )
     parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--repeats", type=int, default=REPEATS)
@@ -115,10 +118,16 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         path.write_text(text, encoding="utf-8", newline="\n")
     progress(1.0, "done")
     figures = model.validation
+    if figures["repeated_rows"]:
+        warn(
+            f"{figures['repeated_rows']} of {figures['cases']} rows repeat the features of another "
+            "one: if they are the same patient under two names, the figures are too good"
+        )
     low, high = figures["auc_interval"]
     show(
-        f"{figures['cases']} cases, {figures['method']}: AUC {figures['auc']:.2f} "
-        f"({low:.2f} to {high:.2f}), sensitivity {figures['sensitivity']:.2f}, specificity "
-        f"{figures['specificity']:.2f}, calibration slope {figures['calibration_slope']:.2f}"
+        f"{figures['cases']} rows of {figures['patients']} patients, {figures['method']}: "
+        f"AUC {figures['auc']:.2f} ({low:.2f} to {high:.2f}), "
+        f"sensitivity {figures['sensitivity']:.2f}, specificity {figures['specificity']:.2f}, "
+        f"calibration slope {figures['calibration_slope']:.2f}"
     )
     return 0

@@ -179,15 +179,17 @@ def comparison_section(rows: Sequence[RegionComparison], kind: str) -> Section:
     agreements = agree_by_partition(rows)
     for over, found in agreements.items():
         low, high = found.limits
+        bias = "" if math.isnan(found.bias) else f"bias {found.bias:+.1f}, "
         text += (
             f"<p>Over {found.count} {over}, {kind}: r = {found.pearson:.2f} (volume alone: "
             f"{found.null_pearson:.2f}; after division by volume: {found.adjusted_pearson:.2f}), "
-            f"Spearman {found.spearman:.2f}, bias {found.bias:+.1f}, limits of agreement "
+            f"Spearman {found.spearman:.2f}, {bias}limits of agreement "
             f"{low:.1f} to {high:.1f} percentage points.</p>"
         )
     levels: tuple[float, ...] = ()
     if name in agreements:
-        levels = (agreements[name].bias, *agreements[name].limits)
+        low, high = agreements[name].limits
+        levels = (low, (low + high) / 2, high)
     difference = {key: ((a + b) / 2, b - a) for key, (a, b) in points.items()}
     pictures = figure_html(
         scatter(points, label=("Reference (%)", "CT (%)"), diagonal=True),
@@ -197,7 +199,7 @@ def comparison_section(rows: Sequence[RegionComparison], kind: str) -> Section:
     ) + figure_html(
         scatter(difference, label=("Mean of both (%)", "CT − reference (points)"), levels=levels),
         alt=f"Bland-Altman plot of the {name}",
-        caption="Bland-Altman: bias and limits of agreement, dashed.",
+        caption="Bland-Altman: limits of agreement and their middle, dashed.",
         width_percent=45,
     )
     columns = (

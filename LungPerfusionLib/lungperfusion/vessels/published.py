@@ -151,8 +151,8 @@ def letter_z_scores(share: float, method: str) -> tuple[Measurement, ...]:
                 measure,
                 z_score,
                 f"{method}; reference by {entry.method}",
-                caution="the reference comes from another method: BV5 shares published as "
-                "normal span 2 to 83 % over methods",
+                caution="the reference comes from another method, and published shares differ "
+                "more between methods than between people",
             )
         )
     return tuple(rows)

@@ -39,7 +39,7 @@ class Agreement:
     partial_pearson: float
     """Correlation with the volume share held constant."""
     bias: float
-    """Mean of CT minus reference."""
+    """Mean of CT minus reference; NaN where shares of whole lungs make it 0 by construction."""
     limits: tuple[float, float]
     """Bland-Altman limits of agreement, bias +/- 1.96 SD."""
     mean_absolute: float
@@ -74,7 +74,9 @@ def agree(ct: Sequence[float], reference: Sequence[float], volume: Sequence[floa
         )
     difference = a - b
     spread = float(difference.std(ddof=1))
-    bias = float(difference.mean())
+    mean = float(difference.mean())
+    whole = abs(mean) <= 1e-6 * max(1.0, float(np.abs(difference).max()))
+    bias = math.nan if whole else mean
     rank = stats.rankdata
     ab, av, bv = _pearson(a, b), _pearson(a, v), _pearson(b, v)
     rest = (1 - av**2) * (1 - bv**2)
@@ -86,7 +88,7 @@ def agree(ct: Sequence[float], reference: Sequence[float], volume: Sequence[floa
         adjusted_pearson=_pearson(a / v, b / v),
         partial_pearson=(ab - av * bv) / math.sqrt(rest) if rest > 1e-12 else math.nan,
         bias=bias,
-        limits=(bias - 1.96 * spread, bias + 1.96 * spread),
+        limits=(mean - 1.96 * spread, mean + 1.96 * spread),
         mean_absolute=float(np.abs(difference).mean()),
     )
 

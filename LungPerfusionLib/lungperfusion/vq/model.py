@@ -22,6 +22,9 @@ REPEATS = 20
 PENALTY = 1.0
 """Inverse strength C of the L2 penalty on standardised features."""
 
+BOOTSTRAPS = 200
+"""Draws behind an interval: enough for its second digit."""
+
 LEAST_PER_CLASS = 5
 """Fewer cases of either outcome cannot be cross-validated."""
 
@@ -128,7 +131,7 @@ def train(
     features: Sequence[str],
     purpose: str,
     decreasing: Collection[str] = (),
-    group: str | None = None,
+    group: str = "case",
     folds: int = FOLDS,
     repeats: int = REPEATS,
     penalty: float = PENALTY,
@@ -150,18 +153,19 @@ def train(
         Features that can only make the outcome less likely.  One whose coefficient would come out
         positive gets 0: that is the best fit under the constraint.
     group
-        Column that names the patient; rows of one patient then never fall into different folds.
+        Column that names the patient: rows of one patient never fall into different folds, where
+        the model would know them again.
     folds, repeats, penalty, seed
         Of the repeated stratified cross-validation and the L2 penalty.
 
     Returns
     -------
     LogisticModel
-        ``validation`` holds, from out-of-fold predictions averaged over the repeats: ``auc``,
-        ``sensitivity``, ``specificity``, ``accuracy`` at a probability of 0.5, each with a 95 %
-        interval (``auc_interval``: bootstrap of cases; the others: Wilson), ``brier``,
-        ``calibration_slope`` and ``calibration_intercept``, and the in-sample ``auc_in_sample``
-        for contrast.
+        ``validation`` holds ``auc``, the mean over the folds, each scored on its own, and from
+        out-of-fold predictions averaged over the repeats ``sensitivity``, ``specificity`` and
+        ``accuracy`` at a probability of 0.5, each with a 95 % interval (``auc_interval``:
+        bootstrap of patients; the others: Wilson), ``brier``, ``calibration_slope`` and
+        ``calibration_intercept``, and the in-sample ``auc_in_sample`` for contrast.
 
     Raises
     ------
@@ -171,7 +175,7 @@ def train(
 
     """
     try:
-        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+        from sklearn.model_selection import StratifiedGroupKFold
     except ImportError as error:
         raise InputError(
             "training needs scikit-learn; install it with pip install 'lungperfusion[cohort]'"
@@ -184,15 +188,21 @@ def train(
             f"training needs at least {LEAST_PER_CLASS} cases of either outcome; the table has "
             f"{int(y.sum())} with {outcome} = 1 and {int(len(y) - y.sum())} with 0"
         )
-    folds = min(folds, smallest)
-    groups = None if group is None else [str(row[group]) for row in rows]
+    groups = _groups(rows, group)
+    folds = min(folds, smallest, len(set(groups)))
 
     falling = np.array([name in decreasing for name in features])
     predicted = np.zeros((repeats, len(y)))
+    fold_of = np.zeros((repeats, len(y)), np.int64)
     for repeat in range(repeats):
-        maker = StratifiedKFold if groups is None else StratifiedGroupKFold
-        splitter = maker(n_splits=folds, shuffle=True, random_state=seed + repeat)
-        for learn, test in splitter.split(x, y, groups):
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + repeat)
+        for number, (learn, test) in enumerate(splitter.split(x, y, groups)):
+            if len(np.unique(y[learn])) < 2:
+                raise InputError(
+                    f"too few patients have either outcome to train on {folds - 1} of {folds} "
+                    "parts of them; add patients, or give fewer --folds"
+                )
+            fold_of[repeat, test] = number
             predicted[repeat, test] = _fit(x[learn], y[learn], penalty, falling).predict(x[test])
     average = predicted.mean(axis=0)
     fit = _fit(x, y, penalty, falling)
@@ -207,10 +217,11 @@ def train(
     validation = {
         "cases": len(y),
         "positive": positives,
-        "method": f"{repeats} x stratified {folds}-fold"
-        + ("" if group is None else f", grouped by {group}"),
-        "auc": area_under_curve(y, average),
-        "auc_interval": _bootstrap_auc(y, average, seed),
+        "patients": len(set(groups)),
+        "repeated_rows": len(x) - len(np.unique(x, axis=0)),
+        "method": f"{repeats} x stratified {folds}-fold, grouped by {group}, scored per fold",
+        "auc": _auc_per_fold(y, predicted, fold_of),
+        "auc_interval": _bootstrap_auc(y, predicted, fold_of, groups, seed),
         "auc_in_sample": area_under_curve(y, fit.predict(x)),
         "sensitivity": true_positive / positives,
         "sensitivity_interval": wilson_interval(true_positive, positives),
@@ -319,14 +330,52 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> list[fl
     return [max(0.0, (centre - half) / whole), min(1.0, (centre + half) / whole)]
 
 
-def _bootstrap_auc(y: NDArray[np.int64], p: NDArray[np.float64], seed: int) -> list[float]:
-    rng = np.random.default_rng(seed)
+def _groups(rows: Sequence[Mapping[str, Any]], group: str) -> list[str]:
+    """Patient of every row."""
+    if group not in rows[0]:
+        raise InputError(
+            f"the training table needs a column {group!r} that names the patient of each row, so "
+            "that none is learnt from and tested on; add it, or name another column with --group"
+        )
+    return [str(row[group]) for row in rows]
+
+
+def _auc_per_fold(
+    y: NDArray[np.int64],
+    predicted: NDArray[np.float64],
+    fold_of: NDArray[np.int64],
+    chosen: NDArray[np.int64] | None = None,
+) -> float:
+    """Mean over folds that hold both outcomes: predictions of different models are not ranked."""
+    chosen = np.arange(len(y)) if chosen is None else chosen
     values = []
-    for _ in range(1000):
-        chosen = rng.integers(0, len(y), len(y))
-        if 0 < y[chosen].sum() < len(y):
-            values.append(area_under_curve(y[chosen], p[chosen]))
-    return [float(v) for v in np.quantile(values, [0.025, 0.975])]
+    for scores, folds in zip(predicted[:, chosen], fold_of[:, chosen], strict=True):
+        for fold in np.unique(folds):
+            inside = folds == fold
+            known = y[chosen][inside]
+            if 0 < known.sum() < len(known):
+                values.append(area_under_curve(known, scores[inside]))
+    return float(np.mean(values)) if values else math.nan
+
+
+def _bootstrap_auc(
+    y: NDArray[np.int64],
+    predicted: NDArray[np.float64],
+    fold_of: NDArray[np.int64],
+    groups: Sequence[str],
+    seed: int,
+) -> list[float]:
+    """Interval over patients drawn with replacement, each with all of their rows."""
+    rng = np.random.default_rng(seed)
+    _, patient = np.unique(groups, return_inverse=True)
+    rows_of = [np.flatnonzero(patient == number) for number in range(patient.max() + 1)]
+    values = []
+    for _ in range(BOOTSTRAPS):
+        drawn = rng.integers(0, len(rows_of), len(rows_of))
+        value = _auc_per_fold(y, predicted, fold_of, np.concatenate([rows_of[n] for n in drawn]))
+        if math.isfinite(value):
+            values.append(value)
+    return [float(v) for v in np.quantile(values, [0.025, 0.975])] if values else [0.0, 1.0]
 
 
 def _calibration(y: NDArray[np.int64], p: NDArray[np.float64]) -> tuple[float, float]:

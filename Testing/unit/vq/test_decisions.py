@@ -180,7 +180,10 @@ def table(n=80, signal=2.0, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 2))
     y = (signal * x[:, 0] + rng.normal(size=n) > 0).astype(int)
-    return [{"a": p, "b": q, "answer": int(r)} for (p, q), r in zip(x, y, strict=True)]
+    return [
+        {"case": f"p{number}", "a": p, "b": q, "answer": int(r)}
+        for number, ((p, q), r) in enumerate(zip(x, y, strict=True))
+    ]
 
 
 def fit(rows, **settings):
@@ -210,6 +213,40 @@ def test_a_feature_that_can_only_protect_gets_no_other_sign(good):
     assert held.validation["auc"] == pytest.approx(alone.validation["auc"], abs=1e-6)
     assert fit(table(signal=-2.0), decreasing=("a",)).coefficients[0] < 0
     assert held.provenance["decreasing"] == ["a"]
+
+
+def test_patients_with_several_rows_are_not_learnt_from_and_tested_on():
+    """Three nearly equal rows of each patient, and an answer that nothing tells."""
+    rng = np.random.default_rng(5)
+    rows = [
+        {
+            "case": f"p{patient}",
+            **{name: x[n] + rng.normal(0, 0.05) for n, name in enumerate("abcdefgh")},
+            "answer": answer,
+        }
+        for patient in range(40)
+        for x, answer in [(rng.normal(size=8), int(rng.integers(2)))]
+        for _ in range(3)
+    ]
+    settings = {"outcome": "answer", "features": tuple("abcdefgh"), "purpose": "test"}
+
+    honest = train(rows, repeats=4, **settings).validation
+    each = [{**row, "row": number} for number, row in enumerate(rows)]
+    leaking = train(each, repeats=4, group="row", **settings).validation
+
+    assert honest["auc"] < 0.6
+    assert leaking["auc"] > honest["auc"] + 0.05
+    assert honest["auc_interval"][0] < 0.5
+    assert (honest["cases"], honest["patients"]) == (120, 40)
+    assert "grouped by case, scored per fold" in honest["method"]
+
+
+def test_a_table_without_patients_is_refused_and_repeats_are_counted():
+    bare = [{k: v for k, v in row.items() if k != "case"} for row in table()]
+    with pytest.raises(InputError, match="column 'case' that names the patient"):
+        fit(bare)
+    doubled = [*table(), *({**row, "case": "again"} for row in table()[:5])]
+    assert fit(doubled).validation["repeated_rows"] == 5
 
 
 def test_calibration_of_a_model_without_signal_leaves_its_intercept_at_the_prevalence(good):
@@ -524,7 +561,7 @@ def test_train_command_writes_a_model_that_predicts(tmp_path, capsys):
 
     rows = table()
     path = tmp_path / "cases.csv"
-    lines = ["a,b,answer", *(f"{r['a']},{r['b']},{r['answer']}" for r in rows)]
+    lines = ["case,a,b,answer", *(f"{r['case']},{r['a']},{r['b']},{r['answer']}" for r in rows)]
     path.write_text("\n".join(lines), encoding="utf-8")
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
