@@ -38,6 +38,7 @@ IODINE_HU_PER_MG_ML = 25.0
 
 FISSURE_HU = -520.0
 FISSURE_THICKNESS_MM = 1.0
+PLEURA_HU = 20.0
 GROUND_GLASS_HU = 280.0
 """Added to aerated lung: -884 becomes about -600, inside the published range -700 to -200."""
 PLEURAL_FLUID_HU = 12.0
@@ -75,6 +76,8 @@ class Layer:
         Whether the truth mask is wanted.
     within
         Kept layer, painted before, that this one fills a part of.
+    opacity
+        Share of the solid that is of its material; the rest is what lies there without it.
 
     """
 
@@ -85,6 +88,7 @@ class Layer:
     bounds: Bounds = WHOLE
     keep: bool = False
     within: str = ""
+    opacity: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,9 @@ class ChestModel:
     vena_cava_iodine_mg_ml: float = 0.0
     streak_hu: float = 0.0
     fissure_completeness: tuple[tuple[str, float], ...] = ()
+    fissure_tissue_mm: float | None = None
+    """Soft tissue across a fissure: about 0.15 mm in patients, whose fissures stand out by 60 to
+    90 HU in slices of 0.8 mm.  None is a sheet of 1 mm and -520 HU, plainer than any patient's."""
     leaves: int = 420
     airway_radius_min_mm: float = 1.0
     airway_air_hu: float = LUMEN_HU
@@ -503,15 +510,17 @@ class ChestModel:
                 )
             )
         out += self._lesions()
+        tissue_mm = self.fissure_tissue_mm
         for fissure in self.fissures:
             if self.has(fissure.side):
                 out.append(
                     Layer(
                         "fissures",
                         self._fissure_sheet(fissure),
-                        FISSURE_HU,
+                        FISSURE_HU if tissue_mm is None else PLEURA_HU,
                         bounds=LUNG_BOUNDS[fissure.side],
                         within=LUNG_NAMES[fissure.side],
+                        opacity=1.0 if tissue_mm is None else tissue_mm / FISSURE_THICKNESS_MM,
                     )
                 )
         return out

@@ -162,6 +162,8 @@ class Painter:
                 if layer.within not in self.kept:
                     return
                 part = part * self.kept[layer.within][found]
+            if layer.opacity < 1:
+                part = part * np.float32(layer.opacity)
             if part.any():
                 self._cover(layer, found, part, coordinates)
 

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lungperfusion.segmentation.fissures import VESSEL_ABOVE_LUNG_HU, Float32, LungImage
+from lungperfusion.segmentation.fissures import (
+    VESSEL_ABOVE_LUNG_HU,
+    Float32,
+    LungImage,
+    Sheets,
+)
 from lungperfusion.segmentation.surfaces import Patch, Points, Surface
 from lungperfusion.volume import Mask
 
@@ -22,6 +27,12 @@ FLANK_MM = 3.5
 
 STEP_MM = 0.5
 REACH_MM = 18.0
+BESIDE_MM = (-15.0, -10.0, 10.0, 15.0)
+"""Distances of parallel surfaces whose sheets are clutter."""
+CLEAR_OF_CLUTTER = 3.0
+"""Sheets along a surface count where they are denser than those beside it by this factor."""
+ALIGNED_COSINE = 0.85
+"""Sheets along a surface differ from it in direction by less than the angle of this cosine."""
 EDGE_MM = 4.0
 """Flanks nearer to the pleura than this are not read: its blur brightens them."""
 JUDGED_DEPTH_MM = 6.0
@@ -213,15 +224,21 @@ def profiles(image: LungImage, array: Float32, patch: Patch, offsets_mm: Points)
     return out
 
 
-def fissure_evidence(image: LungImage, flat: Float32, depth_mm: Float32, patch: Patch) -> Evidence:
+def fissure_evidence(
+    image: LungImage, flat: Float32, depth_mm: Float32, patch: Patch, sheets: Sheets
+) -> Evidence:
     """Judge at every node of a surface whether a fissure is seen there.
 
-    Profiles far from the surface tell which contrast arises without a fissure.
+    A fissure is seen where the contrast is higher than profiles far from the surface show without
+    one, or where a sheet runs along the surface: faint fissures hardly exceed the contrast of
+    small vessels at any one place, and yet are coherent along themselves.
 
     Parameters
     ----------
     image, flat, depth_mm, patch
         As in `line_contrast`.
+    sheets
+        Sheets of the lung.
 
     """
     lines = line_contrast(image, flat, depth_mm, patch, window_mm=WINDOW_MM)
@@ -248,7 +265,33 @@ def fissure_evidence(image: LungImage, flat: Float32, depth_mm: Float32, patch: 
     return Evidence(
         patch,
         np.where(np.isfinite(here), here, 0.0),
-        readable & (here >= threshold),
+        readable & ((here >= threshold) | clearly_along(patch, sheets)),
         judged,
         threshold,
     )
+
+
+def clearly_along(patch: Patch, sheets: Sheets) -> Mask:
+    """Nodes at which a sheet runs along a surface, where sheets beside the surface are fewer.
+
+    Thick noisy slices, mottled disease and vessel walls show sheets wherever one looks.
+    """
+    here = along(patch, sheets)
+    if not here.any():
+        return here
+    window = EXTENDED_MM / NODE_MM
+    density = ndimage.gaussian_filter(here.astype(np.float64), window)
+    beside = np.mean([along(patch, sheets, offset) for offset in BESIDE_MM], axis=0)
+    clutter = ndimage.gaussian_filter(beside, window)
+    return np.asarray(here & (density > CLEAR_OF_CLUTTER * clutter))
+
+
+def along(patch: Patch, sheets: Sheets, offset_mm: float = 0.0) -> Mask:
+    """Nodes at which a sheet runs within `SEARCH_MM` of a surface, or of a parallel one."""
+    surface = patch.surface
+    near = np.abs(surface.distance_mm(sheets.points_mm) - offset_mm) <= SEARCH_MM
+    points, normals = sheets.points_mm[near], sheets.normals[near]
+    u, v, _ = np.moveaxis(surface.local(points), -1, 0)
+    cosine = np.abs(np.einsum("ij,ij->i", surface.normals(u, v), normals))
+    nodes = patch.nodes_of(points[cosine > ALIGNED_COSINE])
+    return np.asarray(ndimage.binary_closing(nodes, np.ones((3, 3), np.bool_)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungperfusion.morphology import distance_mm
+from lungperfusion.opacity import CONSOLIDATION_EDGE_MM, prevailing
 from lungperfusion.resampling import resample_array
 from lungperfusion.vessels.enhancement import symmetric_matrices
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
@@ -36,27 +37,60 @@ SKIN_MM = 2.0
 VESSEL_ABOVE_LUNG_HU = 330.0
 """Density above the lung's median that only vessels and walls reach."""
 
+AROUND_MM, DISEASED_ABOVE_LUNG_HU = 6.0, 150.0
+"""Lung whose mean over this window (standard deviation) lies this far above the median is diseased.
+Gravity makes less than half of it, vessels (cut off) near the hilum two thirds; ground glass adds
+about 200 HU."""
+
 LOAD_HU = 80.0
 """Answer of `vessel_load` from which a voxel counts as vessel in full."""
 
 VESSEL_HALO_MM = 1.5
 """The flanks of vessels this close to their dense core curve like sheets."""
 
-SHEET_OVER_NOISE = 2.2
-"""A sheet answers stronger than the noise of one second derivative by this factor."""
+SHEET_OVER_NOISE = 1.5
+"""A place of a sheet curves across by this many times the noise of one second derivative.  One
+place says little: what makes a sheet is that its neighbours lie in one plane with it."""
+FLAT_ALONG = 0.5
+"""Along a sheet the density curves at most by this share of its curvature across."""
+FLANK_MM, LEAST_DROP = 3.0, 0.5
+"""A sheet is denser than both its flanks, at this distance, by this share of its answer (a line of
+the scale sought, by 1.2 times): the shoulder of a consolidation is not."""
+LEAST_NOISE = 0.5
+"""Nowhere is the noise taken to be lower than this share of the lung's median."""
+NOISE_WINDOW_MM = 8.0
+"""Standard deviation of the window over which noise is measured: disease raises it locally."""
+CLIPPED_NOISE = 6.0
+"""Curvature beyond this many times the lung's noise is structure, and enters no local noise."""
 
+DISC_MM = 6.0
+"""Radius of the disc in a sheet over which its places are counted; it bends by less than half a
+voxel in the disc where its radius of curvature is 36 mm or more."""
+IN_PLANE_MM = 1.2
+"""Places of one sheet lie this close to the plane of the disc."""
+BESIDE_MM = (1.8, 4.8)
+"""Distances from the disc, on both sides, within which like places are clutter: mottled disease is
+full of them in every direction, a fissure has none beside it."""
+LEAST_COVER, FULL_COVER = 0.2, 0.6
+"""Share of the disc covered, beyond the clutter, from which a place belongs to a sheet, and from
+which it is trusted in full."""
+
+JOINED_MM = 3.0
+"""Places of one direction and plane this far apart belong to one piece of sheet."""
 LEAST_SHEET_MM2 = 30.0
 """Connected pieces of sheet smaller than this are vessel walls, septa and noise."""
 FIRM_SHEET_MM2 = 200.0
 """Pieces from this area on are trusted in full; smaller ones may still be vessel walls."""
-CLEAR_ANSWER = 3.0
-"""Answers from this multiple of the threshold on are trusted in full."""
 
+CUT_MM2 = 500.0
+"""A lung with more than this on the edge of the image is cut off there."""
 MARGIN_MM = 6.0
 AROUND_AIRWAYS_MM = 6.0
 """Airways up to about twice this wide count as inside the lung that surrounds them."""
-ALIGNED_COSINE = 0.8
+ALIGNED_COSINE = 0.9
 """Neighbouring points of one sheet differ less in direction than the angle of this cosine."""
+
+_CHUNK = 4000
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +111,8 @@ class LungImage:
         Density of the lung.
     thick_mm
         Largest spacing of the scan.
+    cut
+        Whether the edge of the image cuts a part of the lung off.
 
     """
 
@@ -86,6 +122,7 @@ class LungImage:
     geometry: Geometry
     median_hu: float
     thick_mm: float
+    cut: bool = False
 
     def sample(self, array: NDArray[Any], points_mm: Points) -> NDArray[Any]:
         """Values of an array of this grid at points in RAS mm, shape (...)."""
@@ -110,7 +147,7 @@ class Sheets:
     normals
         Unit normals, sign arbitrary.
     weights
-        Trust in each, 0 to 1: by its answer and by the area of its piece.
+        Trust in each, 0 to 1: by how full its disc is and by the area of its piece.
 
     """
 
@@ -157,11 +194,24 @@ def lung_image(ct: Volume, lung: Mask, airways: Mask) -> LungImage:
         for mask in (lung[box] | bronchi, bronchi)
     )
     median = float(np.median(hu[inside][::7])) if inside.any() else -850.0
-    return LungImage(hu, inside, bronchi, grid, median, thick)
+    cut = _on_edge_mm2(lung, ct.geometry) > CUT_MM2
+    return LungImage(hu, inside, bronchi, grid, median, thick, cut)
 
 
 def _tight(mask: Mask) -> tuple[slice, slice, slice]:
     return bounding_box(mask)
+
+
+def _on_edge_mm2(lung: Mask, geometry: Geometry) -> float:
+    """Area of a lung on the outermost planes of the image."""
+    volume_mm3 = float(np.prod(geometry.spacing_kji_mm))
+    return float(
+        sum(
+            np.count_nonzero(lung.take(place, axis)) * volume_mm3 / mm
+            for axis, mm in enumerate(geometry.spacing_kji_mm)
+            for place in (0, -1)
+        )
+    )
 
 
 def _near(airways: Mask, lung: Mask, geometry: Geometry) -> Mask:
@@ -219,9 +269,25 @@ def vessel_load(image: LungImage, smooth: Float32, depth_mm: Float32) -> Float32
     _, middle, _ = _eigenvalues(_second_derivatives(smooth, index))
     load = np.zeros(image.hu.shape, np.float32)
     load.ravel()[index] = np.clip(-middle * scale**2 - noise, 0, LOAD_HU)
-    dense = image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU
-    load[(dense & (depth_mm > SKIN_MM)) | image.airways] = LOAD_HU
+    load[(dense_lung(image) & (depth_mm > SKIN_MM)) | image.airways] = LOAD_HU
+    load[consolidation(image) & ~image.airways] = 0
     return load
+
+
+def dense_lung(image: LungImage) -> Mask:
+    """Voxels as dense as vessels and walls."""
+    return np.asarray(image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU)
+
+
+def aerated(image: LungImage, flat: Float32) -> Mask:
+    """Lung no denser around than usual: ground glass and consolidation hide and mimic vessels."""
+    return np.asarray(smoothed(flat, AROUND_MM) < image.median_hu + DISEASED_ABOVE_LUNG_HU)
+
+
+def consolidation(image: LungImage) -> Mask:
+    """Dense lung that is wider than vessels are: nothing is seen in it."""
+    dense = image.lung & dense_lung(image)
+    return prevailing(dense, image.lung, CONSOLIDATION_EDGE_MM, (GRID_MM, GRID_MM, GRID_MM))
 
 
 def known_load(image: LungImage, vessels: Labelmap) -> Float32:
@@ -248,9 +314,10 @@ def _without_border(mask: Mask) -> Mask:
 def find_sheets(image: LungImage, smooth: Float32, depth_mm: Float32) -> Sheets:
     """Find points on bright sheets.
 
-    A sheet curves across and is flat along: of the Hessian's eigenvalues by size,
-    ``|l1| >= |l2| >= |l3|``, the first is negative and the answer is ``sigma^2 (-l1 - 2 |l2|)``,
-    which tubes and blobs do not give.
+    A sheet curves across and is flat along: of the Hessian's eigenvalues ``l1 <= l2 <= l3`` the
+    first is well below zero and the others are small beside it.  Fissures of real scans stand out
+    by little more than the noise, so that such places are sought from a low threshold on (of the
+    noise around them) and kept where others fill a disc in their plane, more than beside it.
 
     Parameters
     ----------
@@ -262,63 +329,96 @@ def find_sheets(image: LungImage, smooth: Float32, depth_mm: Float32) -> Sheets:
         Distance under the lung surface.
 
     """
-    scale = _scale_mm(image)
-    dense = image.hu > image.median_hu + VESSEL_ABOVE_LUNG_HU
-    halo = distance_mm(dense, (GRID_MM, GRID_MM, GRID_MM)) > VESSEL_HALO_MM
-    index = np.flatnonzero(_without_border((depth_mm > SKIN_MM + 0.5) & halo))
-    noise = _curvature_noise(smooth, index) * scale**2
-    threshold = max(SHEET_OVER_NOISE * noise, 4.0)
-    index = index[_laplacian(smooth, index) * scale**2 < -0.5 * threshold]
+    places, normals = _ridges(image, smooth, depth_mm)
+    cover = _cover(places, normals)
+    kept = cover >= LEAST_COVER
+    places, normals, cover = places[kept], normals[kept], cover[kept]
+    area = _piece_mm2(places, normals)
+    kept = area >= LEAST_SHEET_MM2
+    clear = np.minimum(cover[kept] / FULL_COVER, 1.0)
+    weights = clear * np.minimum(area[kept] / FIRM_SHEET_MM2, 1.0)
+    return Sheets(places[kept], normals[kept], weights)
+
+
+def _ridges(image: LungImage, smooth: Float32, depth_mm: Float32) -> tuple[Points, Points]:
+    """Places where the density is greatest across and hardly changes along, and unit normals."""
+    halo = distance_mm(dense_lung(image), (GRID_MM, GRID_MM, GRID_MM)) > VESSEL_HALO_MM
+    search = _without_border((depth_mm > SKIN_MM + 0.5) & halo)
+    index = np.flatnonzero(search)
+    if not index.size:
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    curvature = _laplacian(smooth, index)
+    threshold = SHEET_OVER_NOISE * _local_noise(smooth, index, curvature)
+    bent = curvature < -threshold / 2
+    index, threshold = index[bent], threshold[bent]
     jet = _second_derivatives(smooth, index)
     low, middle, high = _eigenvalues(jet)
-    answer = -low - 2 * np.maximum(np.abs(high), np.abs(middle))
-    strong = answer * scale**2 > threshold
-    index, jet, answer = index[strong], jet[:, strong], answer[strong] * scale**2
+    flat = np.maximum(np.abs(middle), np.abs(high)) < -FLAT_ALONG * low
+    strong = flat & (-low > threshold)
+    index, jet = index[strong], jet[:, strong]
     values, vectors = np.linalg.eigh(symmetric_matrices(jet))
     across = vectors[:, :, 0]
     slope = np.einsum("ni,in->n", across, _first_derivatives(smooth, index))
     # Newton step to the ridge across the sheet: Steger 1998, IEEE PAMI 20:113.
     offset = -slope / values[:, 0]
     on_ridge = np.abs(offset) <= 0.7 * GRID_MM
-    index, across, offset, answer = (x[on_ridge] for x in (index, across, offset, answer))
-    area = _piece_mm2(index, across, smooth.shape)
-    keep = area >= LEAST_SHEET_MM2
-    normals = across[keep][:, ::-1]
-    points = image.points_mm(index[keep]) + offset[keep, None] * normals
-    clear = np.minimum(answer[keep] / threshold / CLEAR_ANSWER, 1.0)
-    weights = np.asarray(clear * np.minimum(area[keep] / FIRM_SHEET_MM2, 1.0), np.float64)
-    return Sheets(points, normals, weights)
+    normals = across[on_ridge][:, ::-1].astype(np.float64)
+    places = image.points_mm(index[on_ridge]) + offset[on_ridge, None] * normals
+    flanks = [image.sample(smooth, places + side * FLANK_MM * normals) for side in (-1.0, 1.0)]
+    drop = image.sample(smooth, places) - np.maximum(*flanks)
+    stands_out = drop >= LEAST_DROP * -values[on_ridge, 0] * _scale_mm(image) ** 2
+    return places[stands_out], normals[stands_out]
 
 
-def _piece_mm2(index: NDArray[np.int64], normals: Points, shape: tuple[int, ...]) -> Points:
-    """Area of the piece that each point makes up with its neighbours of like direction."""
-    if not index.size:
+def _local_noise(smooth: Float32, index: NDArray[np.int64], curvature: Float32) -> Float32:
+    """Noise of one second derivative around each place, per mm2."""
+    noise = _curvature_noise(smooth, index)
+    bends, there = (np.zeros(smooth.shape, np.float32) for _ in range(2))
+    bends.ravel()[index] = np.minimum(np.abs(curvature), CLIPPED_NOISE * noise)
+    there.ravel()[index] = 1.0
+    around = (smoothed(array, NOISE_WINDOW_MM).ravel()[index] for array in (bends, there))
+    local = next(around) / np.maximum(next(around), 1e-3)
+    relative = local / max(float(np.median(local)), 1e-6)
+    return np.asarray(noise * np.maximum(relative, LEAST_NOISE), np.float32)
+
+
+def _cover(places: Points, normals: Points) -> Points:
+    """Share of the disc around each place that like places fill, less what fills as much beside."""
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(places)
+    on, beside = np.zeros(len(places)), np.zeros(len(places))
+    near_mm, far_mm = BESIDE_MM
+    for start in range(0, len(places), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        own = cKDTree(places[part])
+        pairs = own.sparse_distance_matrix(tree, DISC_MM, output_type="coo_matrix")
+        first, second = pairs.row + start, pairs.col
+        height = np.abs(np.einsum("ij,ij->i", places[second] - places[first], normals[first]))
+        like = np.abs(np.einsum("ij,ij->i", normals[second], normals[first])) > ALIGNED_COSINE
+        count = len(places[part])
+        inside = like & (height < IN_PLANE_MM)
+        outside = like & (height > near_mm) & (height < far_mm)
+        on[part] = np.bincount(first[inside] - start, minlength=count)
+        beside[part] = np.bincount(first[outside] - start, minlength=count)
+    clutter = beside * IN_PLANE_MM / (far_mm - near_mm)
+    return np.asarray((on - clutter) * GRID_MM**2 / (np.pi * DISC_MM**2))
+
+
+def _piece_mm2(places: Points, normals: Points) -> Points:
+    """Area of the piece that each place makes up with neighbours of like direction and plane."""
+    if not len(places):
         return np.zeros(0)
     from scipy import sparse
     from scipy.sparse import csgraph
+    from scipy.spatial import cKDTree
 
-    strides = (shape[1] * shape[2], shape[2], 1)
-    steps = [
-        a * strides[0] + b * strides[1] + c
-        for a in (0, 1)
-        for b in (-1, 0, 1)
-        for c in (-1, 0, 1)
-        if (a, b, c) > (0, 0, 0)
-    ]
-    own = np.arange(index.size)
-    rows, columns = [], []
-    for step in steps:
-        place = np.searchsorted(index, index + step)
-        place[place == index.size] = 0
-        hit = index[place] == index + step
-        a, b = own[hit], place[hit]
-        like = np.abs(np.einsum("ij,ij->i", normals[a], normals[b])) > ALIGNED_COSINE
-        rows.append(a[like])
-        columns.append(b[like])
-    first, second = np.concatenate(rows), np.concatenate(columns)
-    graph = sparse.coo_array(
-        (np.ones(first.size, np.int8), (first, second)), (index.size, index.size)
-    )
+    first, second = cKDTree(places).query_pairs(JOINED_MM, output_type="ndarray").T
+    height = np.abs(np.einsum("ij,ij->i", places[second] - places[first], normals[first]))
+    cosine = np.abs(np.einsum("ij,ij->i", normals[second], normals[first]))
+    joined = (height < IN_PLANE_MM) & (cosine > ALIGNED_COSINE)
+    first, second = first[joined], second[joined]
+    graph = sparse.coo_array((np.ones(first.size, np.int8), (first, second)), (len(places),) * 2)
     _, piece = csgraph.connected_components(graph, directed=False)
     return np.asarray(np.bincount(piece)[piece] * GRID_MM**2)
 

@@ -8,8 +8,9 @@ seen.  How much of each boundary rests on visible fissure is its confidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.segmentation.completeness import (
     NODE_MM,
     Evidence,
+    clearly_along,
     fissure_evidence,
     line_contrast,
     patch_in,
@@ -33,6 +35,7 @@ from lungperfusion.segmentation.fissures import (
     Float32,
     LungImage,
     Sheets,
+    aerated,
     find_sheets,
     known_load,
     lung_image,
@@ -118,7 +121,11 @@ one from the hilum level outward and forward (Gray's Anatomy).  Shares are those
 adults (Yamada 2020, Respiration 99:598, PMC7490509); spreads are twice theirs, for disease."""
 
 WITHIN_SPREADS = 2.5
-"""Planes farther from the mean than this many standard deviations are not tried."""
+"""Slopes farther from the mean than this many standard deviations are not tried, nor are shares of
+the lung without a fissure in sight."""
+SHARE_WITHIN = (0.04, 0.96)
+"""Shares below a plane that are tried where sheet is seen: a lobe may have lost most of its volume.
+"""
 
 LEVEL_MM = 3.0
 """Distance between the levels at which a plane is tried."""
@@ -133,9 +140,29 @@ FEW_VESSELS = 0.3
 says little: as many are added to what is counted and to what is expected."""
 PRIOR_WEIGHT = 0.03
 """What one squared standard deviation from the mean costs, as a share of visible fissure."""
+PRIOR_FREEDOM = 6.0
+"""Beyond the root of this many standard deviations the cost grows with the logarithm only: anatomy
+decides between places that are seen alike, never against a fissure in plain sight."""
+MOST_CROSSING = 1.5
+"""More vessels than this, relative to the surroundings, cost no more: disease looks like them."""
 
-TRUST_MM = (20.0, 15.0, 11.0, 8.0, 6.0, 4.0, 3.0, 2.0)
-"""Distances within which points are trusted, from the first to the last fit."""
+STARTS, APART_MM = 4, 12.0
+"""Planes that are followed up of each kind (all cues; sheet alone), and their mean distance."""
+BENT_SHEET_MM2 = 10.0
+"""Less sheet than this bends no surface."""
+CHANCE = 0.06
+"""Share of a surface along which sheets of noise and vessel walls may run: one bent to no more than
+that has been bent by chance, and the plane is taken instead."""
+RIVAL, MOST_RIVALS = 0.3, 4
+"""Starts whose score is this close to the best are rivals; at most so many are tried in full."""
+FIRST_STIFFNESS_MM = 12.0
+"""Least stiffness of surfaces while starts are compared, when they may twist and bow; before, it is
+the distance within which sheets are trusted."""
+
+FIRST_TRUST_MM = (24.0, 18.0, 14.0, 10.0, 8.0)
+"""Distances within which sheets are trusted while starts are compared, from first to last fit."""
+TRUST_MM = (8.0, 6.0, 4.0, 3.0, 2.0)
+"""The same from the first to the last fit of the surface that is taken."""
 
 DEPTH_STEP_MM, LAST_LAYER = 2.0, 15
 """Layers under the surface in which vessels are counted; all deeper ones are one."""
@@ -212,7 +239,8 @@ class Prepared:
     load: Float32
     """Vessels and bronchi (`fissures.vessel_load`)."""
     usual_load: Float32
-    """Mean load at the same depth under the surface: vessels thin out toward the pleura."""
+    """Mean load at the same depth under the surface: vessels thin out toward the pleura.  It is 0
+    in diseased lung, where they cannot be told."""
     vessels_mm: Points
     """Some places of vessels in RAS mm."""
     vessel_weights: Points
@@ -226,6 +254,11 @@ class Prepared:
     def tree(self) -> VesselTree:
         """Vessels for other analyses."""
         return VesselTree(self.image, self.load)
+
+    @cached_property
+    def parting_load(self) -> Float32:
+        """Vessels and bronchi where disease does not look like them: those that part lobes."""
+        return np.where(self.usual_load > 0, self.load, np.float32(0))
 
     @property
     def inside(self) -> Mask:
@@ -256,9 +289,11 @@ def prepare_lung(
     smooth = structures(image, flat)
     load = vessel_load(image, smooth, depth) if vessels is None else known_load(image, vessels)
     index, filling = np.flatnonzero((load > 0) & (depth > SKIN_MM)), np.flatnonzero(depth > SKIN_MM)
-    index = index[:: max(1, index.size // (4 * _SAMPLE))]
     filling = filling[:: max(1, filling.size // (2 * _SAMPLE))]
-    usual = _usual_load(load, depth)
+    told = (depth > SKIN_MM) & aerated(image, flat)
+    usual = _usual_load(load, depth, told)
+    index = index[told.ravel()[index]]
+    index = index[:: max(1, index.size // (4 * _SAMPLE))]
     return Prepared(
         image=image,
         flat=flat,
@@ -273,28 +308,45 @@ def prepare_lung(
     )
 
 
-def _usual_load(load: Float32, depth_mm: Float32) -> Float32:
-    """Mean load of the voxels as deep under the surface as each one is, 0 in the skin."""
-    inside = depth_mm > SKIN_MM
+def _usual_load(load: Float32, depth_mm: Float32, told: Mask) -> Float32:
+    """Mean load of the voxels as deep under the surface as each one is; 0 where none is told."""
     layer = np.minimum(depth_mm / DEPTH_STEP_MM, LAST_LAYER).astype(np.intp)
-    counts = np.bincount(layer[inside], minlength=LAST_LAYER + 1)
-    sums = np.bincount(layer[inside], weights=load[inside], minlength=LAST_LAYER + 1)
+    counts = np.bincount(layer[told], minlength=LAST_LAYER + 1)
+    sums = np.bincount(layer[told], weights=load[told], minlength=LAST_LAYER + 1)
     mean = (sums / np.maximum(counts, 1)).astype(np.float32)
-    return np.where(inside, mean[layer], np.float32(0))
+    return np.where(told, mean[layer], np.float32(0))
 
 
 # ----------------------------------------------------------------------------------- search
 
 
-def search_plane(
-    lung: Prepared, sheets: Sheets, plan: FissurePlan, bound: Surface | None
-) -> tuple[Points, Points]:
-    """Find the plane that collects most sheet and fewest vessels.
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Plane through a lung that a fissure may lie near."""
 
-    Returns
-    -------
-    origin_mm, normal
-        Point of the plane in the middle of the lung, and its upward normal.
+    origin_mm: Points
+    normal: Points
+    score: float
+    """What speaks for it, in shares of visible fissure."""
+    bare_score: float
+    """The same without the sheet near it: few vessels and a usual course."""
+    all_cues: bool = True
+    """Whether it stands where vessels and anatomy put it, sheet or none; else by sheet alone."""
+
+
+def search_planes(lung: Prepared, plan: FissurePlan, bound: Surface | None) -> list[Plane]:
+    """Planes to start from: those with most sheet and fewest vessels, and those with most sheet.
+
+    Disease looks like vessels and hides them, so that sheet alone is asked as well.
+
+    Parameters
+    ----------
+    lung
+        From `prepare_lung`.
+    plan
+        Which fissure.
+    bound
+        Surface above which it lies.
 
     """
     at = lung.filling_mm[:, :2].mean(axis=0)
@@ -305,6 +357,7 @@ def search_plane(
             return np.ones(len(points), np.bool_)
         return np.asarray(bound.side(points) > PLANE_TOLERANCE_MM)
 
+    sheets = lung.sheets
     keep = beyond(sheets.points_mm)
     sheet, normals, weights = _thinned(
         sheets.points_mm[keep],
@@ -316,9 +369,9 @@ def search_plane(
     keep = beyond(lung.filling_mm)
     filling, usual = lung.filling_mm[keep], lung.filling_weights[keep]
     voxel_mm3 = np.count_nonzero(lung.inside) * GRID_MM**3 / len(lung.filling_mm)
-    best = (-np.inf, np.zeros(3), np.zeros(3))
+    found: tuple[list[Plane], list[Plane]] = ([], [])
     if not len(filling):
-        return lung.filling_mm.mean(axis=0), np.array([0.0, 0.0, 1.0])
+        return [Plane(lung.filling_mm.mean(axis=0), np.array([0.0, 0.0, 1.0]), 0.0, 0.0)]
     for forward, out in product(_tried(plan.forward_degrees), _tried(plan.outward_degrees)):
         slope = np.array([-outward * np.tan(np.radians(out)), -np.tan(np.radians(forward))])
         normal = np.array([-slope[0], -slope[1], 1.0])
@@ -326,9 +379,7 @@ def search_plane(
         amount = weights * np.clip((np.abs(normals @ normal) - 0.6) / 0.4, 0, 1)
         rises = _over(filling, at, slope)
         heights = np.sort(rises)
-        mean, spread = plan.share_below
-        ends = np.array([-1.0, 1.0]) * WITHIN_SPREADS * spread + mean
-        lowest, highest = np.quantile(heights, np.clip(ends, 0.02, 0.98))
+        lowest, highest = np.quantile(heights, SHARE_WITHIN)
         levels = np.arange(lowest, highest, LEVEL_MM)
         if len(levels) < 2:
             continue
@@ -344,17 +395,47 @@ def search_plane(
             expected = np.nan_to_num(due * crossed_around / due_around)
             few = FEW_VESSELS * expected.max()
             crossing = np.nan_to_num((crossed + few) / (expected + few), nan=1.0)
-        unlikely = (
-            _spreads(np.searchsorted(heights, levels) / len(heights), plan.share_below) ** 2
-            + _spreads(forward, plan.forward_degrees) ** 2
-            + _spreads(out, plan.outward_degrees) ** 2
-        )
-        score = cover - VESSEL_WEIGHT * crossing - PRIOR_WEIGHT * unlikely
-        score = np.where(area > 0.2 * np.max(area), score, -np.inf)
-        n = int(np.argmax(score))
-        if score[n] > best[0]:
-            best = (float(score[n]), np.array([at[0], at[1], levels[n]]), normal)
-    return best[1], best[2]
+            crossing = np.minimum(crossing, MOST_CROSSING)
+        shares = np.searchsorted(heights, levels) / len(heights)
+        unlikely = _unlikely(lung, plan, shares, forward, out)
+        enough = area > 0.2 * np.max(area)
+        usual_share = np.abs(_spreads(shares, plan.share_below)) <= WITHIN_SPREADS
+        bare = -VESSEL_WEIGHT * crossing - unlikely
+        for all_cues, score in ((True, cover + bare), (False, cover - unlikely)):
+            tried = enough & usual_share if all_cues else enough
+            if tried.any():
+                n = int(np.argmax(np.where(tried, score, -np.inf)))
+                origin = np.array([*at, levels[n]])
+                plane = Plane(origin, normal, float(score[n]), float(bare[n]), all_cues)
+                found[not all_cues].append(plane)
+    if not found[0]:
+        found[0].extend(found[1])
+    some = filling[:: max(1, len(filling) // 300)]
+    return [plane for planes in found for plane in _distinct(planes, some)]
+
+
+def _unlikely(lung: Prepared, plan: FissurePlan, share: Any, forward: float, out: float) -> Any:
+    """Give what a rare course costs, in shares of visible fissure.
+
+    It grows with the logarithm only, as where spreads are not known for sure (Student's t).  The
+    share of a lung that is cut by the edge of the image says nothing.
+    """
+    far = _spreads(forward, plan.forward_degrees) ** 2 + _spreads(out, plan.outward_degrees) ** 2
+    if not lung.image.cut:
+        far = far + _spreads(share, plan.share_below) ** 2
+    return PRIOR_WEIGHT * PRIOR_FREEDOM * np.log1p(far / PRIOR_FREEDOM)
+
+
+def _distinct(planes: list[Plane], points_mm: Points) -> list[Plane]:
+    """Best planes that lie apart from each other where the points are."""
+    kept: list[tuple[Plane, Points]] = []
+    for plane in sorted(planes, key=lambda plane: -plane.score):
+        height = (points_mm - plane.origin_mm) @ plane.normal
+        if all(np.abs(height - other).mean() > APART_MM for _, other in kept):
+            kept.append((plane, height))
+        if len(kept) == STARTS:
+            break
+    return [plane for plane, _ in kept]
 
 
 def _tried(angle: Normal) -> Points:
@@ -395,8 +476,8 @@ def _near_and_around(
 
 
 def _thinned(points: Points, *more: Points) -> tuple[Points, ...]:
-    """Every n-th point, weights scaled up."""
-    step = max(1, len(points) // (3 * _SAMPLE))
+    """Every n-th point, weights (the last of ``more``) scaled up."""
+    step = max(1, len(points) // _SAMPLE)
     out = [points[::step]]
     for n, values in enumerate(more):
         out.append(values[::step] * (step if n == len(more) - 1 else 1))
@@ -406,51 +487,148 @@ def _thinned(points: Points, *more: Points) -> tuple[Points, ...]:
 # -------------------------------------------------------------------------------------- fit
 
 
-def fit_fissure(lung: Prepared, plan: FissurePlan, bound: Surface | None = None) -> Boundary:
-    """Place one fissure in a lung and judge how much of it is seen.
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Surface to start from, with what speaks for it, in shares of visible fissure."""
 
-    Where hardly any of it stands out, it is sought again as a faint sheet that shows only when
-    averaged along itself.
+    surface: Surface
+    seen: float
+    score: float
+
+
+def fit_fissures(
+    lung: Prepared, plans: Sequence[FissurePlan], progress: Progress = ignore
+) -> dict[str, Boundary]:
+    """Place the fissures of a lung and judge how much of each is seen.
 
     Parameters
     ----------
     lung
         From `prepare_lung`.
-    plan
-        Which fissure.
-    bound
-        Surface above which it lies.
+    plans
+        Its fissures, those that others end at first.
+    progress
+        Told how far it is.
 
     """
-    sharp = judged(lung, plan, _fit(lung, plan, bound, GAP_TRUST), bound)
+    out: dict[str, Boundary] = {}
+    for n, plan in enumerate(plans):
+        progress(n / len(plans), f"fitting the {title(plan.id).lower()}")
+        bound = out[plan.within].surface if plan.within in out else None
+        starts = _starts(lung, plan, bound)
+        inner = [other for other in plans if other.within == plan.id]
+        start = _chosen(lung, starts, inner)
+        out[plan.id] = _fissure(lung, plan, start.surface, bound)
+    return out
+
+
+def _chosen(lung: Prepared, starts: list[Start], inner: Sequence[FissurePlan]) -> Start:
+    """Take the best start; between rivals the one that leaves most to the fissures within it.
+
+    A horizontal fissure in full sight is a likely oblique one until the true one is tried as well.
+    """
+    best = starts[0]
+    rivals = [start for start in starts if start.score >= best.score - RIVAL and start.seen]
+    if not inner or len(rivals) < 2:
+        return best
+
+    def together(start: Start) -> float:
+        within = (_starts(lung, plan, start.surface) for plan in inner)
+        return start.score + sum(max(other.score for other in others) for others in within)
+
+    return max(rivals[:MOST_RIVALS], key=together)
+
+
+def _starts(lung: Prepared, plan: FissurePlan, bound: Surface | None) -> list[Start]:
+    """Give surfaces near which a fissure may lie, the best one first.
+
+    They are planes, bent to the sheets near them where these show.
+    """
+    out = []
+    sheets = _thinned_sheets(lung.sheets)
+    for plane in search_planes(lung, plan, bound):
+        bent = _bent(lung, sheets, plane, bound)
+        seen = _seen_share(lung, bent, bound)
+        shown = seen >= CHANCE
+        if not shown and not plane.all_cues:
+            continue
+        surface = bent if shown else _flat(lung, plane)
+        out.append(Start(surface, shown * seen, shown * seen + plane.bare_score))
+    some = lung.filling_mm[:: max(1, len(lung.filling_mm) // 300)]
+    kept: list[tuple[Start, Points]] = []
+    for start in sorted(out, key=lambda start: -start.score):
+        height = start.surface.side(some)
+        if all(np.abs(height - other).mean() > APART_MM / 2 for _, other in kept):
+            kept.append((start, height))
+    return [start for start, _ in kept]
+
+
+def _fissure(lung: Prepared, plan: FissurePlan, start: Surface, bound: Surface | None) -> Boundary:
+    """Fit a boundary from a start.
+
+    Where hardly any of it stands out, it is sought again as a faint sheet that shows only when
+    averaged along itself.
+    """
+    sharp = judged(lung, plan, _fit(lung, start, bound, GAP_TRUST), bound)
     if sharp.evidence.completeness >= CLEARLY_SEEN:
         return sharp
-    surface = _fit_faint(lung, _fit(lung, plan, bound, GAP_TRUST_ALONE), bound)
-    return judged(lung, plan, surface, bound, origin="faint")
+    surface = _fit_faint(lung, _fit(lung, start, bound, GAP_TRUST_ALONE), bound)
+    faint = judged(lung, plan, surface, bound, origin="faint")
+    return max(sharp, faint, key=lambda boundary: boundary.support)
 
 
-def _fit(lung: Prepared, plan: FissurePlan, bound: Surface | None, gap_trust: float) -> Surface:
-    """Bend the best plane to the sheets near it, trusting ever closer ones."""
-    sheets = lung.sheets
-    origin, normal = search_plane(lung, sheets, plan, bound)
-    surface = Surface.flat(origin, normal, lung.filling_mm)
-    near = np.abs(surface.distance_mm(sheets.points_mm)) < 3 * TRUST_MM[0]
+def _flat(lung: Prepared, plane: Plane) -> Surface:
+    return Surface.flat(plane.origin_mm, plane.normal, lung.filling_mm)
+
+
+def _thinned_sheets(sheets: Sheets) -> Sheets:
+    """Every n-th point of the sheets, weights scaled up."""
+    return Sheets(*_thinned(sheets.points_mm, sheets.normals, sheets.weights))
+
+
+def _bent(lung: Prepared, sheets: Sheets, plane: Plane, bound: Surface | None) -> Surface:
+    """Bend a plane to the sheets near it, loosely."""
+    surface = _flat(lung, plane)
+    for trust_mm in FIRST_TRUST_MM:
+        points, weights = _pull(sheets, surface, bound, trust_mm)
+        if weights.sum() < BENT_SHEET_MM2:
+            break
+        stiffness_mm = max(trust_mm, FIRST_STIFFNESS_MM)
+        surface = fitted(surface, points, weights, stiffness_mm=stiffness_mm)
+    return surface
+
+
+def _seen_share(lung: Prepared, surface: Surface, bound: Surface | None) -> float:
+    """Share of a surface along which sheets run."""
+    patch = patch_in(lung.image, surface, lung.image.lung, bound)
+    total = float(patch.area_mm2.sum())
+    return float(patch.area_mm2[clearly_along(patch, lung.sheets)].sum()) / total if total else 0.0
+
+
+def _pull(
+    sheets: Sheets, surface: Surface, bound: Surface | None, trust_mm: float
+) -> tuple[Points, Points]:
+    """Points of sheet that a surface is drawn to, and how much: near ones of its own direction."""
+    away = surface.distance_mm(sheets.points_mm)
+    near = np.abs(away) < 5 * trust_mm
     if bound is not None:
         near &= bound.side(sheets.points_mm) > 2.0
-    points, normals, trust = sheets.points_mm[near], sheets.normals[near], sheets.weights[near]
+    points, normals = sheets.points_mm[near], sheets.normals[near]
+    u, v, _ = np.moveaxis(surface.local(points), -1, 0)
+    cosine = np.abs(np.einsum("ij,ij->i", surface.normals(u, v), normals))
+    like = np.clip((cosine - 0.7) / 0.3, 0, 1)
+    weights = sheets.weights[near] * like * GRID_MM**2 / (1 + (away[near] / trust_mm) ** 2) ** 2
+    chosen = weights > 1e-3
+    return points[chosen], weights[chosen]
+
+
+def _fit(lung: Prepared, surface: Surface, bound: Surface | None, gap_trust: float) -> Surface:
+    """Bend a surface to the sheets near it, trusting ever closer ones."""
     for trust_mm in TRUST_MM:
-        away = surface.distance_mm(points)
-        u, v, _ = np.moveaxis(surface.local(points), -1, 0)
-        cosine = np.abs(np.einsum("ij,ij->i", surface.normals(u, v), normals))
-        like = np.clip((cosine - 0.7) / 0.3, 0, 1)
-        weights = trust * like * GRID_MM**2 / (1 + (away / trust_mm) ** 2) ** 2
-        chosen = weights > 1e-3
-        pull, pull_weights = points[chosen], weights[chosen]
-        gaps, gap_weights = _vessel_gaps(
-            lung, surface, pull[pull_weights > 0.1], bound, trust=gap_trust
-        )
+        pull, weights = _pull(lung.sheets, surface, bound, trust_mm)
+        gaps, gap_weights = _vessel_gaps(lung, surface, pull[weights > 0.1], bound, trust=gap_trust)
         surface = fitted(
-            surface, np.concatenate([pull, gaps]), np.concatenate([pull_weights, gap_weights])
+            surface, np.concatenate([pull, gaps]), np.concatenate([weights, gap_weights])
         )
     return surface
 
@@ -487,7 +665,7 @@ def judged(
 ) -> Boundary:
     """Look at how much of a fissure is seen on a surface and how many vessels cross it."""
     patch = patch_in(lung.image, surface, lung.image.lung, bound)
-    evidence = fissure_evidence(lung.image, lung.flat, lung.depth_mm, patch)
+    evidence = fissure_evidence(lung.image, lung.flat, lung.depth_mm, patch, lung.sheets)
     ratio = vessel_ratio(lung, patch)
     return Boundary(plan=plan, surface=surface, evidence=evidence, vessel_ratio=ratio, **more)
 
@@ -500,7 +678,7 @@ def vessel_ratio(lung: Prepared, patch: Patch) -> float:
     offsets = np.arange(-16.0, 16.1, 2.0)
     load, usual = (
         profiles(lung.image, array, patch, offsets)[patch.inside].sum(axis=0)
-        for array in (lung.load, lung.usual_load)
+        for array in (lung.parting_load, lung.usual_load)
     )
     near, beside = np.abs(offsets) <= 4.0, np.abs(offsets) >= 8.0
     if not load[beside].sum() or not usual[near].sum():
@@ -525,7 +703,7 @@ def _vessel_gaps(
     window = (GAP_WINDOW_MM / NODE_MM, GAP_WINDOW_MM / NODE_MM, GAP_ACROSS_MM)
     load, usual = (
         ndimage.gaussian_filter(profiles(lung.image, array, patch, offsets), window, truncate=2.0)
-        for array in (lung.load, lung.usual_load)
+        for array in (lung.parting_load, lung.usual_load)
     )
     few = GAP_FEW_VESSELS * usual.max()
     telling = (usual > few) | (offsets == 0)
@@ -540,13 +718,9 @@ def _vessel_gaps(
 
 def _near_seen(patch: Patch, seen_mm: Points) -> NDArray[np.bool_]:
     """Nodes within 4 mm of visible fissure."""
-    seen = np.zeros(patch.inside.shape, np.bool_)
-    if len(seen_mm):
-        u, v, _ = np.moveaxis(patch.surface.local(seen_mm), -1, 0)
-        rows = np.rint((u - patch.u_mm[0, 0]) / NODE_MM).astype(int)
-        columns = np.rint((v - patch.v_mm[0, 0]) / NODE_MM).astype(int)
-        here = (rows >= 0) & (rows < seen.shape[0]) & (columns >= 0) & (columns < seen.shape[1])
-        seen[rows[here], columns[here]] = True
+    seen = patch.nodes_of(seen_mm)
+    if not seen.any():
+        return seen
     return np.asarray(ndimage.distance_transform_edt(~seen) * NODE_MM <= 4.0)
 
 
@@ -613,12 +787,7 @@ def segment_lobes(
             continue
         share(0.0, f"looking for fissures in the {title(side).lower()}")
         prepared[Region(side)] = prepare_lung(ct, lungs, Region(side), vessels)
-        for n, plan in enumerate(plans):
-            share(0.5 + 0.5 * n / len(plans), f"fitting the {title(plan.id).lower()}")
-            bound = boundaries.get(plan.within)
-            boundaries[plan.id] = fit_fissure(
-                prepared[Region(side)], plan, bound.surface if bound else None
-            )
+        boundaries |= fit_fissures(prepared[Region(side)], plans, part(share, 0.5, 1.0))
     progress(0.9, "labelling the lobes")
     labels = np.zeros(lungs.geometry.shape, np.uint8)
     surfaces = {name: boundary.surface for name, boundary in boundaries.items()}

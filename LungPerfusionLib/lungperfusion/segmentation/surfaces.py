@@ -259,3 +259,15 @@ class Patch:
     def points_mm(self) -> Points:
         """Nodes in RAS mm, shape (n, m, 3)."""
         return self.surface.on(self.u_mm, self.v_mm)
+
+    def nodes_of(self, points_mm: Points) -> NDArray[np.bool_]:
+        """Nodes that lie nearest to some points, seen along the normal of the plane."""
+        hit = np.zeros(self.inside.shape, np.bool_)
+        if len(points_mm) and hit.size > 1:
+            step = self.v_mm[0, 1] - self.v_mm[0, 0]
+            u, v, _ = np.moveaxis(self.surface.local(points_mm), -1, 0)
+            rows = np.rint((u - self.u_mm[0, 0]) / step).astype(int)
+            columns = np.rint((v - self.v_mm[0, 0]) / step).astype(int)
+            here = (rows >= 0) & (rows < hit.shape[0]) & (columns >= 0) & (columns < hit.shape[1])
+            hit[rows[here], columns[here]] = True
+        return hit

@@ -14,14 +14,13 @@ from functools import partial
 import numpy as np
 
 from lungperfusion.morphology import distance_mm
-from lungperfusion.opacity import CONSOLIDATION_EDGE_MM, prevailing
 from lungperfusion.resampling import resample_array
 from lungperfusion.segmentation.fissures import (
     GRID_MM,
     LOAD_HU,
-    VESSEL_ABOVE_LUNG_HU,
     Float32,
     LungImage,
+    consolidation,
     lung_image,
     parenchyma,
     structures,
@@ -46,10 +45,8 @@ class VesselTree:
     @property
     def vessels(self) -> Mask:
         """Vessels alone: no bronchi, and no dense lung that is wider than vessels are."""
-        dense = self.image.lung & (self.image.hu > self.image.median_hu + VESSEL_ABOVE_LUNG_HU)
-        spacing_mm = (GRID_MM, GRID_MM, GRID_MM)
-        consolidation = prevailing(dense, self.image.lung, CONSOLIDATION_EDGE_MM, spacing_mm)
-        return (self.load >= VESSEL_SHARE * LOAD_HU) & ~self.image.airways & ~consolidation
+        tubes = (self.load >= VESSEL_SHARE * LOAD_HU) & ~self.image.airways
+        return tubes & ~consolidation(self.image)
 
 
 def find_trees(ct: Volume, lungs: Labelmap, sides: Collection[Region]) -> dict[Region, VesselTree]:

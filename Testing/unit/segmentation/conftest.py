@@ -28,12 +28,18 @@ class Lung:
 
 
 def make_lung(
-    spacing=(1.5, 1.5, 1.5), present=1.0, noise_hu=20.0, turn=None, sheet_hu=360.0, size=1.0
+    spacing=(1.5, 1.5, 1.5),
+    present=1.0,
+    noise_hu=20.0,
+    turn=None,
+    sheet_hu=360.0,
+    size=1.0,
+    fissures=(RIGHT_OBLIQUE, RIGHT_HORIZONTAL),
 ):
     """Right lung of 1.5 mm voxels; each fissure is there in its outer part only.
 
     ``present`` is the share of the lung's width, from outside, that has fissures; ``size`` scales
-    the lung about its centre.
+    the lung about its centre; ``fissures`` are the oblique and the horizontal one.
     """
     radii = RADII * size
     extent = 2 * radii + 24.0
@@ -47,7 +53,7 @@ def make_lung(
     r, a, s = (geometry.coordinate_mm(axis) for axis in ("R", "A", "S"))
     q = sum(((x - c) / w) ** 2 for x, c, w in zip((r, a, s), CENTRE, radii, strict=True))
     inside = q < 1
-    oblique, horizontal = RIGHT_OBLIQUE.distance(r, a, s), RIGHT_HORIZONTAL.distance(r, a, s)
+    oblique, horizontal = (fissure.distance(r, a, s) for fissure in fissures)
     width = float(np.mean(spacing))
     border = CENTRE[0] + radii[0] * (1 - 2 * present)
     hu = np.where(inside, -880.0, 40.0)

@@ -7,6 +7,7 @@ from scipy import ndimage
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.io import labelmap_of, read_ct, read_labelmap
 from lungperfusion.morphology import depth_mm, distance_mm
+from lungperfusion.phantoms.anatomy import RIGHT, Fissure
 from lungperfusion.segmentation.completeness import fissure_evidence, patch_in
 from lungperfusion.segmentation.correction import fissure_map
 from lungperfusion.segmentation.fissures import (
@@ -14,6 +15,9 @@ from lungperfusion.segmentation.fissures import (
     LungImage,
     Sheets,
     _near,
+    find_sheets,
+    lung_image,
+    parenchyma,
     structures,
     vessel_load,
 )
@@ -33,7 +37,7 @@ from lungperfusion.segmentation.lobes import (
     prepare_lung,
     segment_lobes,
 )
-from lungperfusion.segmentation.lungs import lungs_from_mask
+from lungperfusion.segmentation.lungs import lungs_from_mask, segment_lungs
 from lungperfusion.segmentation.surfaces import Surface
 from lungperfusion.segmentation.vessel_map import VesselTree, label_vessels
 from lungperfusion.terms import LOBES, Region
@@ -41,7 +45,7 @@ from lungperfusion.volume import Geometry, Labelmap, Volume
 
 from .conftest import TRUTH, dice, make_lung
 
-RIGHT = ("right_upper_lobe", "right_middle_lobe", "right_lower_lobe")
+RIGHT_LOBES = ("right_upper_lobe", "right_middle_lobe", "right_lower_lobe")
 
 
 def fissure_error_mm(boundary, name):
@@ -50,7 +54,7 @@ def fissure_error_mm(boundary, name):
 
 
 def test_lobes_and_fissures_of_a_lung_with_complete_fissures(right_lung, right_lobes):
-    for lobe in RIGHT:
+    for lobe in RIGHT_LOBES:
         assert dice(right_lobes.labelmap.mask(lobe), right_lung.lobes.mask(lobe)) > 0.98
     for name in TRUTH:
         assert fissure_error_mm(right_lobes.boundaries[name], name).mean() < 1.0
@@ -73,7 +77,7 @@ def test_missing_left_lung_is_said(right_lung, right_lobes):
     rows = {(m.region, m.measure): m for m in measure_lobes(right_lobes, right_lung.lungs)}
     assert rows["left_upper_lobe", "lobe_volume"].status == "missing"
     assert rows["left_oblique_fissure", "fissure_completeness"].status == "missing"
-    shares = [rows[lobe, "lobe_volume_share"].value for lobe in RIGHT]
+    shares = [rows[lobe, "lobe_volume_share"].value for lobe in RIGHT_LOBES]
     assert sum(shares) == pytest.approx(100)
     assert rows["right_oblique_fissure", "fissure_completeness"].status == "ok"
     fissures = [rows[name, "fissure_completeness"].value for name in TRUTH]
@@ -93,7 +97,7 @@ def test_incomplete_fissures_turned_and_thick():
     lung = make_lung(spacing=(1.2, 1.2, 1.8), present=0.6, turn=turn)
     lobes = segment_lobes(lung.ct, lung.lungs)
 
-    for lobe in RIGHT:
+    for lobe in RIGHT_LOBES:
         assert dice(lobes.labelmap.mask(lobe), lung.lobes.mask(lobe)) > 0.93
     for name, boundary in lobes.boundaries.items():
         patch = boundary.evidence.patch
@@ -132,7 +136,7 @@ def test_lobes_without_any_visible_fissure_part_where_vessels_are_few():
     hu = np.where(pieces, 0, lung.ct.array).astype(np.int16)
     lobes = segment_lobes(lung.ct.with_array(hu), lung.lungs)
 
-    for lobe in RIGHT:
+    for lobe in RIGHT_LOBES:
         assert dice(lobes.labelmap.mask(lobe), lung.lobes.mask(lobe)) > 0.93
     for name in TRUTH:
         assert lobes.boundaries[name].vessel_ratio < 0.5
@@ -263,8 +267,95 @@ def test_real_scan_of_2_5_mm_is_marked_as_low_confidence(real_data):
     assert lobes.absent[Region.LEFT_UPPER_LOBE] == "no left lung in the image"
     assert gates["right_oblique_fissure"].verdict == "fail"
     assert "voxels of up to 2.5 mm blur fissures" in gates["right_oblique_fissure"].message
-    volumes = [lobes.labelmap.volume_ml(lobe) for lobe in RIGHT]
+    volumes = [lobes.labelmap.volume_ml(lobe) for lobe in RIGHT_LOBES]
     assert sum(volumes) == pytest.approx(lungs.volume_ml("right_lung"))
+
+
+FAINT_HU = 140.0
+"""A sheet of 1 mm and this much contrast stands out as fissures of real scans of 0.8 mm do."""
+DISPLACED = {
+    "low": ((-98.0, 0.0, -1.45), (-62.0, -0.1, -0.3)),
+    "high": ((-40.0, 0.1, -0.9), (-10.0, 0.1, 0.0)),
+    "turned": ((-66.0, 0.3, -0.85), (-34.0, 0.2, -0.3)),
+}
+"""Level and slopes of the oblique and the horizontal fissure: lower lobe that has lost most of its
+volume, large lower lobe, patient turned on the table."""
+
+
+def mottled(lung, size_mm, hu, seed):
+    """Uneven glass: smooth noise, positive where it is."""
+    spacing = lung.ct.geometry.spacing_kji_mm
+    noise = np.random.default_rng(seed).normal(size=lung.ct.array.shape)
+    smooth = ndimage.gaussian_filter(noise, [size_mm / mm for mm in spacing])
+    return hu * np.clip(smooth / smooth.std(), -1, 2)
+
+
+@pytest.mark.parametrize("where", DISPLACED)
+def test_faint_fissures_in_sight_win_over_their_usual_places(where):
+    """Mottled ground glass in the back of the lung, fissures as faint as in real scans."""
+    fissures = tuple(
+        Fissure(name, RIGHT, *course, 4.0, 150.0)
+        for name, course in zip(("oblique", "horizontal"), DISPLACED[where], strict=True)
+    )
+    lung = make_lung(sheet_hu=FAINT_HU, size=0.8, fissures=fissures, noise_hu=30.0)
+    a = lung.ct.geometry.coordinate_mm("A")
+    behind = np.clip((-20.0 - a) / 20.0, 0, 1)
+    glass = behind * (250.0 + mottled(lung, 3.0, 60.0, 3)) * (lung.lungs.array > 0)
+    lobes = segment_lobes(lung.ct.with_array((lung.ct.array + glass).astype(np.int16)), lung.lungs)
+
+    for fissure, boundary in zip(fissures, lobes.boundaries.values(), strict=True):
+        patch = boundary.evidence.patch
+        away = np.abs(fissure.distance(*patch.points_mm[patch.inside].T))
+        assert away.mean() < 1.0, fissure.name
+        assert np.percentile(away, 90) < 3.0, fissure.name
+        assert boundary.support > 0.7, fissure.name
+        assert boundary.evidence.completeness > 0.5, fissure.name
+
+
+def test_sheets_are_found_faint_but_not_at_the_shoulder_of_dense_lung_nor_in_noise():
+    shape = (70, 60, 60)
+    lung = np.zeros(shape, bool)
+    lung[4:66, 4:56, 4:56] = True
+    depth = ndimage.distance_transform_edt(lung).astype(np.float32)
+    rng = np.random.default_rng(2)
+    k, j, _ = np.indices(shape)
+    hu = np.where(k < 20, -200.0, -880.0)  # dense lung below
+    height = k - (45 + 0.2 * (j - 30))
+    hu += 70 * np.exp(-0.5 * (height / 0.9) ** 2)  # a faint fissure, not along the grid
+    hu = (hu + ndimage.gaussian_filter(rng.normal(0, 60, shape), 0.6)).astype(np.float32)
+    image = LungImage(hu, lung, ~lung & lung, Geometry.axial(shape, (1.0,) * 3), -880.0, 1.0)
+    sheets = find_sheets(image, structures(image, parenchyma(image, depth)), depth)
+
+    places = image.geometry.ijk_from_ras(sheets.points_mm)
+    on = np.abs(places[:, 2] - 45 - 0.2 * (places[:, 1] - 30)) < 1.5
+    assert on.sum() > 0.7 * 46 * 46
+    assert sheets.weights[~on].sum() < 0.05 * sheets.weights[on].sum()
+    assert np.abs(sheets.normals[on] @ (0.0, -0.2, 1.0)).min() > 0.8
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_lung_on_the_edge_of_the_image_is_known_to_be_cut(right_lung, axis):
+    box = [slice(None)] * 3
+    box[axis] = slice(right_lung.ct.array.shape[axis] // 2, None)
+    ct, lungs = right_lung.ct.crop(tuple(box)), right_lung.lungs.crop(tuple(box))
+    nowhere = np.zeros(ct.geometry.shape, bool)
+
+    whole = right_lung.lungs.mask("right_lung")
+    assert not lung_image(right_lung.ct, whole, np.zeros_like(whole)).cut
+    assert lung_image(ct, lungs.mask("right_lung"), nowhere).cut
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_real_lower_lungs_are_parted_at_the_fissure_in_plain_sight(real_data):
+    """Slices of 0.8 mm; the top is cut off, so that the share of the lung below says nothing."""
+    ct = read_ct(real_data / "lower_lungs_ctpa" / "ct.nii.gz").volume
+    lungs = segment_lungs(ct).labelmap
+    lobes = segment_lobes(ct, lungs)
+    gates = {gate.id: gate for gate in lobe_gates(lobes)}
+
+    assert gates["left_oblique_fissure"].verdict == "pass"
+    assert lobes.boundaries["left_oblique_fissure"].evidence.completeness > 0.7
 
 
 def test_missing_vessels_outside_the_lung_draw_no_boundary_out_of_it():
@@ -313,7 +404,8 @@ def test_places_where_a_fissure_on_the_surface_cannot_be_read_are_not_judged():
     image = LungImage(hu, lung, ~lung & lung, grid, -880.0, 1.0)
     corners = grid.ras_from_ijk([(0, 0, 0), (49, 49, 59)])
     surface = Surface.flat(grid.ras_from_ijk((25.0, 25.0, 30.0)), (0.0, 0.0, 1.0), corners)
-    evidence = fissure_evidence(image, hu, depth, patch_in(image, surface, lung, None))
+    none = Sheets(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))
+    evidence = fissure_evidence(image, hu, depth, patch_in(image, surface, lung, None), none)
 
     i = grid.ijk_from_ras(evidence.patch.points_mm)[..., 0]
     assert not evidence.judged[i > 30].any()
