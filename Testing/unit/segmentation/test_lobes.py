@@ -265,8 +265,11 @@ def test_real_scan_of_2_5_mm_is_marked_as_low_confidence(real_data):
     gates = {gate.id: gate for gate in lobe_gates(lobes)}
 
     assert lobes.absent[Region.LEFT_UPPER_LOBE] == "no left lung in the image"
-    assert gates["right_oblique_fissure"].verdict == "fail"
-    assert "voxels of up to 2.5 mm blur fissures" in gates["right_oblique_fissure"].message
+    assert gates["right_oblique_fissure"].verdict in ("warn", "fail")
+    assert (
+        "low confidence; voxels of up to 2.5 mm blur fissures"
+        in gates["right_oblique_fissure"].message
+    )
     volumes = [lobes.labelmap.volume_ml(lobe) for lobe in RIGHT_LOBES]
     assert sum(volumes) == pytest.approx(lungs.volume_ml("right_lung"))
 
