@@ -162,7 +162,8 @@ def judge_ratio(ratio: float | str, pair: SpectralPair, voltages: tuple[str, str
         message += (
             "; add --self-calibrate, or give the scanner's own --sensitivity"
             if fitting is None
-            else f", as if a filter was not stated or stated in vain; --kv {fitting} fits"
+            else f", as if a filter was not stated or stated in vain; --kv {fitting} fits, and "
+            "--self-calibrate takes the ratio of the blood"
         )
     return Gate(
         id="iodine_ratio",
