@@ -19,6 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from Benchmarks import Figure
+from Benchmarks.airways_accuracy import Axis, tree_figures
 from lungperfusion.phantoms import KINDS
 from lungperfusion.resampling import from_sitk, geometry_from_sitk
 from lungperfusion.segmentation.lungs import segment_lungs
@@ -74,11 +75,10 @@ def phantom(kind: str) -> Iterator[Figure]:
         value=100 * np.count_nonzero(tree & airway_truth) / np.count_nonzero(airway_truth),
         unit="%",
     )
-    yield Figure(
-        name=f"phantom {kind}: airway leak",
-        value=100 * np.count_nonzero(tree & ~airway_truth) / max(1, np.count_nonzero(tree)),
-        unit="%",
-    )
+    yield from tree_figures(
+        f"phantom {kind}", tree, airway_truth, true_lung, Axis.of(made.truth.bronchi), ct.geometry,
+        clean=kind == "healthy",
+    )  # fmt: skip
 
 
 def read(path: Path) -> Volume:

@@ -39,18 +39,22 @@ AERATED_HU = -500.0
 """Lung below tells how dense the lung is around an airway."""
 
 
-TRACHEAL_AIR_HU = -900.0
-"""Three quarters of the trachea's core are darker, whatever kernel, scatter and noise do to air."""
+TRACHEAL_AIR_HU, FAR_FROM_LUNG_HU = -900.0, 60.0
+"""Three quarters of the trachea's core are darker than the first, whatever kernel, scatter and
+noise do to air, or by the second darker than the lung where the scale is shifted."""
 
 DARKER_THAN_LUNG_HU = 10.0
 """The trachea's core is darker than the lung, in emphysema too, by at least this much."""
 
-BOTH_LUNGS_MM = 180.0
-"""Lungs that reach this far from right to left are two; the trachea lies in their middle half."""
+ABOVE_APEX_MM = 6.0
+"""A tube that starts this far above the lungs is in the neck."""
 
 BELOW_APEX_MM = 40.0
-"""The trachea starts above the lungs, or not farther below their top than this where the top of
-the image cuts it off."""
+"""Where the image ends there, the trachea starts no farther below the top of the lungs."""
+
+BOTH_LUNGS_MM, MIDDLE = 180.0, (0.2, 0.8)
+"""Lungs that reach this far from right to left are two, and the trachea lies between these shares
+of the way across them."""
 
 
 @dataclass(frozen=True)
@@ -153,24 +157,27 @@ def _tubes(spots: list[list[_Spot]], step_mm: float) -> list[Tube]:
 
 
 def _is_trachea(coarse: Coarse, tube: Mask, air: Mask) -> bool:
-    """Tell a trachea from a tongue of lung: by its air, and where both lungs are seen its place."""
+    """Tell a trachea from a tongue of lung: by its air, and by its place where lungs show it."""
     core = tube & ~_rim(tube)
     held = coarse.hu[core if core.any() else tube]
-    if np.percentile(held, 75) > TRACHEAL_AIR_HU:
-        return False
     lung = air & ~dilated(tube, TRACHEA_WALL_MM, coarse.spacing_mm)
+    darkest = float(np.percentile(held, 75))
     if not lung.any():
-        return True
-    if np.median(held) > np.median(coarse.hu[lung]) - DARKER_THAN_LUNG_HU:
+        return darkest < TRACHEAL_AIR_HU
+    lung_hu = float(np.median(coarse.hu[lung]))
+    if darkest > max(TRACHEAL_AIR_HU, lung_hu - FAR_FROM_LUNG_HU):
         return False
-    top = np.flatnonzero(lung.any(axis=(1, 2)))[-1]
-    below_mm = (top - np.flatnonzero(tube.any(axis=(1, 2)))[-1]) * coarse.spacing_mm[0]
-    across = np.flatnonzero(lung.any(axis=(0, 1)))
-    first, last = across[0], across[-1]
+    above = np.flatnonzero(tube.any(axis=(1, 2)))[-1] - np.flatnonzero(lung.any(axis=(1, 2)))[-1]
+    above_mm = above * coarse.spacing_mm[0]
+    if above_mm >= ABOVE_APEX_MM:
+        return True
+    if np.median(held) > lung_hu - DARKER_THAN_LUNG_HU:
+        return False
+    first, *_, last = np.flatnonzero(lung.any(axis=(0, 1)))
     if (last - first) * coarse.spacing_mm[2] < BOTH_LUNGS_MM:
         return True
     place = (float(np.nonzero(tube)[2].mean()) - first) / (last - first)
-    return bool(0.25 < place < 0.75 and below_mm < BELOW_APEX_MM)
+    return bool(MIDDLE[0] < place < MIDDLE[1] and above_mm > -BELOW_APEX_MM)
 
 
 def _rim(mask: Mask) -> Mask:

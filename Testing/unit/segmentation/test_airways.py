@@ -282,17 +282,26 @@ def upright_tube(hu, *, i=64, top=100, radius=4, lung_hu=-850.0, second_lung=Tru
     return find_trachea(coarse, air & ~around, (array < -320) & around)
 
 
-@pytest.mark.parametrize("hu", [-1000.0, -940.0])
-def test_trachea_is_found(hu):
-    assert upright_tube(hu).any()
+@pytest.mark.parametrize(
+    "tube",
+    [
+        {"hu": -1000.0},
+        {"hu": -940.0},
+        {"hu": -880.0, "lung_hu": -750.0},  # on a shifted scale
+        {"hu": -1000.0, "i": 26, "top": 100},  # displaced, but seen in the neck
+        {"hu": -1000.0, "top": 88},  # cut off at the top of the lungs
+    ],
+)
+def test_trachea_is_found(tube):
+    assert upright_tube(**tube).any()
 
 
 @pytest.mark.parametrize(
     "tube",
     [
         {"hu": -880.0},  # a tongue of lung
-        {"hu": -950.0, "lung_hu": -950.0},  # the same in emphysema
-        {"hu": -1000.0, "i": 30},  # in the middle of one lung
+        {"hu": -950.0, "lung_hu": -950.0, "top": 88},  # the same in emphysema
+        {"hu": -1000.0, "i": 26, "top": 88},  # in the middle of one lung
         {"hu": -1000.0, "top": 65},  # starts far below the top of the lungs
     ],
 )
