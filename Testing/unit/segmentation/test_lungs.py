@@ -185,7 +185,7 @@ def test_crop_to_one_lung_without_trachea(side):
 
     assert dice(result.labelmap.mask(f"{side}_lung"), truth.crop(box).mask(f"{side}_lung")) > 0.97
     assert any("trachea" in warning for warning in result.warnings)
-    assert gates(result)["air_calibration"].verdict == "unknown"
+    assert gates(result)["airways"].verdict == "unknown"
 
 
 def test_scan_circle_through_the_lungs_is_measured():
