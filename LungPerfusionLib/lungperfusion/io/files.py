@@ -102,7 +102,7 @@ def _read_by_itk(path: Path, readable: Path, layers: bool) -> sitk.Image:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise InputError(_damaged(path, error)) from error
+        raise _damaged(path) from error
     size = reader.GetSize()
     _require_scalar_3d(path, reader, layers)
     if len(size) > 3:  # time points or components of which there is one
@@ -110,7 +110,7 @@ def _read_by_itk(path: Path, readable: Path, layers: bool) -> sitk.Image:
     try:
         return reader.Execute()
     except RuntimeError as error:
-        raise InputError(_damaged(path, error)) from error
+        raise _damaged(path) from error
 
 
 def _metadata(image: sitk.Image) -> dict[str, str]:
@@ -119,7 +119,7 @@ def _metadata(image: sitk.Image) -> dict[str, str]:
     for key in image.GetMetaDataKeys():
         try:
             pairs[key] = image.GetMetaData(key)
-        except (UnicodeDecodeError, RuntimeError):
+        except (UnicodeDecodeError, RuntimeError, TypeError):
             continue
     return pairs
 
@@ -264,14 +264,10 @@ def _require_scalar_3d(path: Path, reader: sitk.ImageFileReader, layers: bool) -
         )
 
 
-def _damaged(path: Path, error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    detail = next((line for line in reversed(lines) if "rror" in line or "ITK" in line), "")
-    detail = re.sub(r"^.*?\(0x[0-9a-f]+\):\s*", "", detail)[:200]
-    return (
-        f"{named(path.name)} cannot be read: it is damaged, cut short or not what its name says"
-        + (f" ({named(detail)})" if detail else "")
-        + "; export it again as NRRD or NIfTI"
+def _damaged(path: Path) -> InputError:
+    return InputError(
+        f"{named(path.name)} cannot be read: it is damaged, cut short or not what its name says; "
+        "export it again as NRRD or NIfTI"
     )
 
 

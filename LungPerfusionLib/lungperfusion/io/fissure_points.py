@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.json_files import shown
+from lungperfusion.io.markups import read_markups
 from lungperfusion.io.tables import read_small_table
 from lungperfusion.naming import named
 from lungperfusion.terms import FISSURES, title
@@ -57,10 +58,7 @@ def read_fissure_points(path: Path) -> dict[str, NDArray[np.float64]]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no file {named(path)} with fissure points; check the spelling")
-    if path.suffix.lower() == ".json":
-        rows = _markups(path.read_text(encoding="utf-8-sig"), named(path.name))
-    else:
-        rows = _table(path, named(path.name))
+    rows = _markups(path) if path.suffix.lower() == ".json" else _table(path)
     if not rows:
         raise InputError(f"{named(path.name)} holds no fissure points")
     out: dict[str, list[list[float]]] = {}
@@ -83,57 +81,48 @@ def _known() -> str:
     return ", ".join(title(fissure).lower() for fissure in FISSURES)
 
 
-def _markups(text: str, name: str) -> list[tuple[str, list[float]]]:
-    try:
-        lists = json.loads(text)["markups"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{name} is no Slicer markups file; save the point list as .mrk.json"
-        ) from error
+def _markups(path: Path) -> list[tuple[str, list[float]]]:
     rows = []
-    for markup in lists:
-        system = markup.get("coordinateSystem", "LPS")
-        sign = -1.0 if system in ("LPS", "1", 1) else 1.0
-        for point in markup.get("controlPoints", []):
-            if point.get("positionStatus", "defined") != "defined":
-                continue
-            fissure = _fissure(markup.get("name", ""), point.get("label", ""))
+    for markup in read_markups(path):
+        for label, point in zip(markup.labels, markup.points_ras_mm, strict=True):
+            fissure = _fissure(markup.name, label)
             if fissure is None:
                 raise InputError(
-                    f"the list {markup.get('name', '')!r} with the point "
-                    f"{point.get('label', '')!r} of {name} names no fissure; "
-                    f"name the list after one: {_known()}"
+                    f"the list {named(shown(markup.name))} with the point {named(shown(label))} of "
+                    f"{named(path.name)} names no fissure; name the list after one: {_known()}"
                 )
-            r, a, s = _numbers(point.get("position"), name)
-            rows.append((fissure, [sign * r, sign * a, s]))
+            rows.append((fissure, point.tolist()))
     return rows
 
 
-def _table(path: Path, name: str) -> list[tuple[str, list[float]]]:
+def _table(path: Path) -> list[tuple[str, list[float]]]:
     rows = []
     table = read_small_table(path)
     lacking = [column for column in COLUMNS if column not in table.columns]
     if lacking:
         raise InputError(
-            f"{name} lacks the column(s) {', '.join(lacking)}; expected {', '.join(COLUMNS)}"
+            f"{named(path.name)} lacks the column(s) {', '.join(lacking)}; expected "
+            f"{', '.join(COLUMNS)}"
         )
     for entry, row in zip(table.rows, table.mappings, strict=True):
         number = entry.number
         fissure = _fissure(row["fissure"])
         if fissure is None:
             raise InputError(
-                f"line {number} of {name} names no fissure ({row['fissure']!r}); "
+                f"line {number} of {named(path.name)} names no fissure ({shown(row['fissure'])}); "
                 f"expected one of {_known()}"
             )
-        rows.append((fissure, _numbers([row[column] for column in COLUMNS[1:]], name)))
+        rows.append((fissure, _numbers([row[column] for column in COLUMNS[1:]], path)))
     return rows
 
 
-def _numbers(values: Any, name: str) -> list[float]:
+def _numbers(values: Any, path: Path) -> list[float]:
     try:
         numbers = [float(value) for value in values]
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) != 3 or not np.isfinite(numbers).all():
-        raise InputError(f"a point of {name} has no three finite coordinates: {values!r}")
+        raise InputError(
+            f"a point of {named(path.name)} has no three finite coordinates: {shown(values)}"
+        )
     return numbers

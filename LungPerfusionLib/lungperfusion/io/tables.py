@@ -16,6 +16,9 @@ from lungperfusion.naming import named
 MAX_BYTES = 64 * 2**20
 """A table of cases, points or ratings is far smaller."""
 
+LONGEST_CELL = 2000
+"""Characters; paths and notes are shorter."""
+
 SEPARATORS = ",;\t"
 SPREADSHEET_ERRORS = ("#NAME?", "#REF!", "#VALUE!", "#N/A", "#DIV/0!", "#NUM!", "#NULL!")
 """What Excel and LibreOffice save in place of a value they could not compute."""
@@ -174,6 +177,11 @@ def _rows(
             if not columns:
                 columns = tuple(cells)
                 continue
+            if max(map(len, cells)) > LONGEST_CELL:
+                raise InputError(
+                    f"{named(path.name)}, line {number + skipped}: a cell has "
+                    f"{max(map(len, cells))} characters; the table is damaged"
+                )
             if any(cells[len(columns) :]):
                 raise InputError(
                     f"{named(path.name)}, line {number + skipped}: {len(cells)} cells but "

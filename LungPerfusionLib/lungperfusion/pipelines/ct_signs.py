@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.json_files import read_json, shown
+from lungperfusion.io.markups import Markup, read_markups
 from lungperfusion.io.tables import read_small_table
 from lungperfusion.iodine.phenotype import (
     RV_LV_AT_MOST,
@@ -36,7 +37,6 @@ from lungperfusion.iodine.signs import (
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.naming import named
 from lungperfusion.terms import Region
-from lungperfusion.volume import lps_from_ras
 
 LINE_NAMES = ("pulmonary_artery", "aorta", "right_ventricle", "left_ventricle")
 """Names of the lines that make the two ratios."""
@@ -198,7 +198,7 @@ def read_clots(path: Path) -> dict[str, int]:
                 f"first line; given are {', '.join(table.columns) or 'none'}"
             )
         return _named_after(path, lambda: scores_from_rows(table.mappings))
-    content = _json(_text(path), path)
+    content = read_json(path, "clot scores")
     if isinstance(content, dict):
         content = [{"artery": artery, "degree": degree} for artery, degree in content.items()]
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
@@ -281,51 +281,27 @@ def _csv_lines(path: Path) -> list[tuple[str, NDArray[np.float64]]]:
 
 
 def _markup_lines(path: Path) -> list[tuple[str, NDArray[np.float64]]]:
-    content = _json(_text(path), path)
-    markups = content.get("markups") if isinstance(content, dict) else None
-    if not isinstance(markups, list) or not markups:
+    markups = read_markups(path)
+    if not markups:
         raise InputError(f"{named(path.name)} holds no Slicer markups; save the lines as .mrk.json")
     lines = []
     for markup in markups:
-        controls = markup.get("controlPoints") or []
-        if markup.get("type") != "Line" or len(controls) != 2:
+        points = markup.points_ras_mm
+        if markup.type != "Line" or len(points) != 2:
             raise InputError(
-                f"{named(path.name)}: a line of two points expected, not {markup.get('type')} with "
-                f"{len(controls)} points"
+                f"{named(path.name)}: a line of two points expected, not {shown(markup.type)} with "
+                f"{len(points)} points"
             )
-        points = np.array([control.get("position") for control in controls], dtype=np.float64)
-        if markup.get("coordinateSystem", "LPS") in ("LPS", "1", 1):
-            points = lps_from_ras(points)  # its own inverse
-        lines.append((_line_name(markup, controls, path, alone=len(markups) == 1), points))
+        lines.append((_line_name(markup, path, alone=len(markups) == 1), points))
     return lines
 
 
-def _line_name(
-    markup: Mapping[str, Any], controls: Sequence[Mapping[str, Any]], path: Path, *, alone: bool
-) -> str:
-    label = re.sub(r"[-_ ]?\d+$", "", str(controls[0].get("label") or ""))
-    candidates = [markup.get("name"), label, path.name.split(".")[0] if alone else None]
-    named = [_identifier(str(name)) for name in candidates if name]
-    return next((name for name in named if name in LINE_NAMES), named[0] if named else "")
+def _line_name(markup: Markup, path: Path, *, alone: bool) -> str:
+    label = re.sub(r"[-_ ]?\d+$", "", markup.labels[0])
+    candidates = [markup.name, label, path.name.split(".")[0] if alone else ""]
+    names = [_identifier(name) for name in candidates if name]
+    return next((name for name in names if name in LINE_NAMES), names[0] if names else "")
 
 
 def _identifier(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"there is no file {named(path)}; check the spelling") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{named(path.name)} cannot be read as UTF-8 text: {named(error)}"
-        ) from error
-
-
-def _json(text: str, path: Path) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{named(path.name)} is no valid JSON: {named(error)}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from scipy import ndimage
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
+from lungperfusion.io.markups import read_markups
 from lungperfusion.measurement import Measurement
 from lungperfusion.naming import named
 from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
@@ -57,7 +57,7 @@ from lungperfusion.segmentation.lobe_quality import THIN_SLICE_MM, judgeable
 from lungperfusion.terms import LOBES, LUNGS, VESSELS, ZONES
 from lungperfusion.terms.vq import VQ_MEASURES
 from lungperfusion.verdicts import follow_gates
-from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box, lps_from_ras
+from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
 from lungperfusion.vq import collateral, defects
 from lungperfusion.vq.calibration import compare_calibration
 from lungperfusion.vq.classes import (
@@ -739,7 +739,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(parser)
 
 
-def read_markups(path: Path) -> Points:
+def read_landmarks(path: Path) -> Points:
     """Read the control points of a Slicer markups file, RAS mm, shape (N, 3).
 
     Raises
@@ -748,19 +748,14 @@ def read_markups(path: Path) -> Points:
         If the file is no markups JSON with points.
 
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-        markup = record["markups"][0]
-        points = np.array([p["position"] for p in markup["controlPoints"]], dtype=np.float64)
-        system = str(markup.get("coordinateSystem", "LPS")).upper()
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise InputError(
-            f"{named(Path(path).name)} is no Slicer markups file with points (.mrk.json): "
-            f"{named(error)}"
-        ) from error
-    if points.ndim != 2 or points.shape[1] != 3:
+    markups = [markup for markup in read_markups(path) if len(markup.points_ras_mm)]
+    if not markups:
         raise InputError(f"{named(Path(path).name)} holds no points; place at least one")
-    return points if system in ("RAS", "1") else lps_from_ras(points)
+    if len(markups) > 1:
+        raise InputError(
+            f"{named(Path(path).name)} holds {len(markups)} lists of points; save one by itself"
+        )
+    return markups[0].points_ras_mm
 
 
 def read_ratings(path: Path) -> dict[str, dict[str, float]]:
@@ -857,7 +852,7 @@ def read_transform(path: Path) -> DisplacementField:
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read both scans, analyse them, write the results folder."""
     marks = arguments.landmarks
-    landmarks = None if marks is None else (read_markups(marks[0]), read_markups(marks[1]))
+    landmarks = None if marks is None else (read_landmarks(marks[0]), read_landmarks(marks[1]))
     fields = [read_transform(path) for path in arguments.transform or ()]
     if len(fields) > 2:
         raise InputError(f"--transform takes one file or two, not {len(fields)}")

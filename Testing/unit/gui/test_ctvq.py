@@ -65,7 +65,7 @@ def test_landmarks_reference_and_ratings_reach_the_command(
     import slicer
     import vtk
 
-    from lungperfusion.pipelines.ctvq import read_markups, read_ratings
+    from lungperfusion.pipelines.ctvq import read_landmarks, read_ratings
 
     modules("CTVQ")
     panel = desktop.select("CTVQ")
@@ -94,8 +94,8 @@ def test_landmarks_reference_and_ratings_reach_the_command(
     panel.ui.ratings.setCurrentNode(table)
     words = panel.logic.extra_words(panel.parameters, tmp_path)
     first, second = (words[words.index("--landmarks") + n] for n in (1, 2))
-    assert read_markups(first).tolist() == [[10, -20, 0], [1, 2, 3]]
-    assert read_markups(second).tolist() == [[10, -20, 7], [1, 2, 9]]
+    assert read_landmarks(first).tolist() == [[10, -20, 0], [1, 2, 3]]
+    assert read_landmarks(second).tolist() == [[10, -20, 7], [1, 2, 9]]
     assert read_ratings(tmp_path / "ratings.csv") == {"": {"left_upper_zone": 4.0}}
 
     assert not panel.ui.referenceKind.isVisibleTo(panel.parent)

@@ -90,7 +90,7 @@ def test_bad_tables_are_refused(tmp_path, text, message):
 
 def test_files_that_are_no_markups_are_refused(tmp_path):
     (tmp_path / "p.json").write_text("[1, 2]", encoding="utf-8")
-    with pytest.raises(InputError, match="no Slicer markups file"):
+    with pytest.raises(InputError, match="holds no Slicer markups"):
         read_fissure_points(tmp_path / "p.json")
     with pytest.raises(InputError, match="there is no file"):
         read_fissure_points(tmp_path / "q.json")

@@ -20,7 +20,7 @@ from lungperfusion.pipelines.ctvq import (
     VqOptions,
     analyse_ctvq,
     read_healthy_bins,
-    read_markups,
+    read_landmarks,
     read_ratings,
     read_transform,
 )
@@ -304,12 +304,12 @@ def test_markups_in_either_coordinate_system(tmp_path):
         }
         path = tmp_path / f"{system}.mrk.json"
         path.write_text(json.dumps(record), encoding="utf-8")
-        assert read_markups(path).tolist() == [expected]
+        assert read_landmarks(path).tolist() == [expected]
     for text in ("", "{}", '{"markups": [{"controlPoints": []}]}'):
         path = tmp_path / "bad.mrk.json"
         path.write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=r"bad\.mrk\.json"):
-            read_markups(path)
+            read_landmarks(path)
 
 
 def test_ratings_are_read_and_refused(tmp_path):

@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from lungperfusion.errors import InputError
-from lungperfusion.io.dicom.header import header_numbers, in_group
+from lungperfusion.io.dicom.header import header_count, header_numbers, in_group
 from lungperfusion.io.dicom.sources import DicomFile
 from lungperfusion.io.dicom.units import UNSPECIFIED, stated_unit
+from lungperfusion.io.files import VOXEL_MM
 from lungperfusion.naming import named
+
+FARTHEST_MM = 1e5
+"""No table moves a patient a hundred metres."""
+
+LARGEST_RESCALE = 1e6
+"""Stored values have at most 32 bits and become values of a few thousand."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Frame:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return int(self.file.header.Rows), int(self.file.header.Columns)
+        return header_count(self.file.header, "Rows"), header_count(self.file.header, "Columns")
 
     @property
     def order(self) -> tuple[str, int]:
@@ -66,16 +73,24 @@ def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
     position = header_numbers(groups, "PlanePositionSequence", "ImagePositionPatient", 3)
     orientation = header_numbers(groups, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
     spacing = header_numbers(groups, "PixelMeasuresSequence", "PixelSpacing", 2)
-    if min(spacing) <= 0:
+    if min(spacing) < VOXEL_MM[0] or max(spacing) > VOXEL_MM[1]:
         raise InputError(
             f"a DICOM slice has a Pixel Spacing of {spacing[0]:g} x {spacing[1]:g} mm; expected "
-            "positive values: export the series again"
+            f"{VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm: export the series again"
+        )
+    if np.abs(position).max() > FARTHEST_MM:
+        raise InputError(
+            f"a DICOM slice lies {np.abs(position).max() / 1000:.3g} m from the scanner's origin; "
+            "its header is damaged: export the series again"
         )
     transform = "PixelValueTransformationSequence"
     slope = header_numbers(groups, transform, "RescaleSlope", 1, default=1.0)
     intercept = header_numbers(groups, transform, "RescaleIntercept", 1, default=0.0)
-    if slope[0] == 0:
-        raise InputError("a DICOM slice has a Rescale Slope of 0; export the series again")
+    if slope[0] == 0 or max(abs(slope[0]), abs(intercept[0])) > LARGEST_RESCALE:
+        raise InputError(
+            f"a DICOM slice has a Rescale Slope of {slope[0]:g} and a Rescale Intercept of "
+            f"{intercept[0]:g}, with which no value is left; export the series again"
+        )
     return Frame(
         file=file,
         index=index,
@@ -94,8 +109,8 @@ def _declared_padding(header: Dataset) -> tuple[int, int] | None:
     if not isinstance(first, int):
         return None
     last = header.get("PixelPaddingRangeLimit")
-    bits = int(header.get("BitsAllocated", 16))
-    signed = int(header.get("PixelRepresentation", 0)) == 1
+    bits = header_count(header, "BitsAllocated", 16)
+    signed = header_count(header, "PixelRepresentation") == 1
 
     def as_stored(value: int) -> int:  # US and SS are mixed up by many writers
         if signed and value >= 1 << (bits - 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,11 @@ from pydicom.errors import InvalidDicomError
 from lungperfusion.errors import InputError
 from lungperfusion.naming import named
 
-HEADER_ERRORS = (InvalidDicomError, EOFError, ValueError, KeyError, OSError, AttributeError)
+HEADER_ERRORS = (
+    *(InvalidDicomError, EOFError, ValueError, KeyError, OSError, AttributeError),
+    *(NotImplementedError, TypeError, OverflowError, RecursionError, struct.error),
+)
+"""What pydicom raises for damaged headers, often only when an element is looked at."""
 
 
 IDENTIFIERS = (
@@ -64,6 +69,33 @@ def header_number(header: Dataset, keyword: str) -> float | None:
         return None
 
 
+def header_count(header: Dataset, keyword: str, default: int = 0) -> int:
+    """Give a field as a whole number.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else.
+
+    """
+    values = header_values(header.get(keyword))
+    if not values:
+        return default
+    try:
+        number = float(values[0])
+        if len(values) == 1 and number.is_integer():
+            return int(number)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(
+        f"a DICOM file has an unreadable {_in_words(keyword)}; export the series again"
+    )
+
+
+def _in_words(keyword: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", keyword)
+
+
 def header_numbers(
     groups: Sequence[Dataset],
     sequence: str,
@@ -73,7 +105,7 @@ def header_numbers(
     default: float | None = None,
 ) -> NDArray[np.float64]:
     """Give a geometric field as numbers, or refuse the slice that lacks it."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", keyword)
+    words = _in_words(keyword)
     try:
         value = in_group(groups, sequence, keyword)
         if value is None and default is not None:
@@ -113,6 +145,20 @@ def in_group(groups: Sequence[Dataset], sequence: str, keyword: str) -> Any:
         if holder.get(keyword) not in (None, ""):
             return holder.get(keyword)
     return None
+
+
+@contextmanager
+def damaged_headers_refused() -> Iterator[None]:
+    """Turn what pydicom raises for an element that cannot be understood into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except HEADER_ERRORS as error:
+        raise InputError(
+            "the header of a DICOM file is damaged (an element cannot be understood); export the "
+            "series again"
+        ) from error
 
 
 @contextmanager

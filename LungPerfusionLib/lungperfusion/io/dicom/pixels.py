@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from lungperfusion.errors import InputError
 from lungperfusion.io.dicom.frames import Frame
-from lungperfusion.io.dicom.header import HEADER_ERRORS
+from lungperfusion.io.dicom.header import HEADER_ERRORS, header_count
 from lungperfusion.io.dicom.sources import PIXEL_DATA_TAG, DicomFile
 from lungperfusion.io.padding import fill_value, padding_in_plane
 from lungperfusion.io.scratch import scratch_folder
@@ -148,20 +148,25 @@ def _jpeg_lossless(file: DicomFile, dataset: Dataset) -> NDArray[Any]:
                 "export the series again"
             ) from error
     stored: NDArray[Any] = sitk.GetArrayFromImage(image)
-    return stored.reshape(file.frame_count, int(file.header.Rows), int(file.header.Columns))
+    return stored.reshape(_shape(file))
+
+
+def _shape(file: DicomFile) -> tuple[int, int, int]:
+    rows, columns = (header_count(file.header, name) for name in ("Rows", "Columns"))
+    return file.frame_count, rows, columns
 
 
 def _native_pixels(file: DicomFile, data: bytes) -> NDArray[Any] | None:
     """View of uncompressed pixel data, which needs no second parsing; None for anything special."""
     header = file.header
     syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
-    bits = int(header.get("BitsAllocated", 0))
-    stored_bits = int(header.get("BitsStored", 0))
+    bits = header_count(header, "BitsAllocated")
+    stored_bits = header_count(header, "BitsStored")
     skip = _NATIVE_SYNTAXES.get(syntax)
     if skip is None or bits not in (8, 16) or header.get("HighBit") != stored_bits - 1:
         return None
     start = file.pixel_offset + skip
-    shape = (file.frame_count, int(header.Rows), int(header.Columns))
+    shape = _shape(file)
     kind = "i" if header.get("PixelRepresentation", 0) == 1 else "u"
     count = math.prod(shape)
     if data[file.pixel_offset : file.pixel_offset + 4] != PIXEL_DATA_TAG:
@@ -194,7 +199,7 @@ def _decompressed(file: DicomFile, dataset: Dataset, index: int) -> NDArray[Any]
             "the pixel data of a DICOM slice is damaged or cut short "
             f"({named(str(error).splitlines()[0])}); export the series again"
         ) from error
-    expected = int(file.header.Rows), int(file.header.Columns)
+    expected = _shape(file)[1:]
     if stored.shape != expected:
         raise InputError(
             f"a DICOM slice holds an image of shape {stored.shape}, its header says {expected}; "

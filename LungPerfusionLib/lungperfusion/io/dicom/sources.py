@@ -17,7 +17,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from lungperfusion.errors import InputError
-from lungperfusion.io.dicom.header import HEADER_ERRORS, header_number, header_values
+from lungperfusion.io.dicom.header import HEADER_ERRORS, header_count, header_number, header_values
 from lungperfusion.io.folders import CUT, EMPTY, in_words, list_files
 from lungperfusion.naming import Name, named
 from lungperfusion.progress import Progress, ignore
@@ -94,7 +94,7 @@ class DicomFile:
         """Number of images; 0 for a file without any."""
         if "Rows" not in self.header:
             return 0
-        return int(self.header.get("NumberOfFrames") or 1)
+        return header_count(self.header, "NumberOfFrames") or 1
 
     @property
     def acquisition_number(self) -> int | None:
@@ -281,5 +281,5 @@ def require_readable(files: Sequence[DicomFile]) -> None:
         header = file.header
         if not file.is_grey:
             raise InputError("the series holds colour pictures; give the original CT slices")
-        if int(header.get("Rows", 0)) < 1 or int(header.get("Columns", 0)) < 1:
+        if header_count(header, "Rows") < 1 or header_count(header, "Columns") < 1:
             raise InputError("a DICOM slice has no pixels (Rows or Columns is 0); export it again")

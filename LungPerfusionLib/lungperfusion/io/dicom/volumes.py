@@ -14,7 +14,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.io import stacking
 from lungperfusion.io.dicom.acquisition import acquisition_of
 from lungperfusion.io.dicom.frames import Frame, frames_of, in_unit, require_uniform
-from lungperfusion.io.dicom.header import IDENTIFIERS, warnings_off
+from lungperfusion.io.dicom.header import IDENTIFIERS, damaged_headers_refused, warnings_off
 from lungperfusion.io.dicom.pixels import calibrated, decode, stored_images
 from lungperfusion.io.dicom.series import choose_series, completeness_gate
 from lungperfusion.io.dicom.sources import dicom_files, require_readable
@@ -54,28 +54,31 @@ def read_dicom(
 
     """
     with warnings_off(), dicom_files(path, part(progress, 0.0, 0.3)) as found:
-        chosen, remarks = choose_series(found.files, series_uid, only_ct)
-        require_readable(chosen)
-        frames = [frame for file in chosen for frame in frames_of(file)]
-        require_uniform(frames)
-        frames = in_unit(frames, unit, only_ct)
+        with damaged_headers_refused():
+            chosen, remarks = choose_series(found.files, series_uid, only_ct)
+            require_readable(chosen)
+            frames = [frame for file in chosen for frame in frames_of(file)]
+            require_uniform(frames)
+            frames = in_unit(frames, unit, only_ct)
+            gate = completeness_gate(chosen, len(frames), found.left_out)
+            acquisition = acquisition_of(chosen[0], frames[0])
+            header = chosen[0].header
+            identifiers = {
+                keyword: str(header.get(keyword))
+                for keyword in IDENTIFIERS
+                if header.get(keyword) not in (None, "")
+            }
         volume, digest, notes = _read_volume(frames, unit, part(progress, 0.3, 1.0))
-    header = chosen[0].header
-    gate = completeness_gate(chosen, len(frames), found.left_out)
     if gate.verdict == "warn":
         notes = [*notes, gate.message]
     return Scan(
         volume=volume,
-        acquisition=acquisition_of(chosen[0], frames[0]),
+        acquisition=acquisition,
         name=named(path.name or path.resolve().name),
         sha256=digest,
         warnings=(*remarks, *notes),
         gates=(gate,),
-        identifiers={
-            keyword: str(header.get(keyword))
-            for keyword in IDENTIFIERS
-            if header.get(keyword) not in (None, "")
-        },
+        identifiers=identifiers,
     )
 
 
