@@ -75,6 +75,9 @@ LEAST_COVER, FULL_COVER = 0.2, 0.6
 """Share of the disc covered, beyond the clutter, from which a place belongs to a sheet, and from
 which it is trusted in full."""
 
+THICK_MM, LEAST_COVER_THICK = 1.6, 0.5
+"""From this voxel size on, noise is blurred into small sheets, and this share must be covered."""
+
 JOINED_MM = 3.0
 """Places of one direction and plane this far apart belong to one piece of sheet."""
 LEAST_SHEET_MM2 = 30.0
@@ -331,7 +334,7 @@ def find_sheets(image: LungImage, smooth: Float32, depth_mm: Float32) -> Sheets:
     """
     places, normals = _ridges(image, smooth, depth_mm)
     cover = _cover(places, normals)
-    kept = cover >= LEAST_COVER
+    kept = cover >= (LEAST_COVER if image.thick_mm <= THICK_MM else LEAST_COVER_THICK)
     places, normals, cover = places[kept], normals[kept], cover[kept]
     area = _piece_mm2(places, normals)
     kept = area >= LEAST_SHEET_MM2
