@@ -16,12 +16,13 @@ BENCH := $(VENV)/bench
 # One core each for the tests; more than four would only fight for memory.
 PYTEST_OPTIONS ?= --numprocesses=logical --maxprocesses=4 --dist=loadfile
 CT ?=
+TORTURE ?= --seconds 600 --kills 100
 DEMO := results/demo
 
 export MPLBACKEND := Agg
 export QT_QPA_PLATFORM ?= offscreen
 
-.PHONY: help demo test lint bench format cmake-list clean
+.PHONY: help demo test lint bench torture format cmake-list clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -52,6 +53,9 @@ format: $(VENV)/installed-test  ## Mend what can be mended by machine
 
 bench: $(BENCH)/installed  ## Accuracy, speed and memory against their targets
 	$(BENCH)/bin/python -m Benchmarks
+
+torture: $(VENV)/installed-test  ## Kills, failing writes, limits of memory; TORTURE="--seconds 60"
+	$(PYTHON) Testing/torture.py $(TORTURE)
 
 cmake-list: $(VENV)/installed-test  ## Rewrite the file list of LungPerfusionLib/CMakeLists.txt
 	$(PYTHON) Scripts/update_cmake_lists.py

@@ -39,6 +39,8 @@ def both[First, Second](
     context of the caller (what `lungperfusion.pipelines.stages` remembers); what one of them
     raises is raised here after the other one has ended.
     """
+    if thread_count(2) == 1:  # no thread at all: Python waits for ever for one without memory
+        return first(), second()
     with ThreadPoolExecutor(thread_count(2)) as pool:
         tasks = pool.submit(copy_context().run, first), pool.submit(copy_context().run, second)
     return tasks[0].result(), tasks[1].result()
