@@ -39,6 +39,7 @@ def given(chest_file, truth_file, tmp_path_factory):
 def test_folder_holds_what_is_promised(given):
     names = sorted(path.name for path in given.iterdir())
     assert names == [
+        "checksums.json",
         "fissures.csv",
         "fissures.seg.nrrd",
         "lobes.seg.nrrd",
