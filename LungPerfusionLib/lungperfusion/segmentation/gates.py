@@ -26,7 +26,7 @@ from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.airway_quality import airway_gate
 from lungperfusion.segmentation.body import Coarse, coarse_copy, to_upright, upright
 from lungperfusion.segmentation.calibration import air_gate, kernel_gate, noise_gate
-from lungperfusion.segmentation.pathology import dorsal_dents, midline, mirror_dents
+from lungperfusion.segmentation.pathology import midline, mirror_dents, wall_dents
 from lungperfusion.segmentation.stature import body_width_mm, relative_size
 from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES, Region
 from lungperfusion.threads import both
@@ -63,8 +63,11 @@ INSPIRATION_MLD_HU = -730.0
 BOWING_MM = 1.0
 """The posterior wall of the trachea is convex in inspiration; farther inward is expiration."""
 
+GAS_ABOVE_AIR_HU = 20.0
+"""Coarse voxels less than this above the air of the same scan's trachea hold nothing but gas."""
+
 GAS_HU = -980.0
-"""Coarse voxels below hold nothing but gas."""
+"""The same where no trachea tells what the scanner calls air."""
 
 GAS_DEPTH_MM = 8.0
 """Gas that fills a ball of this radius is no airway of the lung and no patch of emphysema."""
@@ -81,6 +84,9 @@ phantom, 4 to 13 % in the scans that the project is tested on)."""
 
 USUAL_DOME_SHARE = 0.03
 """One dome may be higher than the mirrored other one, or its fat thicker, by this much."""
+
+USUAL_ASYMMETRY_SHARE = 0.01
+"""The sides differ elsewhere by this much without disease."""
 
 DENSE_SHARE = 0.15
 """Share of the lungs above -200 HU (vessels are 5 to 8 %) that calls for a look."""
@@ -503,15 +509,16 @@ def _missed(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
     airways = blocks == STRUCTURES[AIRWAYS].label
     top = airways & (np.arange(blocks.shape[0]) > np.nonzero(lung)[0].mean())[:, None, None]
     sides = np.where(lung, blocks, 0).astype(np.uint8)
-    dorsal = dorsal_dents(coarse, lung, midline(sides, top))
-    mirror = mirror_dents(coarse, sides, airways, top)
-    found = dorsal.dense | dorsal.fluid | mirror.dense | mirror.empty
-    fluid = dorsal.fluid | mirror.empty
+    dents = wall_dents(coarse, sides, midline(sides, top))
+    mirror = mirror_dents(coarse, sides, airways, top, airways)
+    found = dents.dense | dents.fluid | mirror.dense | mirror.empty
+    fluid = dents.fluid | mirror.empty
     total = np.count_nonzero(lung)
     for doubtful, usual in (
         (mirror.heart, USUAL_HEART_SHARE),
         (mirror.base, USUAL_DOME_SHARE),
         (mirror.fluid, USUAL_DOME_SHARE),
+        (mirror.doubtful, USUAL_ASYMMETRY_SHARE),
     ):
         if np.count_nonzero(doubtful) > usual * total:
             found |= doubtful
@@ -563,12 +570,21 @@ def _place(mask: Mask, sides: NDArray[np.uint8]) -> str:
     return f"mostly on the {side}, in the {height} third and toward the {depth}"
 
 
+def _gas_level(coarse: Coarse, blocks: NDArray[Any]) -> float:
+    """CT number below which a block is pure gas, by the air in the trachea of this scan."""
+    airways = blocks == STRUCTURES[AIRWAYS].label
+    core = eroded(airways, max(coarse.spacing_mm) * 1.01, coarse.spacing_mm)
+    if np.count_nonzero(core) < 20:
+        return GAS_HU
+    return float(np.median(coarse.hu[core])) + GAS_ABOVE_AIR_HU
+
+
 def _gas(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
     lung = (blocks == STRUCTURES[LUNGS[0]].label) | (blocks == STRUCTURES[LUNGS[1]].label)
     if not lung.any():
         return Gate(id="gas_pocket", verdict="unknown", message="There is no lung.")
     box = bounding_box(lung, (1, 1, 1))
-    pure = lung[box] & (coarse.hu[box] < GAS_HU)
+    pure = lung[box] & (coarse.hu[box] < _gas_level(coarse, blocks))
     core = eroded(pure, GAS_DEPTH_MM, coarse.spacing_mm)
     pocket = dilated(core, GAS_DEPTH_MM, coarse.spacing_mm) & pure
     volume_ml = coarse.volume_ml(pocket)

@@ -76,10 +76,11 @@ def segment_lungs(
     bronchi are taken off, the rest is divided into two lungs; the outlines are then drawn on the
     full grid, half way between lung and soft tissue.  Vessels and what a ball of
     `VESSEL_CLOSING_MM` cannot reach from outside belong to the lung, so the hilum is cut by a
-    smooth surface; the airways, as far as they can be followed, do not.  Dense tissue between the
-    aerated lung and the ribs behind it, or where the mirrored other lung is aerated, is taken for
-    diseased lung, and said so in a warning; what may as well be heart, liver or fluid is left out
-    and reported by the gate ``missed_disease``.
+    smooth surface; the airways, as far as they can be followed, do not.  Dense tissue is taken for
+    diseased lung, and said so in a warning, where the image shows it to be: enclosed by aerated
+    lung, between it and the ribs behind or beside it, or around bronchi that hold air; what may as
+    well be heart, liver, fat or fluid is left out and reported by the gate ``missed_disease``.  Gas
+    of stomach and bowel is no lung.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def segment_lungs(
     sides = split_sides(coarse, lung, main)
     progress(0.6, "outlines")
     lung = sides > 0
-    disease = diseased_lung(coarse, sides, main, trachea)
+    disease = diseased_lung(coarse, sides, main, trachea, coarse.any_of(labels == TREE))
     if disease.any():
         warnings.append(
             f"About {coarse.volume_ml(disease):.0f} mL of dense tissue inside the rib cage were "

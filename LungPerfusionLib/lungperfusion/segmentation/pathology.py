@@ -1,7 +1,9 @@
 """Dense disease inside the pleura: where the lung should be but is not aerated.
 
-Two things tell where lung should be: ribs behind the aerated lung (`dorsal_dents`), and the other
-lung, seen in the mirror (`mirror_dents`).
+Dense tissue is taken for lung only where the image shows that it is: enclosed by aerated lung
+(`enclosed_masses`), between aerated lung and the ribs behind or beside it (`wall_dents`), or around
+bronchi that still hold air (`mirror_dents`).  That the mirrored other lung is aerated in a place is
+no evidence: it bounds what the bronchi show, and makes the gates look.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungperfusion.morphology import dilated, distance_mm, eroded
+from lungperfusion.morphology import dilated, distance_mm, eroded, opened
 from lungperfusion.segmentation.body import Coarse, components
 from lungperfusion.terms import LUNGS, STRUCTURES
 from lungperfusion.volume import Mask, bounding_box
@@ -40,9 +42,8 @@ contrast holds blood and measures 30 HU and more; simple effusion 0 to 20 HU).""
 FAT_HU = -20.0
 """A dent of lower density is fat of the mediastinum or the chest wall, neither lung nor fluid."""
 
-CONFIRMED_SHARE = 0.3
-"""Share of a dent above the diaphragm that must also be a dorsal dent: both rules then agree that
-it is disease and not liver."""
+FAT_RANGE_HU = (-160.0, -30.0)
+"""Fat, with partial volume of muscle."""
 
 CUT_OFF_SHARE = 0.02
 """Share of the lung surface at the edge of the field of view above which the lungs are cut off."""
@@ -54,9 +55,42 @@ DENT_OPENING_MM = 4.0
 """Dents thinner than twice this are muscle, fat or pleura."""
 
 
+THICK_LUNG_MM = 15.0
+"""Disease against the ribs has aerated lung at least this thick inward of it; liver and spleen have
+the thin recess between diaphragm and ribs in front of them at most."""
+
+APEX_MM = 40.0
+"""So far below its top the lung is narrower than the space that ribs and muscles leave."""
+
+DENT_REACH_MM = 15.0
+"""Tissue in place of the mirrored lung goes on so far beyond what the ribs show to be lung."""
+
+FAT_SMOOTHING_MM = 4.0
+"""Fat, fluid and lung are told apart after smoothing by a Gaussian of this standard deviation."""
+
+MASS_RADIUS_MM = 26.0
+"""Masses up to twice this across are sought inside the lung, open to vessels and hilum or not."""
+
+NECK_RADII_MM = (4.0, 6.5, 9.5)
+"""A mass is parted from vessels and pleura that it hangs on by balls of these radii: lobar arteries
+are up to 18 mm wide."""
+
+SMALLEST_MASS_ML = 0.5
+"""Smaller ones are filled with the vessels."""
+
+ENCLOSED_SHARE = 0.65
+"""Share of the surface of a mass that must face aerated lung; heart, hilum, aortic arch and dome
+show it at most half of theirs."""
+
+
+WIDEST_END_SHARE = 0.5
+"""A piece that is still this wide, relative to its widest level, where the image ends may be a dome
+that the image cuts off: that has lung all round as well."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dents:
-    """Dense tissue between the back of the lung and the ribs."""
+    """Dense tissue between the lung and the ribs behind or beside it."""
 
     dense: Mask
     """Taken for diseased lung."""
@@ -78,72 +112,145 @@ def midline(sides: NDArray[np.uint8], trachea: Mask) -> float:
     return float(where[0].max(initial=0)) if where[0].size else float(where[1].min(initial=0))
 
 
-def dorsal_dents(coarse: Coarse, lung: Mask, midline: float) -> Dents:
+def wall_dents(coarse: Coarse, sides: NDArray[np.uint8], midline: float) -> Dents:
     """Find dense tissue between aerated lung and the ribs behind and beside it.
 
-    Disease of the dependent lung (pneumonia, collapse, effusion) fills the space between aerated
-    lung and rib cage.  In front, heart and liver fill it in health; so only tissue is taken that
-    has the lung in front of it and ribs behind it, away from the spine, and that is thicker than
-    the usual chest wall.
+    Disease (pneumonia, collapse, tumour, effusion) fills the space between aerated lung and rib
+    cage.  In front, heart and liver fill it in health; so only tissue is taken that has lung in
+    front of it and ribs behind it, away from the spine, or lung inward of it, more lung below it
+    and ribs outward, and that is thicker than the usual chest wall.
 
     Parameters
     ----------
     coarse
         Coarse copy of the CT.
-    lung
-        Both lungs on its grid.
+    sides
+        Labels of left and right lung on its grid.
     midline
         Index of the midline along the last axis.
 
     """
-    none = np.zeros(lung.shape, np.bool_)
+    lung = sides > 0
+    dense, fluid = np.zeros(lung.shape, np.bool_), np.zeros(lung.shape, np.bool_)
     if not lung.any():
-        return Dents(none, none.copy())
+        return Dents(dense, fluid)
     spacing = coarse.spacing_mm
     margin = [round(45.0 / s) + 1 for s in spacing]
     box = bounding_box(lung, (round(RIB_GAP_MM / spacing[0]) + 1, margin[1], margin[2]))
     inside, hu = lung[box], coarse.hu[box]
     bone = hu > BONE_HU
     if not bone.any():
-        return Dents(none, none.copy())
+        return Dents(dense, fluid)
     # Half a voxel more, so that the closing also bridges the gaps on a grid as coarse as they are.
     grown = distance_mm(bone, spacing) <= RIB_GAP_MM + max(spacing) / 2
     sheet = eroded(grown, RIB_GAP_MM, spacing) & ~inside
     from_ribs = distance_mm(sheet, spacing)
-    # Columns run from the back (index 0) to the front.
-    behind_lung = np.logical_or.accumulate(inside[:, ::-1], axis=1)[:, ::-1] & ~inside
-    ribs_behind = np.logical_or.accumulate(sheet, axis=1) & ~sheet
-    first_lung = np.argmax(inside, axis=1)
-    has_lung = inside.any(axis=1)
-    j = np.arange(inside.shape[1])[None, :, None]
-    between = behind_lung & ribs_behind & has_lung[:, None] & (j < first_lung[:, None])
-    # Bone nearest behind, with nothing but soft tissue on the way.
-    blocked = np.logical_or.accumulate((sheet & (j < first_lung[:, None]))[:, ::-1], axis=1)
-    between &= ~blocked[:, ::-1]
-    surface = inside & (distance_mm(~inside, spacing) <= 1.5 * max(spacing))
-    gap = float(np.clip(np.percentile(from_ribs[surface], 25), *USUAL_GAP_MM))
     across = (np.arange(inside.shape[2]) + box[2].start - midline) * spacing[2]
     lateral = (across > SPINE_HALF_WIDTH_MM[0]) | (across < -SPINE_HALF_WIDTH_MM[1])
+    thick = opened(inside, THICK_LUNG_MM / 2, spacing)
+    fat = ndimage.binary_opening((hu > FAT_RANGE_HU[0]) & (hu < FAT_RANGE_HU[1]))
+    between = _between(inside, thick, sheet, fat) & lateral
+    level = np.arange(inside.shape[0])[:, None, None]
+    top = np.flatnonzero(inside.any(axis=(1, 2)))[-1] - APEX_MM / spacing[0]
+    above_lung = np.logical_or.accumulate(inside, axis=0) & (level < top)
+    for name, turn in zip(LUNGS, (slice(None), slice(None, None, -1)), strict=True):
+        # Rows run from the outer side (index 0) inward.
+        own = sides[box] == STRUCTURES[name].label
+        rows = [mask[:, :, turn].swapaxes(1, 2) for mask in (own, own & thick, sheet, fat)]
+        between |= _between(*rows).swapaxes(1, 2)[:, :, turn] & above_lung
+    surface = inside & (distance_mm(~inside, spacing) <= 1.5 * max(spacing))
+    gap = float(np.clip(np.percentile(from_ribs[surface], 25), *USUAL_GAP_MM))
     tissue = (hu > DENSE_HU[0]) & (hu < DENSE_HU[1])
-    dent = between & tissue & lateral & (from_ribs >= gap)
+    dent = between & tissue & ~inside & (from_ribs >= gap)
     radius = max(DENT_OPENING_MM, max(spacing[1:]))
-    # The lung in front counts as filled, so that the opening does not eat the dent's inner rim.
+    # The lung beside counts as filled, so that the opening does not eat the dent's inner rim.
     solid = dent | inside
     dent &= dilated(eroded(solid, radius, spacing) & ~inside, radius, spacing)
     dent = ndimage.binary_opening(dent)
-    labels, count = components(dent)
-    dense, fluid = none, none.copy()
-    sizes = np.bincount(labels.ravel(), minlength=count + 1) * coarse.voxel_ml
-    for label, part in enumerate(ndimage.find_objects(labels), start=1):
-        if sizes[label] < SMALLEST_DENT_ML:
-            continue
-        mask = labels[part] == label
-        density = float(hu[part][mask].mean())
-        if density < FAT_HU:
-            continue
-        target = fluid if density < FLUID_HU else dense
-        target[box][part][mask] = True
+    solid_hu = smoothed_tissue(hu, dent, spacing)
+    for target, part in (
+        (dense, dent & (solid_hu >= FLUID_HU)),
+        (fluid, dent & (solid_hu < FLUID_HU) & (solid_hu >= FAT_HU)),
+    ):
+        for piece in _pieces(part, coarse.voxel_ml, SMALLEST_DENT_ML):
+            target[box] |= piece
     return Dents(dense, fluid)
+
+
+def _between(inside: Mask, thick: Mask, sheet: Mask, fat: Mask) -> Mask:
+    """Find what has thick lung toward growing indices of the second axis and ribs the other way.
+
+    ``thick`` is the part of the lung ``inside`` that is no thin recess.  Neither bone
+    nor fat (of the abdomen, in front of the spleen) lies on the way to the lung.
+    """
+    first = np.argmax(inside, axis=1)[:, None]
+    has_lung = inside.any(axis=1)[:, None] & np.take_along_axis(thick, first, axis=1)
+    behind_ribs = np.logical_or.accumulate(sheet, axis=1) & ~sheet
+    outward = np.arange(inside.shape[1])[None, :, None] < first
+    barrier = (sheet | fat) & outward
+    blocked = np.logical_or.accumulate(barrier[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(behind_ribs & outward & has_lung & ~blocked)
+
+
+def smoothed_tissue(
+    hu: NDArray[np.float32], mask: Mask, spacing_mm: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """Mean CT number around each voxel of a mask, over the mask only."""
+    sigma = [FAT_SMOOTHING_MM / s for s in spacing_mm]
+    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
+    total = ndimage.gaussian_filter(np.where(mask, hu, 0).astype(np.float32), sigma)
+    return np.asarray(np.where(mask, total / np.maximum(weight, 1e-6), 0), np.float32)
+
+
+def enclosed_masses(coarse: Coarse, sides: NDArray[np.uint8], main: Mask) -> Mask:
+    """Find masses inside a lung, although vessels or pleura open the hole that they leave.
+
+    What a ball of `MASS_RADIUS_MM` cannot reach from outside the lung is looked at piece by piece;
+    a piece that faces aerated lung nearly all round is a mass, the hilum is not.
+
+    Parameters
+    ----------
+    coarse
+        Coarse copy of the CT.
+    sides
+        Labels of left and right lung on its grid.
+    main
+        Trachea and main bronchi, which are no lung.
+
+    """
+    spacing, step = coarse.spacing_mm, max(coarse.spacing_mm) * 1.01
+    found = np.zeros(sides.shape, np.bool_)
+    for name in LUNGS:
+        own = sides == STRUCTURES[name].label
+        if not own.any():
+            continue
+        box = bounding_box(own, (1, 1, 1))
+        inside = own[box]
+        # Beyond the head and foot end of the image the lung goes on as it ends there.
+        grown = distance_mm(inside, spacing) <= MASS_RADIUS_MM
+        pad = ((1, 1), (0, 0), (0, 0))
+        depth = distance_mm(~np.pad(grown, pad, mode="edge"), spacing)[1:-1]
+        room = (depth > MASS_RADIUS_MM) & (sides[box] == 0) & ~main[box]
+        dense = room & (coarse.hu[box] < DENSE_HU[1])
+        for radius in NECK_RADII_MM:
+            bulk = dilated(eroded(dense, radius, spacing), radius, spacing) & dense
+            for piece in _pieces(bulk & ~found[box], coarse.voxel_ml, SMALLEST_MASS_ML):
+                if _is_mass(coarse.hu[box], inside | found[box], piece, spacing):
+                    found[box] |= dilated(piece, step, spacing) & dense
+    return found
+
+
+def _is_mass(
+    hu: NDArray[np.float32], lung: Mask, piece: Mask, spacing_mm: tuple[float, float, float]
+) -> bool:
+    """Whether lung lies nearly all round a piece that is no fat and no dome cut off."""
+    areas = piece.sum(axis=(1, 2))
+    if max(areas[0], areas[-1]) > WIDEST_END_SHARE * areas.max():
+        return False
+    shell = dilated(piece, max(spacing_mm) * 1.01, spacing_mm) & ~piece
+    facing = np.count_nonzero(shell & lung)
+    enclosed = facing >= ENCLOSED_SHARE * np.count_nonzero(shell)
+    return bool(enclosed and np.median(hu[piece]) > FAT_HU)
 
 
 # ---- the other lung as a pattern -----------------------------------------------------------------
@@ -179,7 +286,14 @@ BRONCHOGRAM_HU = -150.0
 """Thin spots inside dense tissue that are darker are air: fat is not."""
 
 BRONCHOGRAM_SPOTS = 4
-"""Separate spots of air inside a dent that show it to be lung."""
+"""Blocks of air in bronchi inside a dent that show it to be lung."""
+
+BRONCHUS_GAP_MM = 6.0
+"""Bronchi inside dense lung are followed over gaps of up to twice this, from the airway tree on:
+gas of the bowel hangs on no bronchus."""
+
+BRONCHUS_REACH_MM = 22.0
+"""So far from a bronchus that holds air, dense tissue belongs to the lung that it supplies."""
 
 DOUBTFUL_SHARE = 0.5
 """A dent that lies beside great vessels or on the diaphragm by more than this share is doubtful."""
@@ -193,7 +307,9 @@ class MirrorDents:
     """Dense tissue where the mirrored other lung is aerated."""
 
     dense: Mask
-    """Taken for diseased lung."""
+    """Around bronchi that hold air: taken for diseased lung."""
+    doubtful: Mask
+    """Without them, away from heart and dome."""
     fluid: Mask
     """Taken for pleural fluid."""
     heart: Mask
@@ -245,13 +361,13 @@ def _on_own_dome(own: Mask, other: Mask, spacing_mm: tuple[float, float, float])
 
 
 def mirror_dents(
-    coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea: Mask
+    coarse: Coarse, sides: NDArray[np.uint8], main: Mask, trachea: Mask, airways: Mask
 ) -> MirrorDents:
     """Find dense tissue where the other lung, mirrored at the midline, is aerated.
 
-    The mirrored lung is set onto the dome that is seen on this side.  Where it meets heart, great
-    vessels or the dome itself, which differ between the sides in health, the tissue is only
-    doubtful, unless it holds air bronchograms (dome) or is the lesser part of a larger dent.
+    The mirrored lung is set onto the dome that is seen on this side.  That alone shows no disease,
+    for heart, great vessels and domes differ between the sides in health; tissue is lung only
+    within `BRONCHUS_REACH_MM` of bronchi that hold air and hang on the airway tree.
 
     Parameters
     ----------
@@ -259,15 +375,19 @@ def mirror_dents(
         Coarse copy of the CT.
     sides
         Labels of left and right lung on its grid.
-    tube, trachea
-        Main airways, and the part of them above the carina.
+    main
+        Trachea and main bronchi.
+    trachea
+        The part of them above the carina.
+    airways
+        Blocks that hold a piece of the airway tree.
 
     """
     found = {part.name: np.zeros(sides.shape, np.bool_) for part in fields(MirrorDents)}
     lung = sides > 0
     middle = middle_of_lungs(sides, midline(sides, trachea))
     spacing = coarse.spacing_mm
-    tissue = (coarse.hu > DENSE_HU[0]) & (coarse.hu < DENSE_HU[1]) & coarse.valid & ~tube
+    tissue = (coarse.hu > DENSE_HU[0]) & (coarse.hu < DENSE_HU[1]) & coarse.valid & ~main
     for name in LUNGS:
         own = sides == STRUCTURES[name].label
         other = mirrored(lung & ~own, middle)
@@ -287,28 +407,54 @@ def mirror_dents(
         core = eroded(room | inside, MIRROR_OPENING_MM, spacing) & room
         room &= dilated(core, MIRROR_OPENING_MM + max(spacing), spacing)
         vessels, heart = (zone[box] for zone in _mediastinal(sides, name, middle, trachea, spacing))
-        doubtful = vessels | ~np.logical_or.accumulate(inside, axis=0)
-        air = room & (hu < BRONCHOGRAM_HU) & ~dilated(inside, MIRROR_OPENING_MM, spacing)
-        for dent in _pieces(room & ~heart, coarse.voxel_ml):
-            unsure = np.count_nonzero(dent & doubtful) > DOUBTFUL_SHARE * np.count_nonzero(dent)
-            if np.median(hu[dent]) < FLUID_HU:
-                target = "fluid"
-            elif not unsure or components(air & dent & ~vessels)[1] >= BRONCHOGRAM_SPOTS:
-                target = "dense"
+        below = ~np.logical_or.accumulate(inside, axis=0)
+        bronchi = _bronchograms(hu, inside, room & ~vessels, airways[box], spacing)
+        reach = dilated(bronchi, BRONCHUS_REACH_MM, spacing)
+        for dent in _pieces(room & ~heart, coarse.voxel_ml, SMALLEST_MIRROR_DENT_ML):
+            median = float(np.median(hu[dent]))
+            if median < FAT_HU:
+                continue
+            if median < FLUID_HU:
+                found["fluid"][box] |= dent
+                continue
+            if np.count_nonzero(bronchi & dent) >= BRONCHOGRAM_SPOTS:
+                found["dense"][box] |= dent & reach & ~vessels
+                dent = dent & ~(reach & ~vessels)
+            if (dent & vessels).sum() > dent.sum() * DOUBTFUL_SHARE:
+                target = "heart"
+            elif np.count_nonzero(dent & below) > DOUBTFUL_SHARE * np.count_nonzero(dent):
+                target = "base"
             else:
-                target = "heart" if (dent & vessels).sum() > dent.sum() / 2 else "base"
+                target = "doubtful"
             found[target][box] |= dent
-        for dent in _pieces(room & heart, coarse.voxel_ml):
-            found["heart"][box] |= dent
+        for dent in _pieces(room & heart, coarse.voxel_ml, SMALLEST_MIRROR_DENT_ML):
+            if np.median(hu[dent]) >= FAT_HU:
+                found["heart"][box] |= dent
     return MirrorDents(**found)
 
 
-def _pieces(mask: Mask, voxel_ml: float) -> Iterator[Mask]:
+def _bronchograms(
+    hu: NDArray[np.float32],
+    inside: Mask,
+    room: Mask,
+    airways: Mask,
+    spacing_mm: tuple[float, float, float],
+) -> Mask:
+    """Air in bronchi inside dense tissue, away from the aerated lung and on the airway tree."""
+    air = room & ((hu < BRONCHOGRAM_HU) | airways)
+    linked, _ = components(dilated(air | airways, BRONCHUS_GAP_MM, spacing_mm))
+    tree = np.unique(linked[airways])
+    return np.asarray(
+        air & np.isin(linked, tree[tree > 0]) & ~dilated(inside, MIRROR_OPENING_MM, spacing_mm)
+    )
+
+
+def _pieces(mask: Mask, voxel_ml: float, least_ml: float) -> Iterator[Mask]:
     """Components of a mask that are large enough to matter."""
     labels, count = components(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml
     for label in range(1, count + 1):
-        if sizes[label] >= SMALLEST_MIRROR_DENT_ML:
+        if sizes[label] >= least_ml:
             yield labels == label
 
 
@@ -326,7 +472,12 @@ def _mediastinal(
     vessels = np.broadcast_to(away * spacing_mm[2] < VESSELS_HALF_WIDTH_MM, sides.shape)
     if side != LUNGS[0]:
         return vessels, np.zeros(sides.shape, np.bool_)
-    carina = np.nonzero(trachea.any(axis=(1, 2)))[0].min() if trachea.any() else np.median(k)
+    if trachea.any():
+        carina = float(np.nonzero(trachea.any(axis=(1, 2)))[0].min())
+    elif k[-1] == sides.shape[0] - 1:  # the top of the lungs is cut off, and the carina with it
+        carina = k[-1] + HEART_TOP_MM / spacing_mm[0]
+    else:
+        carina = float(np.median(k))
     u = away / (HEART_WIDTH_SHARE * (i[-1] - i[0] + 1))
     v = (j[-1] - forward) / (HEART_DEPTH_SHARE * (j[-1] - j[0] + 1))
     above = (up - carina) * spacing_mm[0] - HEART_WIDEST_MM
@@ -338,26 +489,26 @@ PATTERN_MARGIN_MM = 6.0
 """A lung reaches no farther beyond the mirrored other one, where ribs and spine bound both."""
 
 
-def diseased_lung(coarse: Coarse, sides: NDArray[np.uint8], tube: Mask, trachea: Mask) -> Mask:
-    """Dense tissue that belongs to the lungs, by either evidence, or in doubt by both.
+def diseased_lung(
+    coarse: Coarse, sides: NDArray[np.uint8], main: Mask, trachea: Mask, airways: Mask
+) -> Mask:
+    """Dense tissue that belongs to the lungs, by what the image shows of it.
 
-    Where only one lung has dorsal dents, the mirrored other one bounds them, so that they end at
-    diaphragm and spine.  Lungs cut off by the field of view say nothing of the shape that is
-    missing, so nothing is filled there.
+    Where only one lung has dents, the mirrored other one bounds them, so that they end at diaphragm
+    and spine.  Lungs cut off by the field of view say nothing of the shape that is missing, so only
+    masses inside them are filled there.  Parameters as in `mirror_dents`.
     """
+    masses = enclosed_masses(coarse, sides, main)
     if _cut_off(coarse, sides > 0):
-        return np.zeros(sides.shape, np.bool_)
-    dorsal = dorsal_dents(coarse, sides > 0, midline(sides, trachea)).dense
-    mirror = mirror_dents(coarse, sides, tube, trachea)
-    dense = mirror.dense.copy()
-    for dent in _pieces(mirror.base, coarse.voxel_ml):
-        if np.count_nonzero(dent & dorsal) > CONFIRMED_SHARE * np.count_nonzero(dent):
-            dense |= dent
-    if dorsal.any() and mirror.pattern.any():
+        return masses
+    dents = wall_dents(coarse, sides, midline(sides, trachea)).dense
+    mirror = mirror_dents(coarse, sides, main, trachea, airways)
+    if dents.any() and mirror.pattern.any():
         middle = middle_of_lungs(sides, midline(sides, trachea))
-        if not (dorsal & mirrored(dilated(dorsal, 20.0, coarse.spacing_mm), middle)).any():
-            dorsal &= dilated(mirror.pattern, PATTERN_MARGIN_MM, coarse.spacing_mm)
-    return dorsal | dense
+        if not (dents & mirrored(dilated(dents, 20.0, coarse.spacing_mm), middle)).any():
+            dents &= dilated(mirror.pattern, PATTERN_MARGIN_MM, coarse.spacing_mm)
+    near = dilated(dents, DENT_REACH_MM, coarse.spacing_mm)
+    return masses | dents | mirror.dense | ((mirror.base | mirror.doubtful) & near)
 
 
 def _cut_off(coarse: Coarse, lung: Mask) -> bool:

