@@ -78,9 +78,12 @@ are up to 18 mm wide."""
 SMALLEST_MASS_ML = 0.5
 """Smaller ones are filled with the vessels."""
 
-ENCLOSED_SHARE = 0.65
+ENCLOSED_SHARE = 0.75
 """Share of the surface of a mass that must face aerated lung; heart, hilum, aortic arch and dome
-show it at most half of theirs."""
+show it at most two thirds of theirs."""
+
+SMALL_MASS_ML, SMALL_ENCLOSED_SHARE = 5.0, 0.62
+"""For smaller ones, whose surface is mostly vessels and pleura beside them, less is enough."""
 
 
 WIDEST_END_SHARE = 0.5
@@ -235,21 +238,27 @@ def enclosed_masses(coarse: Coarse, sides: NDArray[np.uint8], main: Mask) -> Mas
         for radius in NECK_RADII_MM:
             bulk = dilated(eroded(dense, radius, spacing), radius, spacing) & dense
             for piece in _pieces(bulk & ~found[box], coarse.voxel_ml, SMALLEST_MASS_ML):
-                if _is_mass(coarse.hu[box], inside | found[box], piece, spacing):
+                small = np.count_nonzero(piece) * coarse.voxel_ml <= SMALL_MASS_ML
+                share = SMALL_ENCLOSED_SHARE if small else ENCLOSED_SHARE
+                if _is_mass(coarse.hu[box], inside | found[box], piece, spacing, share):
                     found[box] |= dilated(piece, step, spacing) & dense
     return found
 
 
 def _is_mass(
-    hu: NDArray[np.float32], lung: Mask, piece: Mask, spacing_mm: tuple[float, float, float]
+    hu: NDArray[np.float32],
+    lung: Mask,
+    piece: Mask,
+    spacing_mm: tuple[float, float, float],
+    least_share: float,
 ) -> bool:
-    """Whether lung lies nearly all round a piece that is no fat and no dome cut off."""
+    """Whether lung lies round a share of a piece that is no fat and no dome cut off."""
     areas = piece.sum(axis=(1, 2))
     if max(areas[0], areas[-1]) > WIDEST_END_SHARE * areas.max():
         return False
     shell = dilated(piece, max(spacing_mm) * 1.01, spacing_mm) & ~piece
     facing = np.count_nonzero(shell & lung)
-    enclosed = facing >= ENCLOSED_SHARE * np.count_nonzero(shell)
+    enclosed = facing >= least_share * np.count_nonzero(shell)
     return bool(enclosed and np.median(hu[piece]) > FAT_HU)
 
 
