@@ -22,6 +22,7 @@ from lungperfusion.terminal import TerminalProgress, prepare_streams, remark
 from lungperfusion.trouble import in_words
 
 COMMANDS = {
+    "check": "what a scan is and which analyses it suits, in seconds",
     "lungs": "lungs, airways and density scores of a chest CT",
     "lobes": "lobes and fissures: found, given or corrected; fissure completeness",
     "ipv": "iodine perfusion, the score IPv, defects and CT signs",

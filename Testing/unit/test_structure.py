@@ -19,7 +19,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     0: "__init__ errors naming progress threads terms volume labels resampling orientation "
     "measurement quality acquisition regions verdicts",
-    1: "morphology smoothing segmentation blood density noise opacity iodine vq vessels phantoms",
+    1: "morphology smoothing segmentation blood density noise opacity iodine vq vessels checking "
+    "phantoms",
     2: "io processes source trouble arguments engines results pipelines batch terminal __main__",
     3: "mrml",
 }

@@ -250,7 +250,7 @@ def _series(uid: str, members: list[tuple[Path, Dataset]], path: Path | None) ->
         study=hashlib.sha256(study.encode()).hexdigest()[:8],
         uid=uid,
         kind=_kind(types.lower(), description, header),
-        breath=_breath(text),
+        breath=stated_breath(text),
         contrast=_contrast(header, text),
         sharpness=sharpness(_kernel(header)),
         kernel=_kernel(header),
@@ -300,7 +300,8 @@ def _kind(types: str, description: str, header: Dataset) -> Kind:
     return "ct"
 
 
-def _breath(text: str) -> Breath | None:
+def stated_breath(text: str) -> Breath | None:
+    """Tell the breath by the words of a header, in small letters; None where they do not tell."""
     inspired, expired = re.search(_INSPIRATION, text), re.search(_EXPIRATION, text)
     if bool(inspired) == bool(expired):
         return None
