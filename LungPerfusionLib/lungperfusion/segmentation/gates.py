@@ -26,6 +26,7 @@ from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.airway_quality import airway_gate
 from lungperfusion.segmentation.body import Coarse, coarse_copy, to_upright, upright
 from lungperfusion.segmentation.calibration import air_gate, kernel_gate, noise_gate
+from lungperfusion.segmentation.orientation import orientation_gate
 from lungperfusion.segmentation.pathology import midline, mirror_dents, wall_dents
 from lungperfusion.segmentation.stature import body_width_mm, relative_size
 from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES, Region
@@ -150,6 +151,7 @@ def lung_gates(
         missed,
         gas,
         airway_gate(coarse, blocks),
+        orientation_gate(coarse, blocks),
     )
 
 

@@ -184,6 +184,8 @@ GATES: dict[str, tuple[Effect, ...]] = {
     # files: what was left out may have been slices at an end
     "complete_series": (_doubt(IMAGED),),
     # lungs
+    # a mirrored or turned image puts every value on the wrong side or end
+    "orientation": (_doubt(IMAGED),),
     "both_lungs": (
         _needs(IMAGED, on_warn=None),
         _doubt(EXTENT, Region.LUNGS),

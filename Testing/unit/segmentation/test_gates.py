@@ -29,6 +29,7 @@ IDS = [
     "missed_disease",
     "gas_pocket",
     "airways",
+    "orientation",
 ]
 
 
