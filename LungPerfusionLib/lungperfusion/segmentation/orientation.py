@@ -257,11 +257,10 @@ def _head_signs(chest: _Chest) -> list[Sign]:
 
 
 def _width_mm(chest: _Chest, low: float, high: float) -> float:
-    columns = chest.lung[chest.part(low, high)].any(axis=1)
-    return (
-        float(np.median([np.ptp(np.flatnonzero(c)) + 1 for c in columns if c.any()] or [0]))
-        * (chest.spacing_mm[2])
-    )
+    """From the outer edge of one lung to that of the other, median over slices."""
+    columns = [np.flatnonzero(row) for row in chest.lung[chest.part(low, high)].any(axis=1)]
+    widths = [found[-1] - found[0] + 1 for found in columns if found.size]
+    return float(np.median(widths)) * chest.spacing_mm[2] if widths else 0.0
 
 
 def _between(chest: _Chest, part: slice) -> Mask:
@@ -288,6 +287,7 @@ def _trachea_mm(chest: _Chest, low: float, high: float) -> float:
         seen += any(
             TRACHEA_MM2[0] <= areas[label] <= TRACHEA_MM2[1] and _is_central(box, chest)
             for label, box in enumerate(ndimage.find_objects(labels), start=1)
+            if box is not None
         )
     return seen * chest.spacing_mm[0]
 
