@@ -20,7 +20,7 @@ from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.vq.classes import LOW
 from lungperfusion.vq.perfusion import WEIGHTS
 from lungperfusion.vq.ventilation import DEFAULT_METHOD
-from lungperfusion_gui import about, breathing
+from lungperfusion_gui import about, breathing, scan_check
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
@@ -183,6 +183,8 @@ class CTVQWidget(ModuleWidget):
         self.ui.inputsLabel.text = words
         self.ui.inputsLabel.visible = bool(words)
         self.showRelevant(["referenceKind", "referenceCt"])
+        scans = [self.parameters.inspiration, self.parameters.expiration]
+        scan_check.show(self.ui.scanLabel, self.LOGIC.command, scans)
 
 
 class CTVQTest(AnalysisTest):

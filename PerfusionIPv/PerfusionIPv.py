@@ -27,7 +27,7 @@ from lungperfusion.iodine.score import AERATED_HU
 from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM
 from lungperfusion.results.colours import IODINE_PERFUSION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
-from lungperfusion_gui import about, blood_points, iodine_choice, signs
+from lungperfusion_gui import about, blood_points, iodine_choice, scan_check, signs
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
@@ -35,6 +35,9 @@ from lungperfusion_gui.self_test import AnalysisTest
 
 VENDOR_MAP, IMAGE_PAIR, SUBTRACTION = "vendor map", "image pair", "contrast minus native CT"
 NOT_STATED = "not stated"
+
+SCANS = {VENDOR_MAP: ("ct",), IMAGE_PAIR: ("low", "high"), SUBTRACTION: ("contrast", "native")}
+"""Inputs that are CT, by source."""
 
 SOURCE_FIELDS = {
     VENDOR_MAP: ("ct", "iodine", "iodineUnit", "iodineSlope", "iodineOffset"),
@@ -257,6 +260,8 @@ class PerfusionIPvWidget(ModuleWidget):
         self.ui.inputsLabel.visible = uses_header
         self.signs.show()
         self.takeVoltages()
+        scans = [getattr(parameters, name) for name in SCANS[parameters.source]]
+        scan_check.show(self.ui.scanLabel, self.LOGIC.command, scans)
 
 
 class PerfusionIPvTest(AnalysisTest):

@@ -84,12 +84,12 @@ class Suitability:
     """Why not, or what to be careful of; each without a full stop."""
 
     @property
-    def sentence(self) -> str:
-        """Verdict, role and reasons in one line."""
+    def verdict(self) -> str:
+        """Whether it suits, and why not, without the name of the analysis."""
         words = {"yes": "suits", "caution": "suits with caution", "no": "does not suit"}[self.suits]
         reasons = f": {'; '.join(self.reasons)}" if self.reasons else ""
         role = f" {self.role[:1].upper()}{self.role[1:]}." if self.role else ""
-        return f"{self.analysis}: {words}{reasons}.{role}"
+        return f"{words}{reasons}.{role}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,8 @@ class ScanCheck:
             f"{remark.topic[:1].upper()}{remark.topic[1:]}: {remark.text}"
             for remark in self.remarks
         ]
-        return (*told, *(suits.sentence for suits in self.suits))
+        judged = (f"{suits.analysis}: {suits.verdict}" for suits in self.suits)
+        return (*told, *judged)
 
 
 def check_ct(
@@ -331,7 +332,7 @@ def _noise(ct: Volume, found: _Glance) -> Noise | None:
 
 def _modality(facts: Acquisition) -> Remark:
     if facts.modality is None:
-        return Remark("modality", "The file states no modality, manufacturer or voltage.")
+        return Remark("modality", "Modality, manufacturer and voltage are not stated.")
     parts = [facts.modality, facts.manufacturer, facts.model]
     voltage = [f"{facts.kvp:g} kV"] if facts.kvp else []
     kev = facts.monoenergetic_kev
@@ -472,9 +473,9 @@ def _thickness_mm(ct: Volume, facts: Acquisition) -> float:
 
 def _refused(analysis: str, ct: Volume, facts: Acquisition, gates: Mapping[str, Gate]) -> str:
     """Say why an analysis gives no values; empty where it does."""
-    if analysis == "vesselbv" and slice_gate(ct.geometry, facts).verdict == "fail":
-        return slice_gate(ct.geometry, facts).message.rstrip(".")
     thick = _thickness_mm(ct, facts)
+    if analysis == "vesselbv" and slice_gate(ct.geometry, facts).verdict == "fail":
+        return f"slices of {thick:.2f} mm are too thick for small vessels"
     if analysis == "lobes" and thick > SLICE_MM[1]:
         return f"slices of {thick:.2f} mm are too thick for fissures"
     if gates["both_lungs"].verdict == "fail":

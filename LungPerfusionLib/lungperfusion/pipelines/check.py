@@ -8,14 +8,17 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+from lungperfusion.acquisition import Acquisition
 from lungperfusion.batch.dicom_tree import stated_breath
 from lungperfusion.checking import ScanCheck, check_ct, check_map, check_segmentation
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
 from lungperfusion.io.dicom.units import UNSPECIFIED, stated_unit
+from lungperfusion.io.plausibility import require_hounsfield
 from lungperfusion.naming import without_names
 from lungperfusion.progress import Progress, part
 from lungperfusion.terminal import show
+from lungperfusion.volume import Volume
 
 MOST_LABELS = 150
 """Segmentations of the whole body have up to 117 structures; images have more values."""
@@ -80,6 +83,31 @@ def check_scan(path: Path, *, series_uid: str | None, progress: Progress) -> Sca
     )
     progress(1.0, "scan checked")
     return checked
+
+
+def check_volume(
+    image: Volume, acquisition: Acquisition | None = None, *, unit: str | None
+) -> ScanCheck:
+    """Check an image that is open already.
+
+    Parameters
+    ----------
+    image
+        The image, taken for a CT unless its unit or its values speak against it.
+    acquisition
+        Technical facts as far as known.
+    unit
+        Unit of its values where it is stated.
+
+    """
+    try:
+        if unit not in (None, "HU"):
+            raise InputError(f"the values are in {unit}")
+        require_hounsfield(image.array, image.valid)
+    except InputError as refusal:
+        why = without_names(str(refusal))
+        return check_map(image, acquisition, unit=unit, why_no_ct=why)
+    return check_ct(image, acquisition)
 
 
 def _labels(path: Path) -> LabelImage | None:

@@ -71,3 +71,33 @@ def test_voltage_comes_from_dicom(desktop, modules, loaded, monkeypatch):
     assert panel.parameters.kvHigh == "not stated"
     assert "voltages" in panel.ui.applyButton.toolTip
     assert "tin filters" in panel.ui.inputsLabel.text
+
+
+def test_panel_says_whether_the_chosen_scan_suits(desktop, modules, volumes, monkeypatch):
+    from lungperfusion_gui import scan_check
+
+    modules("VesselBV")
+    panel = desktop.select("VesselBV")
+    panel.ui.ct.setCurrentNode(volumes[0])
+    words = panel.ui.scanLabel.text
+    assert words == "CT does not suit: slices of 5.00 mm are too thick for small vessels."
+    assert "Spacing: Voxels of" in panel.ui.scanLabel.toolTip
+    monkeypatch.setattr(scan_check, "check_volume", None)  # known already
+    panel.parameters.bloodHu = 40.0
+    assert panel.ui.scanLabel.text == words
+    monkeypatch.undo()
+    panel.ui.ct.setCurrentNode(volumes[1])
+    assert panel.ui.scanLabel.text == "Iodine does not suit: no CT in HU."
+    panel.ui.ct.setCurrentNode(None)
+    assert panel.ui.scanLabel.text == ""
+
+
+def test_facts_of_the_scan_come_from_dicom(desktop, modules, loaded, monkeypatch):
+    import slicer
+
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
+    loaded[0].SetAttribute("DICOM.instanceUIDs", "1.2 1.3")
+    from lungperfusion_gui import scan_check
+
+    assert scan_check.acquisition(loaded[0]).kvp == 80.0
+    assert scan_check.acquisition(loaded[1]).kvp is None

@@ -1,0 +1,73 @@
+"""What chosen scans are and whether they suit the analysis, in a label under their selectors."""
+
+import slicer
+
+from lungperfusion import mrml
+from lungperfusion.acquisition import Acquisition
+from lungperfusion.errors import InputError
+from lungperfusion.naming import plain
+from lungperfusion.pipelines.check import check_volume
+
+UNIT = mrml.ATTRIBUTE_PREFIX + "unit"
+TAGS = {
+    "modality": "0008,0060",
+    "manufacturer": "0008,0070",
+    "model": "0008,1090",
+    "kernel": "0018,1210",
+}
+NUMBERS = {"kvp": "0018,0060", "slice_thickness_mm": "0018,0050"}
+MOST_KEPT = 20
+
+_checked = {}
+"""Checks made, by volume and by the state of its voxels and place."""
+
+
+def show(label, analysis, nodes):
+    """Say in a label whether volumes suit an analysis; everything else in its tooltip."""
+    lines, details = [], []
+    for node in nodes:
+        if node is None or node.GetImageData() is None:
+            continue
+        try:
+            found = check(node)
+        except InputError as error:
+            lines.append(f"{node.GetName()}: {plain(str(error))}")
+            continue
+        suits = next(suits for suits in found.suits if suits.analysis == analysis)
+        lines.append(f"{node.GetName()} {suits.verdict}")
+        details += [node.GetName(), *found.sentences]
+    label.text = "\n".join(lines)
+    label.toolTip = "\n".join(details)
+    label.visible = bool(lines)
+
+
+def check(node):
+    """Check a volume once; a look at a coarse copy, some two seconds for a chest."""
+    geometry = mrml.geometry_from_node(node)
+    key = (node.GetID(), node.GetImageData().GetMTime(), geometry.ijk_to_ras.tobytes())
+    if key not in _checked:
+        while len(_checked) >= MOST_KEPT:
+            del _checked[next(iter(_checked))]
+        unit = node.GetAttribute(UNIT)
+        with slicer.util.WaitCursor():
+            volume = mrml.volume_from_node(node, unit or "HU")
+            _checked[key] = check_volume(volume, acquisition(node), unit=unit)
+    return _checked[key]
+
+
+def acquisition(node):
+    """Technical facts of a volume that Slicer loaded from its DICOM database."""
+    uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    database = getattr(slicer, "dicomDatabase", None)
+    if not uids or database is None:
+        return Acquisition()
+    facts = {name: database.instanceValue(uids[0], tag).strip() for name, tag in TAGS.items()}
+    numbers = {name: _number(database.instanceValue(uids[0], tag)) for name, tag in NUMBERS.items()}
+    return Acquisition(**{name: text or None for name, text in facts.items()}, **numbers)
+
+
+def _number(text):
+    try:
+        return float(text.split("\\")[0])
+    except ValueError:
+        return None
