@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydicom.dataset import Dataset
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.bounds import without_deflation
 from lungperfusion.io.dicom.acquisition import tin_filter
 from lungperfusion.io.dicom.header import (
     HEADER_ERRORS,
@@ -179,7 +180,7 @@ def _header(path: Path) -> Dataset | None:
     if path.name.startswith(".") or path.name.upper() == "DICOMDIR":
         return None
     try:
-        with warnings_off(), path.open("rb") as stream:
+        with warnings_off(), without_deflation(path.open("rb"), path.name) as stream:
             return read_header(stream, path.name, _TAGS)
     except OSError as error:
         raise InputError(f"it cannot be read ({error.strerror})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.bounds import require_bounded
 from lungperfusion.io.nifti import (
     SKEW_SEEN_DEGREES,
     NiftiHeader,
@@ -39,9 +41,6 @@ MAX_HEADER_BYTES = 1 << 20
 
 MAX_SLICES = 20_000
 """Files that a header may list."""
-
-MAX_BYTES = 16 * 2**30
-"""Size in memory beyond which a header is taken for damaged."""
 
 
 def is_image_file(path: Path) -> bool:
@@ -246,11 +245,9 @@ def _require_scalar_3d(path: Path, reader: sitk.ImageFileReader, layers: bool) -
             f"{named(path.name)} is a single slice ({' x '.join(map(str, size))}); "
             "expected a 3-D image: give the whole volume"
         )
-    if float(np.prod([float(n) for n in size])) * 8 * components > 8 * MAX_BYTES:
-        raise InputError(
-            f"{named(path.name)} claims {' x '.join(map(str, size))} voxels, more than any CT; "
-            "its header is damaged: export it again"
-        )
+    value_bytes = sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+    held = sum(file.stat().st_size for file in {path, *data_files(path)})
+    require_bounded(path.name, math.prod(size) * value_bytes * components, held)
     spacing = reader.GetSpacing()[:3]
     if not np.isfinite(spacing).all() or min(spacing) < VOXEL_MM[0] or max(spacing) > VOXEL_MM[1]:
         raise InputError(
@@ -277,8 +274,8 @@ def _require_all_bytes(path: Path) -> None:
     for file in data_files(path):
         if not file.is_file():
             raise InputError(
-                f"{named(path.name)} refers to {named(file.name)}, which is not there; keep both "
-                "files in one folder"
+                f"{named(path.name)} refers to {named(file.name)}, which is not there or no "
+                "file; keep both files in one folder"
             )
     if name.endswith(NIFTI_SUFFIXES):
         header = nifti_header(path)
@@ -349,9 +346,18 @@ def data_files(path: Path) -> list[Path]:
         listed = [] if data.upper() == "LOCAL" else listed
     else:
         return []
+    if len(listed) > MAX_SLICES:
+        raise _too_many(name, len(listed))
     return [
         path.parent / file for entry in listed if entry for file in _expand_pattern(entry, name)
     ]
+
+
+def _too_many(name: str, count: int) -> InputError:
+    return InputError(
+        f"{named(name)} lists {count} files with slices, more than any CT has; its header is "
+        "damaged"
+    )
 
 
 def _header_lines(path: Path) -> list[str]:
@@ -377,8 +383,5 @@ def _expand_pattern(entry: str, name: str) -> list[str]:
         return [entry]
     pattern, first, last, step = match[1], int(match[2]), int(match[3]), int(match[4]) or 1
     if abs(last - first) / abs(step) > MAX_SLICES:
-        raise InputError(
-            f"{named(name)} lists {abs(last - first) // abs(step) + 1} files with slices, more "
-            "than any CT has; its header is damaged"
-        )
+        raise _too_many(name, abs(last - first) // abs(step) + 1)
     return [pattern % number for number in range(first, last + (1 if step > 0 else -1), step)]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.bounds import require_bounded
 from lungperfusion.naming import named
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -172,6 +173,7 @@ def require_nifti_bytes(path: Path, header: NiftiHeader) -> None:
     """Refuse a file that ends before its voxels do."""
     count = math.prod(header.dim[1 : max(0, min(7, header.dim[0])) + 1])
     announced = header.start + count * header.bits // 8
+    require_bounded(path.name, announced, path.stat().st_size)
     held = _unpacked_bytes(path, announced) if header.packed else path.stat().st_size
     if held < announced:
         raise InputError(

@@ -25,6 +25,7 @@ from pydicom.uid import (
 )
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.bounds import MAX_BYTES, require_bounded, without_deflation
 from lungperfusion.io.dicom.frames import Frame
 from lungperfusion.io.dicom.header import HEADER_ERRORS, header_count
 from lungperfusion.io.dicom.sources import PIXEL_DATA_TAG, DicomFile
@@ -56,6 +57,7 @@ def decode(
     frames: Sequence[Frame], unit: str, progress: Progress
 ) -> tuple[NDArray[Any], Mask | None, str]:
     """Values of all slices in order, their padding, and the hash of their files."""
+    _require_bounded(frames)
     whole = all(frame.slope.is_integer() and frame.intercept.is_integer() for frame in frames)
     array = np.empty((len(frames), *frames[0].shape), np.int16 if whole else np.float32)
     valid = np.ones(array.shape, np.bool_)
@@ -99,8 +101,22 @@ def decode(
     return array, None if valid.all() else valid, digest
 
 
+def _require_bounded(frames: Sequence[Frame]) -> None:
+    """Refuse sizes that no file of this length holds, before memory of that size is taken."""
+    file, slice_bytes = frames[0].file, 2 * math.prod(frames[0].shape)
+    here = sum(frame.file is file for frame in frames)
+    require_bounded(file.source.name, here * slice_bytes, len(file.source.read()))
+    if len(frames) * slice_bytes > MAX_BYTES:
+        raise InputError(
+            f"the series claims {len(frames)} slices of {' x '.join(map(str, frames[0].shape))} "
+            "pixels, more than any CT; export it again"
+        )
+
+
 def stored_images(file: DicomFile, data: bytes) -> Callable[[int], NDArray[Any]]:
     """Give the stored values of a file's frames by frame index."""
+    with without_deflation(io.BytesIO(data), file.source.name) as stream:
+        data = stream.read()
     native = _native_pixels(file, data)
     if native is not None:
         return native.__getitem__

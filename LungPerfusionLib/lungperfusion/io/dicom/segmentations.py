@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.bounds import without_deflation
 from lungperfusion.labels import Segment
 from lungperfusion.naming import named
 from lungperfusion.volume import Geometry
@@ -35,12 +36,12 @@ def read_dicom_seg(
         If the file is no DICOM segmentation, fractional or not a volume.
 
     """
-    import highdicom  # slow to import and rarely needed
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            seg = highdicom.seg.segread(path)
+            seg = _read(path)
+        except InputError:
+            raise
         except (ValueError, AttributeError, KeyError, EOFError, OSError) as error:
             raise InputError(
                 f"{named(path.name)} is no readable DICOM segmentation; give a DICOM SEG file, or "
@@ -63,17 +64,22 @@ def read_dicom_seg(
     return array, geometry, segments
 
 
+def _read(path: Path) -> Any:
+    with without_deflation(path.open("rb"), path.name) as stream:
+        import highdicom  # slow to import and rarely needed
+
+        return highdicom.seg.segread(stream)
+
+
 def _voxels(
     seg: Any, path: Path
 ) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.float64], bool]:
-    import highdicom
-
     try:
         try:
             volume = seg.get_volume(combine_segments=True)
             overlapping = False
         except RuntimeError:
-            seg = highdicom.seg.segread(path)  # the first keeps its index locked after the failure
+            seg = _read(path)  # the first keeps its index locked after the failure
             volume = seg.get_volume(combine_segments=False)
             overlapping = True
     except (RuntimeError, ValueError) as error:

@@ -17,21 +17,16 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from lungperfusion.errors import InputError
+from lungperfusion.io.bounds import (
+    MAX_BYTES,
+    MAX_RATIO,
+    RATIO_MATTERS_BYTES,
+    without_deflation,
+)
 from lungperfusion.io.dicom.header import HEADER_ERRORS, header_count, header_number, header_values
 from lungperfusion.io.folders import CUT, EMPTY, in_words, list_files
 from lungperfusion.naming import Name, named
 from lungperfusion.progress import Progress, ignore
-
-MAX_ZIP_BYTES = 16 * 2**30
-"""Unpacked size of a zip beyond which it is refused; a large dynamic CT study has a quarter."""
-
-
-MAX_ZIP_RATIO = 200
-"""Compression beyond which a large zip member is refused: CT slices reach about 10."""
-
-
-_RATIO_MATTERS_BYTES = 64 * 2**20
-
 
 _WITHOUT_PREAMBLE = (
     b"\x02\x00\x00\x00",
@@ -182,7 +177,7 @@ def _headers(
         if source.name.startswith(".") or source.name.upper() == "DICOMDIR":
             continue
         try:
-            with source.open() as stream:
+            with without_deflation(source.open(), source.name) as stream:
                 header = read_header(stream, source.name)
                 file = None if header is None else DicomFile(header, stream.tell(), source)
         except PermissionError as error:
@@ -248,20 +243,22 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     archive = zipfile.ZipFile(path)
     members = archive.infolist()
     total = sum(info.file_size for info in members)
-    if total > MAX_ZIP_BYTES:
+    if total > MAX_BYTES:
         archive.close()
         raise InputError(
             f"{named(path.name)} would unpack to {total / 2**30:.1f} GiB (at most "
-            f"{MAX_ZIP_BYTES / 2**30:.0f} GiB are accepted); give the folder instead"
+            f"{MAX_BYTES / 2**30:.0f} GiB are accepted); give the folder instead"
         )
-    for info in members:
-        ratio = info.file_size / max(1, info.compress_size)
-        if info.file_size > _RATIO_MATTERS_BYTES and ratio > MAX_ZIP_RATIO:
+    # of the whole archive as well: its members may be many, or share their bytes
+    packed = [(info.file_size, info.compress_size) for info in members]
+    for size, held in (*packed, (total, path.stat().st_size)):
+        if size > RATIO_MATTERS_BYTES and size > MAX_RATIO * held:
             archive.close()
             raise InputError(
-                f"{named(path.name)} holds a file packed {ratio:.0f} to 1, which no CT is; "
+                f"{named(path.name)} is packed {size / max(1, held):.0f} to 1, which no CT is; "
                 "give the folder instead"
             )
+    for info in members:
         if info.flag_bits & 1:
             archive.close()
             raise InputError(f"{named(path.name)} is encrypted; unpack it and give the folder")
@@ -270,7 +267,10 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
     try:
-        return io.BytesIO(archive.read(info))
+        with archive.open(info) as stream:  # with a size: it may hold far more than it says
+            content = stream.read(info.file_size)
+            stream.read(1)  # compares the checksum at the end
+        return io.BytesIO(content)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
         raise InputError(f"the zip is damaged ({named(error)}); copy or export it again") from error
 
