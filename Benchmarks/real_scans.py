@@ -143,7 +143,9 @@ def draw(path: Path, ct: Volume, analysis: Analysis) -> None:
     }
     lungs = maps["lungs"]
     box = bounding_box(lungs > 0, (4, 12, 12))
-    image, maps = image[box], {name: array[box] for name, array in maps.items()}
+    # As radiologists look at it: the patient's right on the left of the picture.
+    image = image[box][:, :, ::-1]
+    maps = {name: array[box][:, :, ::-1] for name, array in maps.items()}
     lungs = maps["lungs"]
     lobes = maps.get("lobes", lungs)
     size = lungs.shape
