@@ -14,7 +14,6 @@ import queue
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from lungperfusion.batch.machine import (
 from lungperfusion.batch.worker import run_case_alone
 from lungperfusion.errors import InputError
 from lungperfusion.naming import named
+from lungperfusion.processes import own_group
 from lungperfusion.progress import ignore
 
 _START = (
@@ -227,7 +227,7 @@ class _Process:
                     **SINGLE_THREADED,
                     "PYTHONPATH": without_current_folder(os.environ.get("PYTHONPATH", "")),
                 },
-                **_own_group(),
+                **own_group(),  # Ctrl-C reaches the batch alone, which then ends its workers
             )
 
     @property
@@ -328,13 +328,6 @@ class _Process:
             if found := _EXCEPTION.fullmatch(line):
                 return line.strip() if whole else found[1]
         return ""
-
-
-def _own_group() -> dict[str, Any]:
-    """Let Ctrl-C reach the batch alone, which then ends its workers."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}
 
 
 def _death(code: int, last_words: str, *, for_memory: bool = False) -> str:
