@@ -94,12 +94,19 @@ def kept_aside(target: Path, tell: Tell) -> Iterator[Path]:
         lock = locked(target.with_name(f".{_short(target.name)}.lock"))
         with lock:
             remove_partial_files(target.parent, _short_file(target))
-            with atomic_path(target) as temporary:
-                yield temporary
-                if target.exists() and target.read_bytes() != temporary.read_bytes():
-                    aside = next(path for path in _earlier(target) if not path.exists())
-                    _rename(target, aside)
-                    tell(f"the earlier {target.name} is kept as {aside.name}")
+            aside = None
+            try:
+                with atomic_path(target) as temporary:
+                    yield temporary
+                    if target.exists() and target.read_bytes() != temporary.read_bytes():
+                        aside = next(path for path in _earlier(target) if not path.exists())
+                        _link_or_copy(target, aside)
+            except BaseException:  # the earlier file is still where it was
+                if aside is not None:
+                    aside.unlink(missing_ok=True)
+                raise
+            if aside is not None:
+                tell(f"the earlier {target.name} is kept as {aside.name}")
     except LockedError as error:
         raise InputError(f"another run is writing {target}; wait for it") from error
 

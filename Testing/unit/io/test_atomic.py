@@ -351,6 +351,21 @@ def test_earlier_file_of_another_content_is_kept(tmp_path):
     assert told[1] == "the earlier manifest.csv is kept as manifest.earlier-2.csv"
 
 
+def test_earlier_file_stays_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    target = tmp_path / "model.json"
+    target.write_text("earlier")
+    told: list[str] = []
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"), kept_aside(target, told.append) as temporary:
+        temporary.write_text("new")
+    assert content(tmp_path) == {"model.json": "earlier"}
+    assert told == []
+
+
 def test_output_that_is_a_file(tmp_path):
     out = tmp_path / "out"
     out.write_text("x")
