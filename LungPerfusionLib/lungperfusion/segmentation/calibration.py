@@ -217,7 +217,7 @@ def kernel_gate(noise: Noise | None, facts: Acquisition) -> Gate:
             limit=limit,
         )
     seen = grain is not None and grain < SHARP_GRAIN_MM
-    signs = [f"the file names {facts.kernel}"] if facts.kernel is not None else []
+    signs = [f"the file names {_spelt(facts.kernel)}"] if facts.kernel is not None else []
     if grain is not None:
         signs.append(f"noise is alike over {grain:.2f} mm")
     sharp = named or seen
@@ -235,6 +235,17 @@ def kernel_gate(noise: Noise | None, facts: Acquisition) -> Gate:
         unit="mm",
         limit=limit,
     )
+
+
+KERNEL_NAMES = re.compile(
+    r"[A-Za-z]{1,3}\d{1,3}[a-z]?(/\d)?"
+    r"|STANDARD|SOFT|LUNG|BONE|BONEPLUS|CHEST|DETAIL|EDGE|ULTRA|SMOOTH|SHARP"
+)
+"""How vendors spell kernels; any other text may hold a name."""
+
+
+def _spelt(kernel: str) -> str:
+    return kernel if KERNEL_NAMES.fullmatch(kernel.strip()) else "another kernel"
 
 
 def is_sharp(kernel: str) -> bool:
