@@ -143,7 +143,6 @@ def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress
         _require_file(path)
     named_image = path.is_file() and is_image_file(path)
     if not named_image and (path.is_dir() or _is_dicom_file(path) or zipfile.is_zipfile(path)):
-        _suggest_single_files(path)
         return read_dicom(
             path, unit=unit, only_ct=only_ct, series_uid=series_uid, progress=progress
         )
@@ -172,26 +171,19 @@ def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress
 
 
 def _require_files(folder: Path) -> None:
+    """Refuse a folder without any file, or with image files and no DICOM."""
     listing = list_files(folder)
-    if listing.files:
-        return
-    words = in_words(listing.left_out)
-    raise InputError(
-        f"the folder {named(folder.name)} is empty"
-        + (f" but for {words}" if words else "")
-        + "; give a folder with a CT series"
-    )
-
-
-def _suggest_single_files(path: Path) -> None:
-    """Point to image files that lie in a folder without DICOM."""
-    if not path.is_dir():
-        return
-    files = list_files(path).files
-    images = [entry for entry in files if is_image_file(entry)]
-    if images and len(images) == len(files):
+    images = [file for file in listing.files if is_image_file(file)]
+    if not listing.files:
+        words = in_words(listing.left_out)
         raise InputError(
-            f"the folder {named(path.name)} holds {len(images)} image file(s) but no DICOM; "
+            f"the folder {named(folder.name)} is empty"
+            + (f" but for {words}" if words else "")
+            + "; give a folder with a CT series"
+        )
+    if len(images) == len(listing.files):
+        raise InputError(
+            f"the folder {named(folder.name)} holds {len(images)} image file(s) but no DICOM; "
             f"name one file, such as {named(images[0].name)}"
         )
 
