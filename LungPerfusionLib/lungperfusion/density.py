@@ -414,7 +414,7 @@ def _shares(
 def _without_noise(region: Region, densities: Distribution, noise: Noise | None) -> Measurement:
     name = "laa_950_without_noise"
     if noise is None:
-        return missing(region, name, "the noise of the scan could not be measured")
+        return missing(region, name, "The noise of the scan could not be measured")
     limit = LOW_ATTENUATION_HU["laa_950"]
     share = share_below(densities.values_hu, densities.counts, limit, noise.sd_hu)
     method = f"HU < {limit:g}; noise of {noise.sd_hu:.0f} HU, measured in {noise.where}, taken out"

@@ -192,7 +192,7 @@ def noise_gate(noise: Noise | None) -> Gate:
         verdict="warn" if loud else "pass",
         message=f"Noise of {noise.sd_hu:.0f} HU in {noise.where}"
         + (
-            ": voxels fall below -950 HU without emphysema; see LAA-950 with noise taken out."
+            ": voxels fall below -950 HU without emphysema; see the noise-corrected LAA-950."
             if loud
             else "."
         ),

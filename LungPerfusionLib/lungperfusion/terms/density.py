@@ -62,7 +62,7 @@ DENSITY_MEASURES = (
     ),
     Measure(
         id="density_sd",
-        title="Standard deviation of density",
+        title="Density SD",
         unit="HU",
         formula=f"square root of the second central moment of HU {_AERATED}",
         source="same voxels as mean lung density",
@@ -90,7 +90,7 @@ DENSITY_MEASURES = (
     ),
     Measure(
         id="perc15_adjusted",
-        title="15th percentile, volume-adjusted",
+        title="Perc15, volume-adjusted",
         unit="HU",
         formula="(perc15 + 1000) x volume of both lungs / reference volume - 1000",
         source="sponge model: Shaker 2004, Acta Radiol 45:417",
@@ -104,7 +104,7 @@ DENSITY_MEASURES = (
     ),
     Measure(
         id="laa_950_without_noise",
-        title="Low attenuation, LAA-950, noise taken out",
+        title="LAA-950, noise-corrected",
         unit="%",
         formula="100 x share below -950 HU of the densities from which Gaussian noise of the "
         "measured SD was deconvolved",

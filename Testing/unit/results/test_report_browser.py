@@ -128,7 +128,7 @@ def test_renders_without_complaint_and_asks_nobody(html, tmp_path, proxy):
     assert console(result) == []
     found = re.search(r'<pre id="measured">(.*?)</pre>', result.stdout)
     assert found is not None
-    assert found[1] == '{"images":4,"decoded":4,"rows":18,"overflow":0}'
+    assert found[1] == '{"images":4,"decoded":4,"rows":19,"overflow":0}'
     assert proxy.of_the_page() == []
 
 
