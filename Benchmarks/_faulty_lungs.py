@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from lungperfusion.pipelines import lungs
+from lungperfusion.commands import lungs
 from lungperfusion.progress import Progress
 
 FAULTS = ("none", "kill", "kill once", "full disk", "memory")

@@ -15,16 +15,16 @@ from scipy import ndimage
 from Benchmarks import Figure
 from Benchmarks._second_chest import SecondChest, build
 from Benchmarks._second_iodine import SENSITIVITY, WEDGES, Contrast, SecondPair, scan_pair
-from lungperfusion.iodine.calibration import SpectralPair, spectral_pair
-from lungperfusion.morphology import dilated
-from lungperfusion.pipelines.image_pair import separate_pair
-from lungperfusion.pipelines.iodine_measure import (
+from lungperfusion.analysis.image_pair import separate_pair
+from lungperfusion.analysis.iodine_measure import (
     DEFAULT_OPTIONS,
     IodineAnalysis,
     exclude,
     measure_iodine,
 )
-from lungperfusion.pipelines.regions import FoundRegions
+from lungperfusion.analysis.regions import FoundRegions
+from lungperfusion.iodine.calibration import SpectralPair, spectral_pair
+from lungperfusion.morphology import dilated
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 

@@ -17,10 +17,10 @@ import numpy as np
 from scipy import ndimage
 
 from Benchmarks import Figure
+from lungperfusion.analysis.regions import RegionOptions
+from lungperfusion.analysis.vesselbv import analyse_vesselbv
 from lungperfusion.io import read_ct
 from lungperfusion.measurement import Measurement
-from lungperfusion.pipelines.regions import RegionOptions
-from lungperfusion.pipelines.vesselbv import analyse_vesselbv
 from lungperfusion.results.analysis import Analysis
 from lungperfusion.segmentation.body import from_upright, to_upright, upright
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, title

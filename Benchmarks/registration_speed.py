@@ -16,11 +16,11 @@ import numpy as np
 from Benchmarks import Figure
 from Benchmarks._measured import run_command
 from Benchmarks.lungs_speed import enlarged
+from lungperfusion.analysis.ctvq import analyse_ctvq
+from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.io import write_volume
 from lungperfusion.phantoms.breathing import make_breathing_phantom
 from lungperfusion.phantoms.patient import make_patient
-from lungperfusion.pipelines.ctvq import analyse_ctvq
-from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.regions import RegionSet
 from lungperfusion.results.provenance import peak_memory_mib
 from lungperfusion.segmentation.zones import label_zones

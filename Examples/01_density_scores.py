@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from lungperfusion.analysis.lungs import analyse_lungs
 from lungperfusion.io import read_ct
 from lungperfusion.phantoms import KINDS
-from lungperfusion.pipelines.lungs import analyse_lungs
 from lungperfusion.terms import LUNGS, MEASURES, Region, title
 
 REGIONS = (Region.LUNGS, *LUNGS)

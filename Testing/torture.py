@@ -36,17 +36,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "LungPerfusionLib"), str(ROOT / "Testing" / "unit" / "batch")]
 
 from lungperfusion import __main__ as command  # noqa: E402
+from lungperfusion.analysis.stages import remembered  # noqa: E402
 from lungperfusion.batch.analyses import analysis_names  # noqa: E402
 from lungperfusion.batch.manifest import Manifest, read_manifest  # noqa: E402
+from lungperfusion.commands import batch, demo, phantom, train  # noqa: E402
+from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out  # noqa: E402
+from lungperfusion.commands.phantom import write_dicom  # noqa: E402
 from lungperfusion.io import write_labelmap, write_volume  # noqa: E402
 from lungperfusion.io.checksums import is_whole  # noqa: E402
 from lungperfusion.measurement import measured  # noqa: E402
 from lungperfusion.phantoms.dual_energy import DualEnergyPhantom  # noqa: E402
 from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS  # noqa: E402
-from lungperfusion.pipelines import batch, demo, phantom, train  # noqa: E402
-from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out  # noqa: E402
-from lungperfusion.pipelines.phantom import write_dicom  # noqa: E402
-from lungperfusion.pipelines.stages import remembered  # noqa: E402
 from lungperfusion.results.analysis import Analysis, Table  # noqa: E402
 from lungperfusion.terms import LOBES  # noqa: E402
 from lungperfusion.volume import Geometry, Labelmap, Volume  # noqa: E402
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace, progress) -> int:
 
 def prepare(folder: Path) -> dict[str, list[str]]:
     """Inputs of all commands, and the words of each."""
-    sys.modules["lungperfusion.pipelines.analysis"] = sys.modules[__name__]
+    sys.modules["lungperfusion.commands.analysis"] = sys.modules[__name__]
     analysis_names()  # loads all commands before any fork
     command.COMMANDS["analysis"] = "every analysis writes as this one does"
     chest = DUAL_ENERGY_KINDS["dect"]((8.0, 8.0, 8.0), seed=1)

@@ -35,7 +35,7 @@ COMMANDS = {
     "agree": "agreement of V/Q maps with reference images and readers over many cases",
     "phantom": "write a digital chest phantom with its truth",
 }
-"""Commands with the line that ``--help`` shows; each lives in ``lungperfusion.pipelines``."""
+"""Commands with the line that ``--help`` shows; each lives in ``lungperfusion.commands``."""
 
 EXIT_TROUBLE = 1
 """Exit code for what is no fault of the input: a full disk, no memory, a broken connection."""
@@ -58,7 +58,7 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         subparser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
         if name == command:
-            module = importlib.import_module(f"lungperfusion.pipelines.{name}")
+            module = importlib.import_module(f"lungperfusion.commands.{name}")
             module.add_arguments(subparser)
             subparser.add_argument(
                 "--quiet", action="store_true", help="show no progress on standard error"

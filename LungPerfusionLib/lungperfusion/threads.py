@@ -36,7 +36,7 @@ def both[First, Second](
     """Carry out two tasks that do not depend on each other, at once where threads are allowed.
 
     NumPy, SciPy and SimpleITK leave other threads alone while they compute.  Both tasks see the
-    context of the caller (what `lungperfusion.pipelines.stages` remembers); what one of them
+    context of the caller (what `lungperfusion.analysis.stages` remembers); what one of them
     raises is raised here after the other one has ended.
     """
     if thread_count(2) == 1:  # no thread at all: Python waits for ever for one without memory

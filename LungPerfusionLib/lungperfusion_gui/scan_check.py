@@ -4,9 +4,9 @@ import slicer
 
 from lungperfusion import mrml
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.commands.check import check_volume
 from lungperfusion.errors import InputError
 from lungperfusion.naming import plain
-from lungperfusion.pipelines.check import check_volume
 
 UNIT = mrml.ATTRIBUTE_PREFIX + "unit"
 TAGS = {

@@ -7,6 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from lungperfusion.analysis.regions import SEGMENT_LUNGS, find_regions
 from lungperfusion.blood import (
     CONTRAST_FROM_HU,
     DEFAULT_BLOOD_HU,
@@ -15,7 +16,6 @@ from lungperfusion.blood import (
     given_blood_density,
 )
 from lungperfusion.io import read_ct
-from lungperfusion.pipelines.regions import SEGMENT_LUNGS, find_regions
 from lungperfusion.segmentation.gates import lung_gates
 from lungperfusion.volume import Geometry, Labelmap, Volume
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from lungperfusion.analysis.regions import RegionOptions, find_regions
 from lungperfusion.engines import (
     ENGINES,
     find_engine,
@@ -24,7 +25,6 @@ from lungperfusion.engines import (
 )
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.phantoms import KINDS
-from lungperfusion.pipelines.regions import RegionOptions, find_regions
 from lungperfusion.volume import Geometry, Labelmap, Volume
 
 pytestmark = pytest.mark.skipif(

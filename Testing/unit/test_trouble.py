@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from lungperfusion import __main__ as command
+from lungperfusion.commands import phantom
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_ct, read_labelmap
-from lungperfusion.pipelines import phantom
 from lungperfusion.terminal import TerminalProgress, prepare_streams, remark, show
 from lungperfusion.trouble import in_words
 
@@ -106,7 +106,7 @@ LIGHT = """
 import sys
 from lungperfusion import __main__
 from lungperfusion.io import results_folder
-from lungperfusion.pipelines import phantom
+from lungperfusion.commands import phantom
 from lungperfusion.terminal import remark, show
 
 def run(arguments, progress):

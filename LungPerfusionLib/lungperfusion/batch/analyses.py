@@ -124,7 +124,7 @@ def analysis_names(commands: Mapping[str, str] | None = None) -> tuple[str, ...]
 def _modules(commands: Mapping[str, str] | None) -> Mapping[str, str]:
     if commands is not None:
         return commands
-    return {name: f"lungperfusion.pipelines.{name}" for name in COMMANDS}
+    return {name: f"lungperfusion.commands.{name}" for name in COMMANDS}
 
 
 def _load(name: str, module: str) -> AnalysisCommand | None:

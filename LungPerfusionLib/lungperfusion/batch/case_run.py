@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import lungperfusion
+from lungperfusion.analysis.stages import remembering
 from lungperfusion.batch.cases import Case, CaseOutcome, Job, JobOutcome
 from lungperfusion.batch.joined import joined_report, region_rows
 from lungperfusion.batch.keys import input_digest, input_fingerprint, job_key
@@ -43,7 +44,6 @@ from lungperfusion.io import atomic_path, results_folder
 from lungperfusion.io.atomic import recover
 from lungperfusion.io.checksums import CHECKSUMS_FILE, is_whole, read_checksums
 from lungperfusion.io.checksums import fingerprint as results_fingerprint
-from lungperfusion.pipelines.stages import remembering
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.results.tables import COLUMNS, csv_text
 from lungperfusion.results.writing import RESULTS_FORMAT

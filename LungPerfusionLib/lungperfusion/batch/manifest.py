@@ -12,10 +12,10 @@ from typing import Any
 from lungperfusion.batch.analyses import AnalysisCommand, find_analysis
 from lungperfusion.batch.cases import Case, Job
 from lungperfusion.batch.proposal import OPEN
+from lungperfusion.commands.output import CASE_PATTERN
 from lungperfusion.errors import InputError
 from lungperfusion.io.tables import SmallTable, read_small_table, with_hyphens
 from lungperfusion.naming import named
-from lungperfusion.pipelines.output import CASE_PATTERN
 
 FIXED_COLUMNS = ("case", "analysis", "options", "note")
 """Columns beside those named after arguments; ``note`` is for people and not read."""

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
 from lungperfusion.errors import InputError
 from lungperfusion.io.files import file_sha256
 from lungperfusion.measurement import measured, missing
 from lungperfusion.naming import named
-from lungperfusion.pipelines.output import Outcome, add_output_arguments, carry_out
 from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.section import Section

@@ -9,8 +9,8 @@ from lungperfusion.__main__ import main
 from lungperfusion.batch.analyses import analysis_names
 from lungperfusion.batch.cases import CaseOutcome, JobOutcome
 from lungperfusion.batch.engine import BatchState
+from lungperfusion.commands import demo
 from lungperfusion.phantoms import patient as phantom_patient
-from lungperfusion.pipelines import demo
 
 SPACING_MM = 8.0
 

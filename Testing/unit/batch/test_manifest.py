@@ -156,7 +156,7 @@ def test_argument_of_another_analysis_is_no_typing_error(order, tmp_path):
     )
 
     with pytest.raises(InputError, match="line 3: lungs has no argument 'factor'; leave the cell"):
-        read_manifest(tmp_path / "m.csv", {**LIGHT, "lungs": "lungperfusion.pipelines.lungs"})
+        read_manifest(tmp_path / "m.csv", {**LIGHT, "lungs": "lungperfusion.commands.lungs"})
 
 
 def test_word_or_file(order, manifest, tmp_path):

@@ -7,9 +7,9 @@ import functools
 import pytest
 
 from lungperfusion.__main__ import main
+from lungperfusion.analysis import regions
 from lungperfusion.batch.case_run import run_case
 from lungperfusion.batch.manifest import read_manifest
-from lungperfusion.pipelines import regions
 
 LINES = (
     "case,analysis,ct,lobes,no_report",

@@ -65,7 +65,7 @@ def test_landmarks_reference_and_ratings_reach_the_command(
     import slicer
     import vtk
 
-    from lungperfusion.pipelines.ctvq import read_landmarks, read_ratings
+    from lungperfusion.commands.ctvq import read_landmarks, read_ratings
 
     modules("CTVQ")
     panel = desktop.select("CTVQ")

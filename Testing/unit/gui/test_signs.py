@@ -42,7 +42,7 @@ def test_ratio_follows_the_lines(panel, tmp_path):
     aorta.SetNthControlPointPosition(1, 0, 0, 27)
     words = signs.request_words(panel.parameters, tmp_path)
     assert words == ["--lines", str(tmp_path / "lines.csv")]
-    from lungperfusion.pipelines.ct_signs import read_lines
+    from lungperfusion.commands.sign_arguments import read_lines
 
     lines = read_lines([tmp_path / "lines.csv"])
     assert set(lines) == {"pulmonary_artery", "aorta"}
@@ -50,7 +50,7 @@ def test_ratio_follows_the_lines(panel, tmp_path):
 
 
 def test_clots_are_missing_until_scored(panel, tmp_path):
-    from lungperfusion.pipelines.ct_signs import read_clots
+    from lungperfusion.commands.sign_arguments import read_clots
     from lungperfusion_gui import signs
 
     assert panel.ui.clotLabel.text == "Not scored."

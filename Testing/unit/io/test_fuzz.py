@@ -19,12 +19,12 @@ import pytest
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
+from lungperfusion.commands.sign_arguments import read_clots, read_lines
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_ct, read_labelmap
 from lungperfusion.io.fissure_points import read_fissure_points
 from lungperfusion.io.tables import read_small_table
 from lungperfusion.naming import plain
-from lungperfusion.pipelines.ct_signs import read_clots, read_lines
 
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "40"))
 """Changed files per format: some ten seconds in all."""

@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lungperfusion.analysis.iodine_measure import IodineOptions, crop_to_lungs, measure_iodine
+from lungperfusion.analysis.ipv import analyse_ipv
+from lungperfusion.analysis.regions import FoundRegions
+from lungperfusion.commands.iodine_arguments import iodine_options
+from lungperfusion.commands.ipv import add_arguments
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.score import AERATED_HU
-from lungperfusion.pipelines.iodine_measure import IodineOptions, crop_to_lungs, measure_iodine
-from lungperfusion.pipelines.ipv import add_arguments, analyse_ipv
-from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.volume import Labelmap
 
 
@@ -83,7 +85,7 @@ def test_a_map_without_any_ct_is_refused(blocks):
 def parsed(*words):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return IodineOptions.from_arguments(parser.parse_args([*words, "-o", "x"]))
+    return iodine_options(parser.parse_args([*words, "-o", "x"]))
 
 
 def test_defaults_of_the_command_are_those_of_the_library():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from lungperfusion.analysis.image_pair import separate_pair
 from lungperfusion.iodine.calibration import spectral_pair
 from lungperfusion.iodine.pair_alignment import join_half_way, measure_shift
-from lungperfusion.pipelines.image_pair import separate_pair
 from lungperfusion.volume import Geometry, Labelmap, Volume
 
 SHIFT_MM = np.array([0.5, -0.4, 0.7])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lungperfusion.analysis.image_pair import separate_pair
+from lungperfusion.analysis.iodine_measure import DEFAULT_OPTIONS, exclude, measure_iodine
+from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.io import read_ct
 from lungperfusion.iodine.calibration import DEFAULT_WATER_PATH_CM, spectral_pair
 from lungperfusion.iodine.decomposition import decompose
@@ -13,9 +16,6 @@ from lungperfusion.iodine.patient_size import water_path_cm
 from lungperfusion.morphology import dilated
 from lungperfusion.phantoms.dual_energy import GRAVITY_PER_MM, ct_number
 from lungperfusion.phantoms.spectra import response
-from lungperfusion.pipelines.image_pair import separate_pair
-from lungperfusion.pipelines.iodine_measure import DEFAULT_OPTIONS, exclude, measure_iodine
-from lungperfusion.pipelines.regions import FoundRegions
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import resample_array, resample_labelmap, resample_volume
 from lungperfusion.segmentation.lungs import segment_lungs

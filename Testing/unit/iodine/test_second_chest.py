@@ -10,9 +10,9 @@ from Benchmarks._second_chest import Recipe, build
 from Benchmarks._second_iodine import WEDGES, Contrast
 from Benchmarks.iodine_second import STREAKS, analysed, wedge_dice
 
+from lungperfusion.analysis.image_pair import separate_pair
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.calibration import spectral_pair
-from lungperfusion.pipelines.image_pair import separate_pair
 
 
 @pytest.fixture(scope="module")

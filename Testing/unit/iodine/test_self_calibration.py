@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lungperfusion.analysis.image_pair import separate_pair
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.calibration import spectral_pair
 from lungperfusion.iodine.self_calibration import (
@@ -14,7 +15,6 @@ from lungperfusion.iodine.self_calibration import (
     own_ratio,
     require_order,
 )
-from lungperfusion.pipelines.image_pair import separate_pair
 
 
 @pytest.fixture(scope="module")

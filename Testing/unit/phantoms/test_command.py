@@ -7,10 +7,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from lungperfusion.commands import phantom
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_ct
 from lungperfusion.phantoms import KINDS
-from lungperfusion.pipelines import phantom
 from lungperfusion.progress import ignore
 
 

@@ -11,18 +11,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lungperfusion.analysis.regions import FoundRegions
+from lungperfusion.analysis.vesselbv import ARTERIES, VEINS, VesselOptions, analyse_vesselbv
+from lungperfusion.commands.vesselbv import add_arguments, options_from_arguments
 from lungperfusion.errors import InputError
 from lungperfusion.io import labelmap_of, read_ct, read_labelmap
 from lungperfusion.phantoms.vessel_tree import straight_tube
-from lungperfusion.pipelines.regions import FoundRegions
-from lungperfusion.pipelines.vesselbv import (
-    ARTERIES,
-    VEINS,
-    VesselOptions,
-    add_arguments,
-    analyse_vesselbv,
-    options_from_arguments,
-)
 from lungperfusion.regions import RegionSet
 from lungperfusion.vessels.blood_volume import blood_sample, volume_by_area
 from lungperfusion.vessels.detection import find_vessels

@@ -10,21 +10,23 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from lungperfusion.errors import InputError
-from lungperfusion.io import write_labelmap, write_volume
-from lungperfusion.phantoms.breathing import make_breathing_phantom
-from lungperfusion.pipelines.ctvq import (
+from lungperfusion.analysis.ctvq import (
     INVERSE,
     TRANSFORM,
     VOLUME_TRANSFORM,
     VqOptions,
     analyse_ctvq,
+)
+from lungperfusion.analysis.regions import FoundRegions
+from lungperfusion.commands.ctvq import (
     read_healthy_bins,
     read_landmarks,
     read_ratings,
     read_transform,
 )
-from lungperfusion.pipelines.regions import FoundRegions
+from lungperfusion.errors import InputError
+from lungperfusion.io import write_labelmap, write_volume
+from lungperfusion.phantoms.breathing import make_breathing_phantom
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.zones import label_zones

@@ -9,10 +9,10 @@ import math
 import numpy as np
 import pytest
 
+from lungperfusion.commands.train import read_table
 from lungperfusion.errors import InputError
 from lungperfusion.measurement import measured
 from lungperfusion.phantoms.breathing import make_breathing_phantom
-from lungperfusion.pipelines.train import read_table
 from lungperfusion.resampling import to_sitk
 from lungperfusion.terms import LOBES, Region
 from lungperfusion.terms.collateral import collateral_call
@@ -508,7 +508,7 @@ def test_reference_ct_is_aligned_rigidly(phantom):
 
 
 def test_agree_command_pools_cases_and_tells_zones_and_readers_apart(tmp_path):
-    from lungperfusion.pipelines import agree as command
+    from lungperfusion.commands import agree as command
 
     rng = np.random.default_rng(1)
     mean = dict(zip(LOBES, (20.0, 9.0, 26.0, 22.0, 23.0), strict=True))
@@ -557,7 +557,7 @@ def test_agree_command_pools_cases_and_tells_zones_and_readers_apart(tmp_path):
 
 
 def test_train_command_writes_a_model_that_predicts(tmp_path, capsys):
-    from lungperfusion.pipelines import train as command
+    from lungperfusion.commands import train as command
 
     rows = table()
     path = tmp_path / "cases.csv"

@@ -1,0 +1,1 @@
+"""The analyses: objects in, an `Analysis` out; no arguments of a command line, no files."""

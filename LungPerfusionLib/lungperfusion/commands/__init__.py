@@ -1,0 +1,1 @@
+"""The commands: arguments, reading, the analysis, writing; one file per command."""

@@ -1,0 +1,330 @@
+"""``lungperfusion ctvq``: ventilation, perfusion and V/Q from one expiratory, inspiratory pair."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from lungperfusion.acquisition import Acquisition
+from lungperfusion.analysis.ctvq import TRANSFORM, VOLUME_TRANSFORM, Points, VqOptions, analyse_ctvq
+from lungperfusion.analysis.regions import FoundRegions, RegionOptions, find_regions
+from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.commands.region_arguments import add_region_arguments, region_options
+from lungperfusion.commands.train import read_table
+from lungperfusion.errors import InputError
+from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
+from lungperfusion.io.markups import read_markups
+from lungperfusion.naming import named
+from lungperfusion.progress import Progress, part
+from lungperfusion.terms import ZONES
+from lungperfusion.vq.classes import LOW, HealthyBins
+from lungperfusion.vq.comparison import align_reference, bring_to_ct
+from lungperfusion.vq.displacement import DisplacementField, displacement_from_sitk
+from lungperfusion.vq.model import LogisticModel
+from lungperfusion.vq.perfusion import WEIGHTS
+from lungperfusion.vq.ventilation import DEFAULT_METHOD
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    source = parser.add_argument_group("images")
+    source.add_argument("--expiration", type=Path, required=True, metavar="CT")
+    source.add_argument("--inspiration", type=Path, required=True, metavar="CT")
+    source.add_argument(
+        "--inspiration-lung-mask",
+        type=Path,
+        metavar="LABELMAP",
+        help="lung or lobe label map of the inspiratory scan (--lung-mask is the expiratory one)",
+    )
+    source.add_argument(
+        "--inspiration-lobes",
+        default="auto",
+        metavar="auto|none|FILE",
+        help="lobes of the inspiratory scan; carried over to expiration unless --lobes gives some "
+        "(default: %(default)s)",
+    )
+    steer = parser.add_argument_group("registration")
+    steer.add_argument(
+        "--transform",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=f"earlier {TRANSFORM}.nrrd to reuse and, for the same volume change, "
+        f"{VOLUME_TRANSFORM}.nrrd after it",
+    )
+    steer.add_argument(
+        "--landmarks",
+        type=Path,
+        nargs=2,
+        metavar=("EXPIRATION", "INSPIRATION"),
+        help="markups (.mrk.json) of corresponding points that steer the registration",
+    )
+    steer.add_argument(
+        "--slide-lobes",
+        action="store_true",
+        help="let lobes glide along the fissures (needs lobes in both label maps)",
+    )
+    maps = parser.add_argument_group("maps and classes")
+    maps.add_argument(
+        "--ventilation",
+        choices=("jacobian", "density", "hybrid"),
+        default=DEFAULT_METHOD,
+        help="default: %(default)s",
+    )
+    maps.add_argument(
+        "--perfusion",
+        choices=("combined", *WEIGHTS),
+        default="combined",
+        help="surrogate; default: %(default)s",
+    )
+    maps.add_argument("--low-ventilation", type=float, default=LOW, metavar="SHARE")
+    maps.add_argument("--low-perfusion", type=float, default=LOW, metavar="SHARE")
+    maps.add_argument(
+        "--healthy-bins",
+        type=Path,
+        metavar="CSV",
+        help="limits of bins of healthy people's V and Q over their means, with the columns map "
+        "(ventilation or perfusion) and below; the lowest bin counts as low",
+    )
+    maps.add_argument(
+        "--grid",
+        choices=("expiration", "inspiration"),
+        default="expiration",
+        help="scan on whose grid maps are written (default: %(default)s)",
+    )
+    maps.add_argument(
+        "--defect-model",
+        type=Path,
+        metavar="JSON",
+        help="model of `lungperfusion train --purpose perfusion-defect` for the score",
+    )
+    compare = parser.add_argument_group("comparison")
+    compare.add_argument(
+        "--reference", type=Path, metavar="IMAGE", help="SPECT, iodine or gas image to compare"
+    )
+    compare.add_argument(
+        "--reference-kind", choices=("perfusion", "ventilation"), default="perfusion"
+    )
+    compare.add_argument(
+        "--reference-ct",
+        type=Path,
+        metavar="CT",
+        help="CT of the reference examination; the reference is aligned through it first",
+    )
+    compare.add_argument(
+        "--reference-alignment",
+        choices=("rigid", "affine"),
+        default="rigid",
+        help="with --reference-ct (default: %(default)s)",
+    )
+    compare.add_argument(
+        "--ratings",
+        type=Path,
+        metavar="CSV",
+        help="readers' perfusion ratings, 1 to 5, with the columns region, rating and, for more "
+        "than one, reader",
+    )
+    compare.add_argument(
+        "--collateral-model", type=Path, metavar="JSON", help="model of `lungperfusion train`"
+    )
+    add_region_arguments(parser)
+    add_output_arguments(parser)
+
+
+def read_landmarks(path: Path) -> Points:
+    """Read the control points of a Slicer markups file, RAS mm, shape (N, 3).
+
+    Raises
+    ------
+    InputError
+        If the file is no markups JSON with points.
+
+    """
+    markups = [markup for markup in read_markups(path) if len(markup.points_ras_mm)]
+    if not markups:
+        raise InputError(f"{named(Path(path).name)} holds no points; place at least one")
+    if len(markups) > 1:
+        raise InputError(
+            f"{named(Path(path).name)} holds {len(markups)} lists of points; save one by itself"
+        )
+    return markups[0].points_ras_mm
+
+
+def read_ratings(path: Path) -> dict[str, dict[str, float]]:
+    """Read ratings by reader and zone from a CSV with the columns region, rating and reader.
+
+    Without a column ``reader`` all ratings are those of one, called ``""``.
+
+    Raises
+    ------
+    InputError
+        If a region is no zone or rated twice, or a rating is not between 1 and 5.
+
+    """
+    name = named(Path(path).name)
+    ratings: dict[str, dict[str, float]] = {}
+    for row in read_table(path):
+        region, reader = row.get("region"), str(row.get("reader") or "")
+        if region not in set(ZONES):
+            raise InputError(
+                f"{name}: {named(repr(region))} is no zone; expected are {', '.join(ZONES)}"
+            )
+        rating = _number(row.get("rating"))
+        if not 1 <= rating <= 5:
+            raise InputError(
+                f"{name}: the rating of {region} must be between 1 and 5, not "
+                f"{named(repr(row.get('rating')))}"
+            )
+        given = ratings.setdefault(reader, {})
+        if region in given:
+            raise InputError(
+                f"{name}: {region} is rated twice; tell readers apart in a column reader"
+            )
+        given[str(region)] = rating
+    return ratings
+
+
+def read_healthy_bins(path: Path) -> HealthyBins:
+    """Read limits of bins from a CSV with the columns map and below, lowest first.
+
+    Raises
+    ------
+    InputError
+        If a map is neither ventilation nor perfusion, one of both has no limit, or limits do not
+        rise.
+
+    """
+    name = named(Path(path).name)
+    limits: dict[str, list[float]] = {"ventilation": [], "perfusion": []}
+    for row in read_table(path):
+        if row.get("map") not in limits:
+            raise InputError(
+                f"{name}: {named(repr(row.get('map')))} is no map; expected are ventilation and "
+                "perfusion"
+            )
+        limits[row["map"]].append(_number(row.get("below")))
+    try:
+        return HealthyBins(
+            ventilation=tuple(limits["ventilation"]), perfusion=tuple(limits["perfusion"])
+        )
+    except ValueError as error:
+        raise InputError(f"{name}: {named(error)}") from error
+
+
+def _number(text: Any) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan
+
+
+def read_transform(path: Path) -> DisplacementField:
+    """Read a displacement field that this command wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is no displacement field.
+
+    """
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(
+            f"{named(Path(path).name)} cannot be read as a displacement field"
+        ) from error
+    if image.GetNumberOfComponentsPerPixel() != 3 or image.GetDimension() != 3:
+        raise InputError(
+            f"{named(Path(path).name)} is no displacement field: it has "
+            f"{image.GetNumberOfComponentsPerPixel()} components per voxel instead of 3"
+        )
+    return displacement_from_sitk(image)
+
+
+def run(arguments: argparse.Namespace, progress: Progress) -> int:
+    """Read both scans, analyse them, write the results folder."""
+    marks = arguments.landmarks
+    landmarks = None if marks is None else (read_landmarks(marks[0]), read_landmarks(marks[1]))
+    fields = [read_transform(path) for path in arguments.transform or ()]
+    if len(fields) > 2:
+        raise InputError(f"--transform takes one file or two, not {len(fields)}")
+    bins = arguments.healthy_bins
+    ratings = None if arguments.ratings is None else read_ratings(arguments.ratings)
+    options = VqOptions(
+        ventilation=arguments.ventilation,
+        perfusion=None if arguments.perfusion == "combined" else {arguments.perfusion: 1.0},
+        low_ventilation=arguments.low_ventilation,
+        low_perfusion=arguments.low_perfusion,
+        healthy=None if bins is None else read_healthy_bins(bins),
+        grid=arguments.grid,
+        slide_lobes=arguments.slide_lobes,
+    )
+    collateral_model = _read_model(arguments.collateral_model)
+    defect_model = _read_model(arguments.defect_model)
+
+    def work(progress: Progress) -> Outcome:
+        expiration = read_ct(arguments.expiration, progress=part(progress, 0.0, 0.05))
+        inspiration = read_ct(arguments.inspiration, progress=part(progress, 0.05, 0.1))
+        sources: dict[str, Scan | LabelImage] = {
+            "expiration": expiration,
+            "inspiration": inspiration,
+        }
+        regions = region_options(arguments)
+        sources |= regions.sources
+        mask, lobes = arguments.inspiration_lung_mask, arguments.inspiration_lobes
+        other = replace(
+            regions,
+            lung_mask=None if mask is None else read_labelmap(mask),
+            lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
+            vessels=None,
+        )
+        sources |= {f"inspiration_{k}": v for k, v in other.sources.items()}
+        reference = None
+        if arguments.reference is not None:
+            image = read_map(arguments.reference, unit="1")
+            sources["reference"] = image
+            reference = image.volume
+            if arguments.reference_ct is not None:
+                beside = read_ct(arguments.reference_ct)
+                sources["reference_ct"] = beside
+                affine = arguments.reference_alignment == "affine"
+                moved = align_reference(beside.volume, expiration.volume, affine=affine)
+                reference = bring_to_ct(reference, moved, expiration.volume)
+        analysis = analyse_ctvq(
+            expiration.volume,
+            inspiration.volume,
+            _find(expiration, regions, part(progress, 0.1, 0.2), vessels=True),
+            _find(inspiration, other, part(progress, 0.2, 0.3)),
+            options=options,
+            transform=fields[0] if fields else None,
+            volume_transform=fields[1] if len(fields) > 1 else None,
+            landmarks=landmarks,
+            reference=reference,
+            reference_kind=arguments.reference_kind,
+            ratings=ratings,
+            collateral_model=collateral_model,
+            defect_model=defect_model,
+            pictures=not arguments.no_report,
+            progress=part(progress, 0.3, 1.0),
+        )
+        return Outcome(analysis, sources)
+
+    return carry_out(arguments, work, progress)
+
+
+def _read_model(path: Path | None) -> LogisticModel | None:
+    return None if path is None else LogisticModel.from_json(path.read_text(encoding="utf-8"))
+
+
+def _find(
+    scan: Scan, options: RegionOptions, progress: Progress, *, vessels: bool = False
+) -> FoundRegions:
+    acquisition: Acquisition = scan.acquisition
+    return find_regions(
+        scan.volume, options, vessels=vessels, acquisition=acquisition, progress=progress
+    )

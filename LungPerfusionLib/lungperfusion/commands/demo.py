@@ -1,0 +1,106 @@
+"""``lungperfusion demo -o OUT``: one phantom patient, every analysis, one report to open."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lungperfusion.batch.analyses import analysis_names
+from lungperfusion.batch.cases import CaseOutcome
+from lungperfusion.batch.engine import BatchState, run_batch
+from lungperfusion.batch.machine import worker_count
+from lungperfusion.batch.manifest import read_manifest
+from lungperfusion.batch.workers import LocalWorkers
+from lungperfusion.commands.output import warn
+from lungperfusion.errors import InputError
+from lungperfusion.io import results_folder, write_volume
+from lungperfusion.io.atomic import kept_aside
+from lungperfusion.io.checksums import is_whole
+from lungperfusion.naming import named
+from lungperfusion.phantoms.patient import SCAN, SPACING_MM, make_patient
+from lungperfusion.progress import Progress, part
+from lungperfusion.results.tables import csv_text
+from lungperfusion.terminal import remark, show
+
+CASE = "phantom"
+_SCANS = ("inspiration", "expiration", "low", "high")
+_INPUTS = {
+    "lungs": {"ct": "inspiration", "lobes": "auto"},
+    "lobes": {"ct": "inspiration"},
+    "ipv": {"low": "low", "high": "high", "kv": f"{SCAN.low_kv} {SCAN.high_kv}", "lobes": "auto"},
+    "ctvq": {"expiration": "expiration", "inspiration": "inspiration", "lobes": "auto"},
+    "vesselbv": {"ct": "inspiration", "lobes": "auto"},
+}
+"""What each analysis takes of the patient: scans by argument, or plain text."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT", help="folder for scans and results"
+    )
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        default=SPACING_MM,
+        metavar="MM",
+        help="distance between voxels (default: %(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace, progress: Progress) -> int:
+    """Scan the patient, write the manifest, run it; what is there already is kept."""
+    if not 1.0 <= arguments.spacing <= 8.0:
+        raise InputError(f"--spacing is between 1 and 8 mm, not {arguments.spacing:g}")
+    out = arguments.out
+    try:
+        manifest = _write_scans(out, arguments.spacing, part(progress, 0.0, 0.3))
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {named(out)} ({error.strerror}); choose another folder"
+        ) from error
+    batch = out / "batch"
+
+    def follow(state: BatchState, _: CaseOutcome | None) -> None:
+        for running in state.running.values():
+            progress(0.3 + 0.7 * running.fraction, running.message)
+
+    state = run_batch(
+        read_manifest(manifest),
+        batch,
+        lambda cases: LocalWorkers(min(cases, worker_count())),
+        resume=True,
+        listener=follow,
+    )
+    show(f"{batch / 'cases' / CASE / 'report.html'}")
+    for outcome in state.outcomes.values():
+        if outcome.failed:
+            remark(f"failed: {outcome.reason}")
+    return 1 if state.failed or state.left else 0
+
+
+def _write_scans(out: Path, spacing_mm: float, progress: Progress) -> Path:
+    """Write the scans unless they are there, and the manifest of all analyses there are."""
+    scans = out / f"scans-{spacing_mm:g}-mm"
+    if not is_whole(scans):
+        with results_folder(scans, overwrite=True, tell=warn) as folder:
+            patient = make_patient(spacing_mm, progress=progress)
+            for name in _SCANS:
+                write_volume(getattr(patient, name), folder / f"{name}.nrrd")
+    rows = [
+        {
+            "case": CASE,
+            "analysis": analysis,
+            **{
+                argument: f"{scans.name}/{value}.nrrd" if value in _SCANS else value
+                for argument, value in _INPUTS[analysis].items()
+            },
+        }
+        for analysis in analysis_names()
+        if analysis in _INPUTS
+    ]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    manifest = out / "manifest.csv"
+    with kept_aside(manifest, warn) as path:
+        path.write_text(csv_text(rows, columns), encoding="utf-8", newline="\n")
+    return manifest

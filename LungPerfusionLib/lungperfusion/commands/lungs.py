@@ -1,0 +1,61 @@
+"""``lungperfusion lungs``: lungs, airways and density scores of one chest CT."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lungperfusion.analysis.lungs import analyse_lungs
+from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.commands.region_arguments import add_region_arguments, region_options
+from lungperfusion.density import GROUND_GLASS_FROM_HU, REFERENCE_VOLUME_L
+from lungperfusion.io import read_ct
+from lungperfusion.progress import Progress, part
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "ct",
+        type=Path,
+        metavar="CT",
+        help="DICOM folder, zip of one, or NRRD, NIfTI, MHA file of a chest CT",
+    )
+    parser.add_argument("--series", metavar="UID", help="DICOM series to read, of several")
+    add_region_arguments(parser)
+    group = parser.add_argument_group("density")
+    group.add_argument(
+        "--ground-glass-from-hu",
+        type=float,
+        default=GROUND_GLASS_FROM_HU,
+        metavar="HU",
+        help="lower bound of ground glass (default: %(default)s)",
+    )
+    group.add_argument(
+        "--reference-volume-l",
+        type=float,
+        default=REFERENCE_VOLUME_L,
+        metavar="L",
+        help="lung volume that the 15th percentile is adjusted to (default: %(default)s)",
+    )
+    add_output_arguments(parser)
+
+
+def run(arguments: argparse.Namespace, progress: Progress) -> int:
+    """Read the CT, analyse it, write the results folder."""
+
+    def work(progress: Progress) -> Outcome:
+        regions = region_options(arguments)
+        scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
+        analysis = analyse_lungs(
+            scan.volume,
+            regions=regions,
+            acquisition=scan.acquisition,
+            ground_glass_from_hu=arguments.ground_glass_from_hu,
+            reference_volume_l=arguments.reference_volume_l,
+            pictures=not arguments.no_report,
+            progress=part(progress, 0.2, 1.0),
+        )
+        return Outcome(analysis, {"ct": scan, **regions.sources})
+
+    return carry_out(arguments, work, progress)

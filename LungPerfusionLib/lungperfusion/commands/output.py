@@ -1,0 +1,174 @@
+"""What all commands share: where results go, how the case is called, what is kept."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lungperfusion.analysis.stages import remembering
+from lungperfusion.errors import InputError
+from lungperfusion.io import LabelImage, Scan, results_folder
+from lungperfusion.progress import Progress, part
+from lungperfusion.quality import Gate
+from lungperfusion.results.analysis import Analysis
+from lungperfusion.results.corrections import corrections_section
+from lungperfusion.results.provenance import InputFile, Provenance, peak_memory_mib
+from lungperfusion.results.writing import write_results
+from lungperfusion.terminal import remark, show
+from lungperfusion.terms.gates import STATES
+from lungperfusion.verdicts import failures
+
+CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Case names work as file names on every system."""
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options on results that every command has."""
+    group = parser.add_argument_group("results")
+    group.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results"
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace earlier results of this program in OUT"
+    )
+    group.add_argument(
+        "--case",
+        metavar="NAME",
+        help="name of the case in tables (default: 'case-' and the start of the input's SHA-256)",
+    )
+    group.add_argument(
+        "--keep-identifiers",
+        action="store_true",
+        help="write patient identifiers of DICOM input and the names of files into results.json "
+        "and the report, readable by you alone; otherwise they appear nowhere",
+    )
+    group.add_argument("--no-report", action="store_true", help="write no pictures and no report")
+    group.add_argument(
+        "--corrections",
+        type=Path,
+        metavar="JSON",
+        help="audit trail of a review in Slicer, to print in the report",
+    )
+    group.add_argument(
+        "--keep-stages",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the results of long steps in this folder of yours; a later run with it repeats "
+        "only what a correction or another setting changes",
+    )
+    parser.set_defaults(writer=write_results)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """An analysis with the files that it rests on, by role, in the order results list them."""
+
+    analysis: Analysis
+    sources: Mapping[str, Scan | LabelImage]
+
+
+def carry_out(
+    arguments: argparse.Namespace,
+    work: Callable[[Progress], Outcome],
+    progress: Progress,
+) -> int:
+    """Do the work of one command and write its results; the folder appears whole or not at all.
+
+    Parameters
+    ----------
+    arguments
+        Parsed options of `add_output_arguments`; ``arguments.writer`` is `write_results` unless a
+        caller sets a function of the same arguments.
+    work
+        Reads the inputs and analyses them.
+    progress
+        Shared by the work (first nine tenths) and the writing.
+
+    Returns
+    -------
+    int
+        Exit code 0.
+
+    """
+    _check_case(arguments.case)
+    started = time.perf_counter()
+    with results_folder(
+        arguments.out,
+        overwrite=arguments.overwrite,
+        private=arguments.keep_identifiers,
+        tell=warn,
+    ) as folder:
+        with remembering(arguments.keep_stages) if arguments.keep_stages else nullcontext():
+            outcome = work(part(progress, 0.0, 0.9))
+        sources = outcome.sources
+        provenance = Provenance(
+            inputs=tuple(
+                InputFile(role=role, name=str(source.name), sha256=source.sha256)
+                for role, source in sources.items()
+            ),
+            identifiers=_identifiers(sources) if arguments.keep_identifiers else {},
+            keep_names=arguments.keep_identifiers,
+        )
+        read_warnings = tuple(w for source in sources.values() for w in source.warnings)
+        analysis = replace(
+            outcome.analysis,
+            warnings=(*read_warnings, *outcome.analysis.warnings),
+            gates=(*_file_gates(sources), *outcome.analysis.gates),
+        )
+        if arguments.corrections is not None:
+            sections = (*analysis.sections, corrections_section(arguments.corrections))
+            analysis = replace(analysis, sections=sections)
+        arguments.writer(
+            folder,
+            [analysis],
+            case=arguments.case or f"case-{provenance.inputs[0].sha256[:8]}",
+            provenance=provenance,
+            report=not arguments.no_report,
+            progress=part(progress, 0.9, 1.0),
+        )
+    peak = peak_memory_mib()  # told here, not in the results: those are the same every time
+    progress(
+        1.0,
+        f"done in {time.perf_counter() - started:.1f} s"
+        + ("" if peak is None else f", peak memory {peak:.0f} MiB"),
+    )
+    for message in failures(analysis.gates):
+        remark(f"failed check: {message}")
+    for warning in analysis.warnings:
+        warn(warning)
+    written = "measurements.csv" if arguments.no_report else "report.html"
+    show(f"{arguments.out / written}")
+    return 0
+
+
+def _file_gates(sources: Mapping[str, Scan | LabelImage]) -> tuple[Gate, ...]:
+    """Gates of the files, those of one of two scans with its state before their ID."""
+    return tuple(
+        replace(gate, id=f"{role}_{gate.id}") if role in STATES else gate
+        for role, source in sources.items()
+        if isinstance(source, Scan)
+        for gate in source.gates
+    )
+
+
+def warn(sentence: str) -> None:
+    """Tell the user something on standard error."""
+    remark(f"warning: {sentence}")
+
+
+def _identifiers(sources: Mapping[str, Scan | LabelImage]) -> dict[str, str]:
+    scans = (source for source in sources.values() if isinstance(source, Scan))
+    return {key: value for scan in scans for key, value in scan.identifiers.items()}
+
+
+def _check_case(case: str | None) -> None:
+    if case is not None and not CASE_PATTERN.fullmatch(case):
+        raise InputError(
+            f"a case name has up to 64 letters, digits, '.', '_' or '-' and starts with a letter "
+            f"or digit; {case!r} does not"
+        )

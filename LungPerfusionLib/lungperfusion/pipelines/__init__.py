@@ -1,1 +1,0 @@
-"""One file per command: files in, files out, composing the stages."""
