@@ -1,0 +1,74 @@
+"""MRML nodes to the objects of this package, and back: one module for each kind of node.
+
+Works in the application and with the Python package ``slicer-core``: nodes and scenes are given,
+nothing here asks for the application.  Positions are RAS mm on both sides, so matrices pass
+unchanged.
+"""
+
+from lungperfusion.mrml.charts import show_chart
+from lungperfusion.mrml.colours import colour_node
+from lungperfusion.mrml.edits import SegmentSnapshot
+from lungperfusion.mrml.geometry import geometry_from_node, image_array, oriented_image, vtk_matrix
+from lungperfusion.mrml.hierarchy import put_beside
+from lungperfusion.mrml.markups import line_ras_mm, points_ras_mm
+from lungperfusion.mrml.names import ATTRIBUTE_PREFIX, CLOSED_SURFACE, LABELMAP
+from lungperfusion.mrml.segmentations import (
+    copy_segmentation,
+    labelimage_from_segmentation,
+    labelmap_from_segmentation,
+    lungs_mask,
+    restore_segmentation,
+    segment_centre_ras_mm,
+    segment_mask,
+    show_labelmap,
+)
+from lungperfusion.mrml.tables import (
+    NO_VALUE,
+    column_unit,
+    show_findings,
+    show_measurements,
+    table_rows,
+    value_text,
+)
+from lungperfusion.mrml.trail import add_to_trail, drop_last_of_trail, read_trail
+from lungperfusion.mrml.transforms import show_transform, write_transform
+from lungperfusion.mrml.volumes import masked, show_volume, volume_from_node, with_padding
+
+__all__ = [
+    "ATTRIBUTE_PREFIX",
+    "CLOSED_SURFACE",
+    "LABELMAP",
+    "NO_VALUE",
+    "SegmentSnapshot",
+    "add_to_trail",
+    "colour_node",
+    "column_unit",
+    "copy_segmentation",
+    "drop_last_of_trail",
+    "geometry_from_node",
+    "image_array",
+    "labelimage_from_segmentation",
+    "labelmap_from_segmentation",
+    "line_ras_mm",
+    "lungs_mask",
+    "masked",
+    "oriented_image",
+    "points_ras_mm",
+    "put_beside",
+    "read_trail",
+    "restore_segmentation",
+    "segment_centre_ras_mm",
+    "segment_mask",
+    "show_chart",
+    "show_findings",
+    "show_labelmap",
+    "show_measurements",
+    "show_transform",
+    "show_volume",
+    "table_rows",
+    "value_text",
+    "volume_from_node",
+    "vtk_matrix",
+    "with_padding",
+    "write_transform",
+]
