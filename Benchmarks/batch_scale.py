@@ -16,11 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from Benchmarks import Figure
+from lungperfusion import registry
 from lungperfusion.__main__ import main as run_command
 from lungperfusion.batch.cases import CaseOutcome
 from lungperfusion.batch.engine import BatchState, run_batch
@@ -36,7 +38,7 @@ CASES = int(os.environ.get("BATCH_SCALE_CASES", "240"))
 PACE_CASES = CASES // 2
 SPACING_MM = (8.0, 8.0, 8.0)
 CHESTS = 4
-COMMANDS = {"lungs": "Benchmarks._faulty_lungs"}
+COMMANDS = {"lungs": replace(registry.COMMANDS["lungs"], module="Benchmarks._faulty_lungs")}
 FAULT_OF = {
     7: "corrupt",
     20: "missing",

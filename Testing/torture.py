@@ -11,6 +11,7 @@ import builtins
 import contextlib
 import ctypes
 import errno
+import importlib
 import io
 import itertools
 import json
@@ -37,7 +38,6 @@ sys.path[:0] = [str(ROOT / "LungPerfusionLib"), str(ROOT / "Testing" / "unit" / 
 
 from lungperfusion import __main__ as command  # noqa: E402
 from lungperfusion.analysis.stages import remembered  # noqa: E402
-from lungperfusion.batch.analyses import analysis_names  # noqa: E402
 from lungperfusion.batch.manifest import Manifest, read_manifest  # noqa: E402
 from lungperfusion.commands import batch, demo, phantom, train  # noqa: E402
 from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out  # noqa: E402
@@ -47,6 +47,7 @@ from lungperfusion.io.checksums import is_whole  # noqa: E402
 from lungperfusion.measurement import measured  # noqa: E402
 from lungperfusion.phantoms.dual_energy import DualEnergyPhantom  # noqa: E402
 from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS  # noqa: E402
+from lungperfusion.registry import COMMANDS, Command  # noqa: E402
 from lungperfusion.results.analysis import Analysis, Table  # noqa: E402
 from lungperfusion.terms import LOBES  # noqa: E402
 from lungperfusion.volume import Geometry, Labelmap, Volume  # noqa: E402
@@ -94,9 +95,10 @@ def run(arguments: argparse.Namespace, progress) -> int:
 
 def prepare(folder: Path) -> dict[str, list[str]]:
     """Inputs of all commands, and the words of each."""
-    sys.modules["lungperfusion.commands.analysis"] = sys.modules[__name__]
-    analysis_names()  # loads all commands before any fork
-    command.COMMANDS["analysis"] = "every analysis writes as this one does"
+    words = "every analysis writes as this one does"
+    COMMANDS["analysis"] = Command("analysis", words, title="Analysis", module=__name__)
+    for entry in COMMANDS.values():  # load all commands before any fork
+        importlib.import_module(entry.place)
     chest = DUAL_ENERGY_KINDS["dect"]((8.0, 8.0, 8.0), seed=1)
     tiny = write_tiny_chest(chest, folder / "tiny")
     write_light_inputs(folder)
@@ -174,12 +176,13 @@ def shorten(folder: Path, chest: DualEnergyPhantom) -> None:
     made.summary = "a chest made before"
     phantom.DUAL_ENERGY_KINDS = {"dect": made}
 
+    light = Command("light", "", title="Light", module="light_analysis", demo={"ct": "inspiration"})
+
     def light_manifest(path: Path) -> Manifest:
-        return read_manifest(path, {"light": "light_analysis"})
+        return read_manifest(path, {"light": light})
 
     batch.read_manifest = demo.read_manifest = light_manifest
-    demo.analysis_names = lambda: ("light",)
-    demo._INPUTS = {"light": {"ct": "inspiration"}}
+    demo.COMMANDS = {"light": light}
     demo.make_patient = lambda *_, **__: SimpleNamespace(**dict.fromkeys(demo._SCANS))
     demo.write_volume = lambda _, path: path.write_text('{"value": 1}', encoding="utf-8")
     demo.worker_count = lambda: 1

@@ -18,24 +18,9 @@ import lungperfusion
 from lungperfusion.arguments import check_values
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.io.scratch import sweep_scratch
+from lungperfusion.registry import COMMANDS
 from lungperfusion.terminal import TerminalProgress, prepare_streams, remark
 from lungperfusion.trouble import in_words
-
-COMMANDS = {
-    "check": "what a scan is and which analyses it suits, in seconds",
-    "lungs": "lungs, airways and density scores of a chest CT",
-    "lobes": "lobes and fissures: found, given or corrected; fissure completeness",
-    "ipv": "iodine perfusion, the score IPv, defects and CT signs",
-    "ctvq": "ventilation, perfusion and V/Q from an expiratory and an inspiratory CT",
-    "vesselbv": "blood volume of the vessels of the lungs by cross-section",
-    "manifest": "propose a manifest from a folder with DICOM files",
-    "batch": "all cases of a manifest, on one machine or a cluster",
-    "demo": "one phantom patient, every analysis, one report",
-    "train": "train a model of collateral ventilation or perfusion defects on labelled cases",
-    "agree": "agreement of V/Q maps with reference images and readers over many cases",
-    "phantom": "write a digital chest phantom with its truth",
-}
-"""Commands with the line that ``--help`` shows; each lives in ``lungperfusion.commands``."""
 
 EXIT_TROUBLE = 1
 """Exit code for what is no fault of the input: a full disk, no memory, a broken connection."""
@@ -55,10 +40,13 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
         "--version", action="version", version=f"lungperfusion {lungperfusion.__version__}"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, summary in COMMANDS.items():
-        subparser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
-        if name == command:
-            module = importlib.import_module(f"lungperfusion.commands.{name}")
+    for entry in COMMANDS.values():
+        words = entry.summary
+        subparser = commands.add_parser(
+            entry.name, help=words, description=words.capitalize() + "."
+        )
+        if entry.name == command:
+            module = importlib.import_module(entry.place)
             module.add_arguments(subparser)
             subparser.add_argument(
                 "--quiet", action="store_true", help="show no progress on standard error"

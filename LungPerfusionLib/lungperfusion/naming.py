@@ -19,6 +19,9 @@ _MARKED = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 LEFT_OUT = "…"
 """What stands in the place of a name."""
 
+CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Case names work as file names on every system."""
+
 NO_ROLES: Mapping[str, str] = MappingProxyType({})
 
 

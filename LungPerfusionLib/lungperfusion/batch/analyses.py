@@ -1,8 +1,4 @@
-"""The commands that analyse one case, and what their arguments mean to a batch.
-
-Every command that names its case (``--case``) and its results folder (``--out``) is an analysis.
-A batch knows nothing else of them, so that a new one needs no change here.
-"""
+"""What the arguments of a command that analyses one case mean to a batch."""
 
 from __future__ import annotations
 
@@ -13,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lungperfusion.__main__ import COMMANDS
 from lungperfusion.arguments import check_values
 from lungperfusion.errors import InputError
+from lungperfusion.registry import COMMANDS, Command, analyses
 
 RESERVED = frozenset({"help", "out", "case", "overwrite", "quiet", "writer", "keep_stages"})
 """Arguments that the batch sets itself."""
@@ -92,7 +88,7 @@ class AnalysisCommand:
         return values
 
 
-def find_analysis(name: str, commands: Mapping[str, str] | None = None) -> AnalysisCommand:
+def find_analysis(name: str, commands: Mapping[str, Command] = COMMANDS) -> AnalysisCommand:
     """Load one analysis.
 
     Parameters
@@ -100,7 +96,7 @@ def find_analysis(name: str, commands: Mapping[str, str] | None = None) -> Analy
     name
         Command name, such as ``lungs``.
     commands
-        Module by command name; None for the commands of this program.
+        Commands to look among, by name.
 
     Raises
     ------
@@ -108,27 +104,10 @@ def find_analysis(name: str, commands: Mapping[str, str] | None = None) -> Analy
         If there is no such analysis; lists those there are.
 
     """
-    modules = _modules(commands)
-    command = _load(name, modules[name]) if name in modules else None
-    if command is None:
-        known = ", ".join(sorted(analysis_names(commands)))
+    command = commands.get(name)
+    if command is None or not command.is_analysis:
+        known = ", ".join(sorted(analyses(commands)))
         raise InputError(f"there is no analysis {name!r}; there are: {known}")
-    return command
-
-
-def analysis_names(commands: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Names of all analyses, in the order of the command line's help."""
-    return tuple(name for name, module in _modules(commands).items() if _load(name, module))
-
-
-def _modules(commands: Mapping[str, str] | None) -> Mapping[str, str]:
-    if commands is not None:
-        return commands
-    return {name: f"lungperfusion.commands.{name}" for name in COMMANDS}
-
-
-def _load(name: str, module: str) -> AnalysisCommand | None:
     parser = _Parser(prog=name, add_help=False, allow_abbrev=False)
-    importlib.import_module(module).add_arguments(parser)
-    named = {action.dest for action in parser._actions}
-    return AnalysisCommand(name, module, parser) if {"case", "out"} <= named else None
+    importlib.import_module(command.place).add_arguments(parser)
+    return AnalysisCommand(name, command.place, parser)

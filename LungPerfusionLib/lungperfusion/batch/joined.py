@@ -9,28 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from lungperfusion.measurement import Measurement
+from lungperfusion.registry import lobar_columns
 from lungperfusion.results.analysis import Analysis
-from lungperfusion.results.report import MODULE_TITLES, format_value, render_report, unit_text
+from lungperfusion.results.report import format_value, module_title, render_report, unit_text
 from lungperfusion.results.section import Section
 from lungperfusion.terms import LOBES, LUNGS, MEASURES, Region, title
 
 LOBAR_REGIONS = (Region.LUNGS, *LUNGS, *LOBES)
 """Rows of the joined table."""
-
-LOBAR_MEASURES = {
-    "tlv": "Volume",
-    "mld": "Density",
-    "laa_950": "LAA-950",
-    "ggo": "Opacity",
-    "iodine_mean": "Iodine",
-    "ventilation_share": "V",
-    "perfusion_share": "Q",
-    "bv5": "BV5",
-    "bv5_share": "BV5 share",
-    "fissure_completeness": "Fissure",
-}
-"""Columns of the joined table in the report with their short headings, as far as an analysis of
-the case gives them."""
 
 
 def joined_report(
@@ -82,7 +68,7 @@ def _all_inputs(
 
 def _failure_section(failures: Mapping[str, str]) -> Section:
     items = "".join(
-        f"<li><b>{html.escape(MODULE_TITLES.get(name, name))}:</b> {html.escape(reason)}</li>"
+        f"<li><b>{html.escape(module_title(name))}:</b> {html.escape(reason)}</li>"
         for name, reason in failures.items()
     )
     return Section(
@@ -99,11 +85,12 @@ def _lobar_section(analyses: Sequence[Analysis]) -> Section:
         for entry in reversed(analysis.measurements)  # of several methods the first one counts
         if source.get(entry.measure) == analysis.module
     }
-    measures = [name for name in LOBAR_MEASURES if name in source]
+    headings = lobar_columns()
+    measures = [name for name in headings if name in source]
     regions = [r for r in LOBAR_REGIONS if any((r, name) in cells for name in measures)]
     head = "".join(
         f'<th scope="col" class="n" title="{html.escape(MEASURES[name].title, quote=True)}">'
-        f'{LOBAR_MEASURES[name]}<br><span class="soft">{unit_text(MEASURES[name].unit)}</span></th>'
+        f'{headings[name]}<br><span class="soft">{unit_text(MEASURES[name].unit)}</span></th>'
         for name in measures
     )
     body = "".join(
@@ -113,7 +100,7 @@ def _lobar_section(analyses: Sequence[Analysis]) -> Section:
         for region in regions
     )
     legend = "; ".join(
-        f"{LOBAR_MEASURES[name]}: {MEASURES[name].title} ({source[name]})" for name in measures
+        f"{headings[name]}: {MEASURES[name].title} ({source[name]})" for name in measures
     )
     return Section(
         title="All analyses by lobe",
@@ -129,10 +116,11 @@ def _lobar_section(analyses: Sequence[Analysis]) -> Section:
 
 def _sources(analyses: Sequence[Analysis]) -> dict[str, str]:
     """Analysis that each measure is taken from: of those that have it, the one with most lobes."""
+    headings = lobar_columns()
     had: dict[str, dict[str, int]] = {}
     for analysis in analyses:
         for entry in analysis.measurements:
-            if entry.measure in LOBAR_MEASURES:
+            if entry.measure in headings:
                 lobar = entry.region in LOBES and entry.status != "missing"
                 counts = had.setdefault(entry.measure, {})
                 counts[analysis.module] = counts.get(analysis.module, 0) + lobar

@@ -12,10 +12,10 @@ from typing import Any
 from lungperfusion.batch.analyses import AnalysisCommand, find_analysis
 from lungperfusion.batch.cases import Case, Job
 from lungperfusion.batch.proposal import OPEN
-from lungperfusion.commands.output import CASE_PATTERN
 from lungperfusion.errors import InputError
 from lungperfusion.io.tables import SmallTable, read_small_table, with_hyphens
-from lungperfusion.naming import named
+from lungperfusion.naming import CASE_PATTERN, named
+from lungperfusion.registry import COMMANDS, Command
 
 FIXED_COLUMNS = ("case", "analysis", "options", "note")
 """Columns beside those named after arguments; ``note`` is for people and not read."""
@@ -44,7 +44,7 @@ class _Line:
     cells: Mapping[str, str]
 
 
-def read_manifest(path: Path, commands: Mapping[str, str] | None = None) -> Manifest:
+def read_manifest(path: Path, commands: Mapping[str, Command] = COMMANDS) -> Manifest:
     """Read and check a whole manifest.
 
     Parameters
@@ -55,7 +55,7 @@ def read_manifest(path: Path, commands: Mapping[str, str] | None = None) -> Mani
         ``lung_mask``, ``zones``, ...), ``options`` with further words of the command line, and
         ``note``, which is not read.  Relative paths start at the manifest's folder.
     commands
-        Module by analysis name; None for the analyses of this program.
+        Commands to look among, by name.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def _header_faults(header: list[str]) -> Iterator[str]:
 
 
 def _analyses(
-    lines: list[_Line], commands: Mapping[str, str] | None, faults: list[str]
+    lines: list[_Line], commands: Mapping[str, Command], faults: list[str]
 ) -> dict[str, AnalysisCommand]:
     analyses: dict[str, AnalysisCommand] = {}
     unknown: dict[str, str] = {}

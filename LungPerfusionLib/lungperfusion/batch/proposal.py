@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lungperfusion.batch.dicom_tree import Breath, Series
+from lungperfusion.registry import COMMANDS, Command, Input
 
 OPEN = "?"
 """Cell that a person has to fill; a batch refuses it."""
@@ -54,14 +55,8 @@ def propose(series: Sequence[Series], analyses: Sequence[str]) -> list[Proposal]
     for study in studies:
         chests = [s for s in series if s.study == study and s.length_mm >= CHEST_MM]
         work = _Study(f"case-{study}", chests, numbers)
-        makers = {
-            "lungs": work.lungs,
-            "ipv": work.ipv,
-            "ctvq": work.ctvq,
-            "vesselbv": work.vesselbv,
-        }
         for name in analyses:
-            lines += makers[name]() if name in makers else ()
+            lines += work.propose(COMMANDS[name])
     return lines
 
 
@@ -108,61 +103,65 @@ class _Study:
         of_pairs = {s.uid for low, high in self._pairs for s in (low, high)}
         self._plain = [s for s in self._readable if s.kind == "ct" and s.uid not in of_pairs]
 
-    def lungs(self) -> Iterator[Proposal]:
-        """Native inspiration, thin and soft, comes first."""
-        yield from self._one_ct("lungs")
+    def propose(self, command: Command) -> Iterator[Proposal]:
+        """One line with the first kind of images that the command takes and the visit has."""
+        fill = {
+            Input.CHEST_CT: self._fill_chest_ct,
+            Input.BREATHS: self._fill_breaths,
+            Input.IODINE_MAP: self._fill_iodine_map,
+            Input.VOLTAGE_PAIR: self._fill_voltage_pair,
+        }
+        for kind in command.inputs:
+            line = Proposal(self._case, command.name)
+            if fill[kind](line):
+                if command.needs_thin_slices:
+                    _mind_thick_slices(line)
+                yield line
+                return
 
-    def vesselbv(self) -> Iterator[Proposal]:
-        """As for the lungs; thick slices are said."""
-        for line in self._one_ct("vesselbv"):
-            chosen = line.cells["ct"]
-            if isinstance(chosen, Series) and (chosen.thickness_mm or 0) > THIN_MM:
-                line.notes.append(
-                    f"slices of {chosen.thickness_mm:g} mm: small vessels are not seen whole"
-                )
-            yield line
-
-    def ctvq(self) -> Iterator[Proposal]:
+    def _fill_breaths(self, line: Proposal) -> bool:
         """Need both breaths, each said by the header."""
         expired = [s for s in self._plain if s.breath == "expiration"]
         if not expired:
-            return
-        line = Proposal(self._case, "ctvq")
+            return False
         self._choose(line, "expiration", expired)
         inspired = [s for s in self._plain if s.breath == "inspiration"]
         self._choose(line, "inspiration", inspired)
         if not inspired:
             others = [s for s in self._plain if s.breath is None]
             line.notes.append(f"no series says inspiration{self._perhaps(others)}")
-        yield line
+        return True
 
-    def ipv(self) -> Iterator[Proposal]:
-        """Take the vendor's iodine map with its CT, or a pair of voltages."""
+    def _fill_iodine_map(self, line: Proposal) -> bool:
+        """Take the vendor's iodine map with its CT."""
         maps = [s for s in self._readable if s.kind == "iodine"]
-        if maps:
-            line = Proposal(self._case, "ipv")
-            chosen = self._choose(line, "iodine", maps)
-            if chosen is None or chosen.unit is None:
-                line.cells["iodine_unit"] = OPEN
-                line.notes.append("the header does not give the unit of the map: mg/mL or HU")
-            same = [s for s in self._plain if chosen is None or s.grid == chosen.grid]
-            self._choose(line, "ct", same or [s for s in self._plain if s.breath != "expiration"])
-            yield line
-        elif self._pairs:
-            line = Proposal(self._case, "ipv")
-            low = self._choose(line, "low", [low for low, _ in self._pairs])
-            partners = [high for first, high in self._pairs if first is low]
-            self._choose(line, "high", partners)
-            if len(partners) == 1 and low is not None:
-                if low.acquisition != partners[0].acquisition:
-                    line.cells["high"] = OPEN
-                    line.notes.append(
-                        f"{self._name(low)} and {self._name(partners[0])} have two voltages but "
-                        "are not of one scan"
-                    )
-                else:
-                    self._state_voltages(line, low, partners[0])
-            yield line
+        if not maps:
+            return False
+        chosen = self._choose(line, "iodine", maps)
+        if chosen is None or chosen.unit is None:
+            line.cells["iodine_unit"] = OPEN
+            line.notes.append("the header does not give the unit of the map: mg/mL or HU")
+        same = [s for s in self._plain if chosen is None or s.grid == chosen.grid]
+        self._choose(line, "ct", same or [s for s in self._plain if s.breath != "expiration"])
+        return True
+
+    def _fill_voltage_pair(self, line: Proposal) -> bool:
+        """Take two voltages of one scan."""
+        if not self._pairs:
+            return False
+        low = self._choose(line, "low", [low for low, _ in self._pairs])
+        partners = [high for first, high in self._pairs if first is low]
+        self._choose(line, "high", partners)
+        if len(partners) == 1 and low is not None:
+            if low.acquisition != partners[0].acquisition:
+                line.cells["high"] = OPEN
+                line.notes.append(
+                    f"{self._name(low)} and {self._name(partners[0])} have two voltages but "
+                    "are not of one scan"
+                )
+            else:
+                self._state_voltages(line, low, partners[0])
+        return True
 
     def _state_voltages(self, line: Proposal, low: Series, high: Series) -> None:
         """Give the tube voltages with their filters; left open where no header names a filter."""
@@ -179,11 +178,11 @@ class _Study:
             for voltage, series in zip(bare, (low, high), strict=True)
         )
 
-    def _one_ct(self, analysis: str) -> Iterator[Proposal]:
+    def _fill_chest_ct(self, line: Proposal) -> bool:
+        """Native inspiration, thin and soft, comes first."""
         candidates = [s for s in self._plain if s.breath != "expiration"]
         if not candidates:
-            return
-        line = Proposal(self._case, analysis)
+            return False
         chosen = self._choose(line, "ct", candidates)
         if chosen is not None:
             if chosen.breath is None:
@@ -192,7 +191,7 @@ class _Study:
                 line.notes.append("with contrast")
             if chosen.sharpness == "sharp":
                 line.notes.append(f"sharp kernel {chosen.kernel}: density is falsified")
-        yield line
+        return True
 
     def _choose(self, line: Proposal, column: str, series: Sequence[Series]) -> Series | None:
         """Take the best of several; leave it open where two are equally good, or none is there."""
@@ -219,6 +218,12 @@ class _Study:
         if not series:
             return ""
         return "; perhaps " + " or ".join(self._name(s) for s in series)
+
+
+def _mind_thick_slices(line: Proposal) -> None:
+    chosen = line.cells.get("ct")
+    if isinstance(chosen, Series) and (chosen.thickness_mm or 0) > THIN_MM:
+        line.notes.append(f"slices of {chosen.thickness_mm:g} mm: small vessels are not seen whole")
 
 
 def _rank(series: Series) -> tuple[object, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lungperfusion.batch.analyses import analysis_names
 from lungperfusion.batch.cases import CaseOutcome
 from lungperfusion.batch.engine import BatchState, run_batch
 from lungperfusion.batch.machine import worker_count
@@ -19,19 +18,14 @@ from lungperfusion.io.checksums import is_whole
 from lungperfusion.naming import named
 from lungperfusion.phantoms.patient import SCAN, SPACING_MM, make_patient
 from lungperfusion.progress import Progress, part
+from lungperfusion.registry import COMMANDS
 from lungperfusion.results.tables import csv_text
 from lungperfusion.terminal import remark, show
 
 CASE = "phantom"
 _SCANS = ("inspiration", "expiration", "low", "high")
-_INPUTS = {
-    "lungs": {"ct": "inspiration", "lobes": "auto"},
-    "lobes": {"ct": "inspiration"},
-    "ipv": {"low": "low", "high": "high", "kv": f"{SCAN.low_kv} {SCAN.high_kv}", "lobes": "auto"},
-    "ctvq": {"expiration": "expiration", "inspiration": "inspiration", "lobes": "auto"},
-    "vesselbv": {"ct": "inspiration", "lobes": "auto"},
-}
-"""What each analysis takes of the patient: scans by argument, or plain text."""
+_FACTS = {"kv": f"{SCAN.low_kv} {SCAN.high_kv}"}
+"""Facts of the patient that the demo of an analysis may name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,20 +81,30 @@ def _write_scans(out: Path, spacing_mm: float, progress: Progress) -> Path:
             patient = make_patient(spacing_mm, progress=progress)
             for name in _SCANS:
                 write_volume(getattr(patient, name), folder / f"{name}.nrrd")
-    rows = [
-        {
-            "case": CASE,
-            "analysis": analysis,
-            **{
-                argument: f"{scans.name}/{value}.nrrd" if value in _SCANS else value
-                for argument, value in _INPUTS[analysis].items()
-            },
-        }
-        for analysis in analysis_names()
-        if analysis in _INPUTS
-    ]
+    rows = demo_rows(scans.name)
     columns = dict.fromkeys(name for row in rows for name in row)
     manifest = out / "manifest.csv"
     with kept_aside(manifest, warn) as path:
         path.write_text(csv_text(rows, columns), encoding="utf-8", newline="\n")
     return manifest
+
+
+def demo_rows(scans: str) -> list[dict[str, str]]:
+    """Lines of the manifest: every analysis that is registered with something to do in the demo.
+
+    Parameters
+    ----------
+    scans
+        Name of the folder with the patient's scans, beside the manifest.
+
+    """
+    given = {**_FACTS, **{name: f"{scans}/{name}.nrrd" for name in _SCANS}}
+    return [
+        {
+            "case": CASE,
+            "analysis": command.name,
+            **{argument: given.get(value, value) for argument, value in command.demo.items()},
+        }
+        for command in COMMANDS.values()
+        if command.demo
+    ]

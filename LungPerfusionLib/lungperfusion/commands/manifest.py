@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lungperfusion.batch.analyses import analysis_names
 from lungperfusion.batch.dicom_tree import SERIES_COLUMNS, Series, described, read_tree
 from lungperfusion.batch.proposal import Proposal, propose, remarks
 from lungperfusion.commands.output import warn
@@ -16,6 +15,7 @@ from lungperfusion.io.atomic import kept_aside
 from lungperfusion.io.folders import in_words
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress
+from lungperfusion.registry import analyses
 from lungperfusion.results.tables import csv_text
 from lungperfusion.terminal import remark, show
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
                 f"{named(path)} is there already; choose another name, or give --overwrite: the "
                 "earlier file is kept under another name"
             )
-    known = analysis_names()
+    known = analyses()
     wanted: Sequence[str] = arguments.analyses or known
     unknown = sorted(set(wanted) - set(known))
     if unknown:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ from pathlib import Path
 from lungperfusion.analysis.stages import remembering
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, results_folder
+from lungperfusion.naming import CASE_PATTERN
 from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis
@@ -22,9 +22,6 @@ from lungperfusion.results.writing import write_results
 from lungperfusion.terminal import remark, show
 from lungperfusion.terms.gates import STATES
 from lungperfusion.verdicts import failures
-
-CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""Case names work as file names on every system."""
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

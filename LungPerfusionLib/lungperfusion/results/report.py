@@ -14,6 +14,7 @@ from typing import Any
 
 from lungperfusion.measurement import Measurement
 from lungperfusion.quality import Gate
+from lungperfusion.registry import COMMANDS
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.reference import INTERVAL_SD, Comparison, compare
 from lungperfusion.results.report_style import STYLE
@@ -25,15 +26,6 @@ NOTICE = (
     "Research use only. These numbers describe images; they are not a diagnosis and have not been "
     "cleared for clinical decisions."
 )
-
-MODULE_TITLES = {
-    "lungs": "Lung volume and density",
-    "lobes": "Lobes",
-    "ipv": "Iodine perfusion",
-    "ctvq": "Ventilation and perfusion",
-    "vesselbv": "Blood volume by vessel size",
-}
-"""Headings by command name; others are shown by their name."""
 
 MOST_ROWS = 25
 """Findings that the report lists; all of them are in their CSV file."""
@@ -86,7 +78,7 @@ def render_report(
     if isinstance(analyses, Analysis):
         analyses = (analyses,)
     version = version or str(provenance.get("version", "unknown"))
-    heading = " · ".join(_module_title(analysis.module) for analysis in analyses)
+    heading = " · ".join(module_title(analysis.module) for analysis in analyses)
     page = f"{case}: {heading}"
     first = "".join(
         _main_part(analysis, len(analyses) > 1, known={g for a in analyses[:n] for g in a.gates})
@@ -197,8 +189,10 @@ class _Notes:
         return reasons + ('<p class="soft">– not given for this region.</p>' * self._dashes)
 
 
-def _module_title(module: str) -> str:
-    return MODULE_TITLES.get(module, title(module))
+def module_title(module: str) -> str:
+    """Heading of an analysis: as its command is registered, else its name."""
+    command = COMMANDS.get(module)
+    return command.title if command and command.title else title(module)
 
 
 def _title_block(heading: str, case: str, version: str, provenance: Mapping[str, Any]) -> str:
@@ -223,7 +217,7 @@ def _role(entry: Mapping[str, Any]) -> str:
 
 def _main_part(analysis: Analysis, several: bool, known: Collection[Gate]) -> str:
     """First page: pictures, values, checks that no earlier analysis has shown."""
-    name = _module_title(analysis.module)
+    name = module_title(analysis.module)
     heading = f"<h2>{html.escape(name)}</h2>" if several else ""
     top = "".join(section.html for section in analysis.sections if section.place == "top")
     below = "".join(_section(part) for part in analysis.sections if part.place == "first_page")
@@ -236,7 +230,7 @@ def _main_part(analysis: Analysis, several: bool, known: Collection[Gate]) -> st
 
 def _details(analysis: Analysis, several: bool) -> str:
     """Write what follows the first page."""
-    name = _module_title(analysis.module)
+    name = module_title(analysis.module)
     heading = f"<h2>{html.escape(name)}: details</h2>" if several else ""
     return (
         heading

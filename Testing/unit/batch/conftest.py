@@ -13,9 +13,13 @@ from lungperfusion.batch.manifest import Manifest, read_manifest
 from lungperfusion.batch.workers import LocalWorkers
 from lungperfusion.io import write_volume
 from lungperfusion.phantoms import KINDS
+from lungperfusion.registry import Command
 
 FOLDER = Path(__file__).parent
-LIGHT = {"light": "light_analysis", "also": "light_analysis"}
+LIGHT = {
+    name: Command(name, "takes no time", title=name.capitalize(), module="light_analysis")
+    for name in ("light", "also")
+}
 """Two names of the light analysis, so that a case can have two."""
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from lungperfusion.__main__ import main
-from lungperfusion.batch.analyses import analysis_names
 from lungperfusion.batch.cases import CaseOutcome, JobOutcome
 from lungperfusion.batch.engine import BatchState
 from lungperfusion.commands import demo
 from lungperfusion.phantoms import patient as phantom_patient
+from lungperfusion.registry import analyses
 
 SPACING_MM = 8.0
 
@@ -64,7 +64,7 @@ def test_every_analysis_gets_its_scans(patient, tmp_path, monkeypatch, capsys):
     assert made == [8.0, 8.0]
     assert not list((tmp_path / "demo").glob("manifest.earlier-2*"))
     (case,) = run[0].cases
-    assert [job.analysis for job in case.jobs] == list(analysis_names())
+    assert [job.analysis for job in case.jobs] == list(analyses())
     shown = capsys.readouterr()
     assert shown.out.startswith(str(tmp_path / "demo" / "batch" / "cases" / "phantom"))
     assert "failed: lungs: no lungs" in shown.err

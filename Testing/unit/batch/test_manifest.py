@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from lungperfusion.batch.analyses import analysis_names, find_analysis
+from lungperfusion.batch.analyses import find_analysis
 from lungperfusion.batch.manifest import read_manifest
 from lungperfusion.errors import InputError
+from lungperfusion.registry import COMMANDS, Command, analyses
 
-LIGHT = {"light": "light_analysis", "also": "light_analysis"}
+LIGHT = {
+    name: Command(name, "takes no time", title=name.capitalize(), module="light_analysis")
+    for name in ("light", "also")
+}
 
 
 def test_line_becomes_the_arguments_of_the_command(order, manifest):
@@ -156,7 +160,7 @@ def test_argument_of_another_analysis_is_no_typing_error(order, tmp_path):
     )
 
     with pytest.raises(InputError, match="line 3: lungs has no argument 'factor'; leave the cell"):
-        read_manifest(tmp_path / "m.csv", {**LIGHT, "lungs": "lungperfusion.commands.lungs"})
+        read_manifest(tmp_path / "m.csv", {**LIGHT, "lungs": COMMANDS["lungs"]})
 
 
 def test_word_or_file(order, manifest, tmp_path):
@@ -177,7 +181,7 @@ def test_word_or_file(order, manifest, tmp_path):
 
 
 def test_commands_that_analyse_are_found_by_themselves():
-    names = analysis_names()
+    names = analyses()
 
     assert {"lungs", "ipv"} <= set(names)
     assert not {"batch", "manifest", "phantom"} & set(names)
