@@ -42,12 +42,23 @@ def axial(image: Image) -> Image:
     return replace(image, **parts)
 
 
-def as_stored(labels: Labelmap, geometry: Geometry) -> Labelmap:
-    """Turn a label map in axial order back to the grid that it was turned from."""
+def as_stored[Stored: (Volume, Labelmap)](image: Stored, geometry: Geometry) -> Stored:
+    """Turn an image in axial order back to the grid that it was turned from."""
     axes, steps = _turn(geometry)
     flips = tuple(slice(None, None, step) for step in steps)
-    array = np.ascontiguousarray(labels.array[flips].transpose(np.argsort(axes)))
-    return Labelmap(array, geometry, labels.names)
+
+    def back(array: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(array[flips].transpose(np.argsort(axes)))
+
+    parts: dict[str, Any] = {"array": back(image.array), "geometry": geometry}
+    if isinstance(image, Volume) and image.valid is not None:
+        parts["valid"] = back(image.valid)
+    return replace(image, **parts)
+
+
+def axial_geometry(geometry: Geometry) -> Geometry:
+    """Grid of an image of this grid once it is turned to axial order."""
+    return _turned_geometry(geometry, *_turn(geometry))
 
 
 def _turned(array: NDArray[Any], axes: tuple[int, ...], steps: tuple[int, ...]) -> NDArray[Any]:

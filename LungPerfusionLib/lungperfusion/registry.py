@@ -108,6 +108,7 @@ COMMANDS: dict[str, Command] = {
             demo={"ct": "inspiration", "lobes": "auto"},
             lobar_columns={"bv5": "BV5", "bv5_share": "BV5 share"},
         ),
+        Command("dicom", "results of an analysis as DICOM objects beside the study they are of"),
         Command("manifest", "propose a manifest from a folder with DICOM files"),
         Command("batch", "all cases of a manifest, on one machine or a cluster"),
         Command("demo", "one phantom patient, every analysis, one report"),

@@ -21,8 +21,8 @@ LAYERS = {
     "measurement quality acquisition regions verdicts",
     1: "morphology smoothing segmentation blood density noise opacity iodine vq vessels checking "
     "phantoms",
-    2: "registry io processes source trouble arguments engines results analysis commands batch "
-    "terminal __main__",
+    2: "registry io archive processes source trouble arguments engines results analysis commands "
+    "batch terminal __main__",
     3: "mrml",
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts.split()}

@@ -16,7 +16,7 @@ from lungperfusion.naming import CASE_PATTERN
 from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis
-from lungperfusion.results.corrections import corrections_section
+from lungperfusion.results.corrections import corrected_names, corrections_section
 from lungperfusion.results.provenance import InputFile, Provenance, peak_memory_mib
 from lungperfusion.results.writing import write_results
 from lungperfusion.terminal import remark, show
@@ -105,7 +105,12 @@ def carry_out(
         sources = outcome.sources
         provenance = Provenance(
             inputs=tuple(
-                InputFile(role=role, name=str(source.name), sha256=source.sha256)
+                InputFile(
+                    role=role,
+                    name=str(source.name),
+                    sha256=source.sha256,
+                    voxels_sha256=source.voxels_sha256 if isinstance(source, Scan) else "",
+                )
                 for role, source in sources.items()
             ),
             identifiers=_identifiers(sources) if arguments.keep_identifiers else {},
@@ -119,7 +124,8 @@ def carry_out(
         )
         if arguments.corrections is not None:
             sections = (*analysis.sections, corrections_section(arguments.corrections))
-            analysis = replace(analysis, sections=sections)
+            corrected = corrected_names(arguments.corrections)
+            analysis = replace(analysis, sections=sections, corrected=corrected)
         arguments.writer(
             folder,
             [analysis],

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import numpy as np
+
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.orientation import axial
 from lungperfusion.quality import Gate
 from lungperfusion.volume import Volume
 
@@ -49,3 +53,13 @@ class Scan:
     def __post_init__(self) -> None:
         """Freeze."""
         object.__setattr__(self, "identifiers", MappingProxyType(dict(self.identifiers)))
+
+    @property
+    def voxels_sha256(self) -> str:
+        """SHA-256 of size and values in axial order: the same for any file of this image."""
+        array = axial(self.volume).array
+        kind = "<i2" if array.dtype == np.int16 else "<f4"
+        digest = hashlib.sha256(f"{array.shape} {kind}\n".encode())
+        for plane in array:
+            digest.update(np.ascontiguousarray(plane, dtype=kind).data)
+        return digest.hexdigest()

@@ -67,6 +67,8 @@ class Analysis:
     """Lists of findings to write as ``<name>.csv``."""
     sections: tuple[Section, ...] = ()
     """Report blocks in reading order, between the summary table and the methods."""
+    corrected: tuple[str, ...] = ()
+    """Segments that a reader changed by hand."""
 
     def __post_init__(self) -> None:
         """Lower values and rows to the status that the gates leave them."""

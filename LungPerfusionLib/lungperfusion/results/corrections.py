@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,45 @@ def corrections_section(path: Path) -> Section:
         If the file is no such list.
 
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        rows = "".join(_row(entry) for entry in entries)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{named(path.name)} is no audit trail of corrections: {named(error)}"
-        ) from error
+    with _refused_unless_trail(path):
+        rows = "".join(_row(entry) for entry in _entries(path))
     return Section(
         title="Corrections by the reader",
         html="<table><thead><tr><th>Time</th><th>What</th><th>Change</th></tr></thead>"
         f"<tbody>{rows}</tbody></table>",
     )
+
+
+def corrected_names(path: Path) -> tuple[str, ...]:
+    """Segments that the trail says were changed and not restored, sorted.
+
+    Parameters and errors as of `corrections_section`.
+    """
+    changed: dict[str, set[str]] = {}
+    with _refused_unless_trail(path):
+        for entry in _entries(path):
+            if "segment" in entry:
+                changed.setdefault(str(entry.get("segmentation")), set()).add(str(entry["segment"]))
+            elif entry.get("restored"):
+                changed.pop(str(entry["segmentation"]), None)
+            elif "discarded" in entry:
+                for name in entry["discarded"]:
+                    changed.pop(str(name), None)
+    return tuple(sorted(set().union(*changed.values())))
+
+
+def _entries(path: Path) -> list[Mapping[str, Any]]:
+    return list(json.loads(path.read_text(encoding="utf-8")))
+
+
+@contextmanager
+def _refused_unless_trail(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{named(path.name)} is no audit trail of corrections: {named(error)}"
+        ) from error
 
 
 def _row(entry: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ class InputFile:
     name: str
     """File or folder name; kept only where identifiers are."""
     sha256: str
+    voxels_sha256: str = ""
+    """Of an image: hash of its voxels, whatever file holds them; empty for other files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Provenance:
                 {"role": entry.role}
                 | ({"name": printable(entry.name)} if self.keep_names else {})
                 | {"sha256": entry.sha256}
+                | ({"voxels_sha256": entry.voxels_sha256} if entry.voxels_sha256 else {})
                 for entry in self.inputs
             ],
         }

@@ -101,6 +101,7 @@ def results_record(
             {
                 "module": analysis.module,
                 "parameters": dict(analysis.parameters),
+                **({"corrected": list(analysis.corrected)} if analysis.corrected else {}),
                 "quality_gates": [_gate_record(gate) for gate in analysis.gates],
                 "warnings": list(analysis.warnings),
                 "measurements": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,15 @@ from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.volume import Mask, Volume, lps_from_ras
 
 
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A series that was read: the image, and the slices it was made of."""
+
+    scan: Scan
+    frames: tuple[Frame, ...]
+    """From low to high along their normal, each place once."""
+
+
 def read_dicom(
     path: Path,
     *,
@@ -33,6 +43,19 @@ def read_dicom(
     series_uid: str | None = None,
     progress: Progress = ignore,
 ) -> Scan:
+    """Read the image of one series; parameters and errors as of `read_series`."""
+    series = read_series(path, unit=unit, only_ct=only_ct, series_uid=series_uid, progress=progress)
+    return series.scan
+
+
+def read_series(
+    path: Path,
+    *,
+    unit: str,
+    only_ct: bool,
+    series_uid: str | None = None,
+    progress: Progress = ignore,
+) -> Series:
     """Read one image series.
 
     Parameters
@@ -68,10 +91,10 @@ def read_dicom(
                 for keyword in IDENTIFIERS
                 if header.get(keyword) not in (None, "")
             }
-        volume, digest, notes = _read_volume(frames, unit, part(progress, 0.3, 1.0))
+        volume, kept, digest, notes = _read_volume(frames, unit, part(progress, 0.3, 1.0))
     if gate.verdict == "warn":
         notes = [*notes, gate.message]
-    return Scan(
+    scan = Scan(
         volume=volume,
         acquisition=acquisition,
         name=named(path.name or path.resolve().name),
@@ -80,11 +103,12 @@ def read_dicom(
         gates=(gate,),
         identifiers=identifiers,
     )
+    return Series(scan, tuple(kept))
 
 
 def _read_volume(
     frames: Sequence[Frame], unit: str, progress: Progress
-) -> tuple[Volume, str, list[str]]:
+) -> tuple[Volume, list[Frame], str, list[str]]:
     """Decode the slices onto an even, orthogonal grid."""
     notes: list[str] = []
     row, column = _perpendicular(frames[0].orientation)
@@ -121,7 +145,8 @@ def _read_volume(
         )
         array, valid, start = stacking.straighten(array, valid, stack, fill=fill)
     k, j, i = array.shape
-    return Volume(array, stack.geometry((k, j, i), start), unit, valid), digest, notes
+    volume = Volume(array, stack.geometry((k, j, i), start), unit, valid)
+    return volume, kept, digest, notes
 
 
 def _perpendicular(

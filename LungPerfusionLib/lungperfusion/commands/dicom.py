@@ -1,0 +1,100 @@
+"""``lungperfusion dicom RESULTS --source SERIES -o OUT``: results as DICOM objects."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from importlib.util import find_spec
+from pathlib import Path
+
+from lungperfusion.commands.output import warn
+from lungperfusion.io import results_folder
+from lungperfusion.progress import Progress, part
+from lungperfusion.terminal import show
+
+OUTSIDE = {"nan": math.nan, "zero": 0.0}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.description = (
+        "Write the results of one analysis as DICOM objects that belong to the study they were "
+        "measured on: segmentations, parametric maps, a structured report and key images."
+    )
+    parser.add_argument(
+        "results",
+        type=Path,
+        metavar="RESULTS",
+        help="results folder of one analysis (of a batch: OUT/cases/CASE/ANALYSIS)",
+    )
+    parser.add_argument(
+        "--source",
+        type=Path,
+        required=True,
+        metavar="SERIES",
+        help="the CT series that was measured: DICOM folder, zip of one, or one of its files; "
+        "any other is refused by its hash",
+    )
+    parser.add_argument("--series", metavar="UID", help="DICOM series to take, of several")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the objects"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace earlier objects of this program in OUT"
+    )
+    add_archive_arguments(parser)
+
+
+def add_archive_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options on how objects are written."""
+    parser.add_argument(
+        "--anonymise",
+        action="store_true",
+        help="take the patient out (PS3.15 Basic Application Confidentiality Profile): the case "
+        "name stands for the patient, dates go, UIDs are replaced",
+    )
+    parser.add_argument(
+        "--labelmap",
+        action="store_true",
+        help="store segmentations as label maps, an object of 2024 that few viewers read "
+        "(default: binary)",
+    )
+    parser.add_argument(
+        "--outside",
+        choices=sorted(OUTSIDE),
+        default="nan",
+        help="value of maps outside the lungs (default: %(default)s)",
+    )
+    parser.add_argument("--no-key-images", action="store_true", help="write no key images")
+
+
+def run(arguments: argparse.Namespace, progress: Progress) -> int:
+    """Check that the results belong to the series, and write the objects."""
+    from lungperfusion.archive.results import read_results  # slow to import: highdicom
+    from lungperfusion.archive.source import read_source
+    from lungperfusion.archive.writing import ArchiveOptions, write_objects
+
+    key_images = not arguments.no_key_images
+    if key_images and find_spec("matplotlib") is None:
+        warn("no key images: they are drawn with matplotlib, which is not installed")
+        key_images = False
+    with results_folder(arguments.out, overwrite=arguments.overwrite, tell=warn) as folder:
+        results = read_results(arguments.results)
+        source = read_source(
+            arguments.source, series_uid=arguments.series, progress=part(progress, 0.0, 0.3)
+        )
+        names = write_objects(
+            folder,
+            results,
+            source,
+            ArchiveOptions(
+                kind="labelmap" if arguments.labelmap else "binary",
+                outside=OUTSIDE[arguments.outside],
+                anonymise=arguments.anonymise,
+                key_images=key_images,
+            ),
+            part(progress, 0.3, 1.0),
+        )
+    progress(1.0, f"{len(names)} objects written")
+    show(f"{arguments.out}")
+    return 0
