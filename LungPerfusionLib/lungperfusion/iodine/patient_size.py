@@ -20,7 +20,7 @@ def water_path_cm(image: Volume, lungs: Mask) -> float | str:
     """Mean water-equivalent length of axial rays through the lungs.
 
     The length of a ray is the sum of ``HU / 1000 + 1`` along it, as in the water-equivalent
-    diameter of AAPM Report 220 (2014); it decides how much the beam has hardened.
+    diameter of AAPM 2014 (report 220); it decides how much the beam has hardened.
 
     Parameters
     ----------

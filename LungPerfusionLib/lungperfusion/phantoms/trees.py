@@ -1,8 +1,8 @@
 """Branching tubes with known radius: airways, arteries, veins.
 
-Trees fill their lobe by splitting the set of points each branch supplies (the idea of Tawhai et
-al., J Appl Physiol 2004;97:2310), and widths follow Murray's law: the cube of a radius is the sum
-of the cubes of its daughters' radii.
+Trees fill their lobe by splitting the set of points each branch supplies (the idea of Tawhai 2004,
+J Appl Physiol 97:2310), and widths follow Murray's law: the cube of a radius is the sum of the
+cubes of its daughters' radii.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from lungperfusion.results.reference import INTERVAL_SD, Comparison, compare
 from lungperfusion.results.report_style import STYLE
 from lungperfusion.results.section import Section
 from lungperfusion.terms import HALVES, LOBES, LUNGS, MEASURES, SHELLS, ZONES, Region, title
+from lungperfusion.terms.references import cited
 from lungperfusion.verdicts import worst_first
 
 NOTICE = (
@@ -92,7 +93,8 @@ def render_report(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(page)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"{_title_block(heading, case, version, provenance)}<main>\n{first}{details}"
-        f"{_glossary(analyses)}{_software(provenance, version)}</main>\n"
+        f"{_glossary(analyses)}{_references(first + details + _glossary(analyses))}"
+        f"{_software(provenance, version)}</main>\n"
         f"<footer>{html.escape(NOTICE)}</footer>\n</body>\n</html>\n"
     )
 
@@ -524,6 +526,17 @@ def _glossary(analyses: Sequence[Analysis]) -> str:
         '<section><h2>Measures and methods</h2><div class="wide"><table class="glossary">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>\n"
     )
+
+
+def _references(page: str) -> str:
+    """List in full what the page cites by a short name."""
+    works = cited([html.unescape(page)])
+    if not works:
+        return ""
+    items = "".join(
+        f"<dt>{html.escape(work.short)}</dt><dd>{html.escape(work.entry)}</dd>" for work in works
+    )
+    return f"<section><h2>References</h2><dl>{items}</dl></section>\n"
 
 
 def _software(provenance: Mapping[str, Any], version: str) -> str:

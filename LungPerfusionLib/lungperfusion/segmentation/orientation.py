@@ -45,7 +45,7 @@ MEDIASTINUM_RATIO = 1.5
 
 DOME_MM = 15.0
 """Apices and domes of the diaphragm bulge toward the head by more (domes by 15 mm and more in
-health; Chetta 2005, Eur Radiol 15:1178, calls lower ones flat)."""
+health: Lennon and Simon 1965, Br J Radiol 38:937)."""
 
 TRACHEA_MM2 = (40.0, 700.0)
 """Lumen of the trachea in a section: 13 to 25 mm wide in adults (Breatnach 1984, AJR 142:903),

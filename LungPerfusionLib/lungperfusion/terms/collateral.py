@@ -1,7 +1,7 @@
 """What fissure completeness says on collateral ventilation: published cut-offs, for all commands.
 
-Klooster 2020 (ERJ Open Res, PMC7294564) compared quantitative completeness with the Chartis balloon
-in each fissure that parts a target lobe: the left major one above 95 % had no collateral
+Klooster 2020 (Int J COPD 15:1325, PMC7294564) compared quantitative completeness with the Chartis
+balloon in each fissure that parts a target lobe: the left major one above 95 % had no collateral
 ventilation in 91 %, at or below 80 % always some; the right major one at or below 90 % always some,
 with no upper cut-off that rules it out; the fissures of the right upper lobe predicted it weakly.
 """

@@ -72,14 +72,14 @@ DENSITY_MEASURES = (
         title="Skewness of density",
         unit="1",
         formula=f"third central moment / SD^3 of HU {_AERATED}",
-        source="Hartley 1994, J Appl Physiol 76:114 (density histogram features)",
+        source="Hartley 1994, J Appl Physiol 76:271 (density histogram features)",
     ),
     Measure(
         id="kurtosis",
         title="Kurtosis of density",
         unit="1",
         formula=f"fourth central moment / SD^4 - 3 of HU {_AERATED}; 0 for a normal distribution",
-        source="Hartley 1994, J Appl Physiol 76:114 (density histogram features)",
+        source="Hartley 1994, J Appl Physiol 76:271 (density histogram features)",
     ),
     Measure(
         id="perc15",
