@@ -17,10 +17,11 @@ import numpy as np
 from scipy import ndimage
 
 from Benchmarks import Figure
-from lungperfusion.analysis.regions import RegionOptions
+from lungperfusion.analysis.regions import RegionOptions, find_regions
 from lungperfusion.analysis.vesselbv import analyse_vesselbv
 from lungperfusion.io import read_ct
 from lungperfusion.measurement import Measurement
+from lungperfusion.orientation import axial
 from lungperfusion.results.analysis import Analysis
 from lungperfusion.segmentation.body import from_upright, to_upright, upright
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, title
@@ -63,12 +64,9 @@ def main() -> list[Figure]:
 def scan(name: str, path: Path) -> Iterator[Figure]:
     """Analyse one scan, draw its sheet, say what its gates say, and yield its figures."""
     read = read_ct(path)
-    analysis = analyse_vesselbv(
-        read.volume,
-        regions=RegionOptions(lobes="auto"),
-        acquisition=read.acquisition,
-        pictures=False,
-    )
+    regions = RegionOptions(lobes="auto")
+    found = find_regions(axial(read.volume), regions, acquisition=read.acquisition)
+    analysis = analyse_vesselbv(read.volume, found, acquisition=read.acquisition, pictures=False)
     draw(SHEETS / f"{name}.png", read.volume, analysis)
     print(f"\n{name}: {SHEETS / name}.png")
     for gate in analysis.gates:

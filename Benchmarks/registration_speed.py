@@ -16,7 +16,7 @@ import numpy as np
 from Benchmarks import Figure
 from Benchmarks._measured import run_command
 from Benchmarks.lungs_speed import enlarged
-from lungperfusion.analysis.ctvq import analyse_ctvq
+from lungperfusion.analysis.ctvq import Breath, analyse_ctvq
 from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.io import write_volume
 from lungperfusion.phantoms.breathing import make_breathing_phantom
@@ -74,7 +74,7 @@ def analysis_figures() -> Iterator[Figure]:
             registered.append((clocks[0](), clocks[1]()))
 
     start = clocks[0](), clocks[1]()
-    analyse_ctvq(expiration, inspiration, states[0], states[1], progress=watch)
+    analyse_ctvq(Breath(expiration, states[0]), Breath(inspiration, states[1]), progress=watch)
     end = clocks[0](), clocks[1]()
     yield Figure(name=f"{name}: time", value=end[0] - start[0], unit="s", at_most=150)
     yield Figure(name=f"{name}: processor time", value=end[1] - start[1], unit="s")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from lungperfusion.analysis.lungs import analyse_lungs
+from lungperfusion.analysis.regions import find_regions
 from lungperfusion.io import read_ct
 from lungperfusion.phantoms import KINDS
 from lungperfusion.terms import LUNGS, MEASURES, Region, title
@@ -22,7 +23,7 @@ def main() -> None:
     """Measure one CT and print a few of its scores."""
     ct = read_ct(Path(sys.argv[1])).volume if sys.argv[1:] else KINDS["small"]().ct
 
-    analysis = analyse_lungs(ct, pictures=False)
+    analysis = analyse_lungs(ct, find_regions(ct), pictures=False)
 
     values = {(entry.measure, entry.region): entry for entry in analysis.measurements}
     print(f"{'':32}" + "".join(f"{title(region):>14}" for region in REGIONS))

@@ -40,7 +40,7 @@ from lungperfusion import __main__ as command  # noqa: E402
 from lungperfusion.analysis.stages import remembered  # noqa: E402
 from lungperfusion.batch.manifest import Manifest, read_manifest  # noqa: E402
 from lungperfusion.commands import batch, demo, phantom, train  # noqa: E402
-from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out  # noqa: E402
+from lungperfusion.commands.output import add_output_arguments, results_of  # noqa: E402
 from lungperfusion.commands.phantom import write_dicom  # noqa: E402
 from lungperfusion.io import write_labelmap, write_volume  # noqa: E402
 from lungperfusion.io.checksums import is_whole  # noqa: E402
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, progress) -> int:
     """Write every kind of file as the analyses do."""
 
-    def work(progress) -> Outcome:
+    with results_of(arguments, progress) as results:
         image = remembered(heavy_step, arguments.value)
         labels = np.zeros(SHAPE, np.uint8)
         labels[4:20, 4:20, 4:20] = 1
@@ -88,9 +88,8 @@ def run(arguments: argparse.Namespace, progress) -> int:
             tables={"findings": Table(("name",), ({"name": "a"},))},
         )
         source = SimpleNamespace(name="scan", sha256="0" * 64, warnings=())
-        return Outcome(analysis, {"ct": source})
-
-    return carry_out(arguments, work, progress)
+        results.write(analysis, {"ct": source})
+    return 0
 
 
 def prepare(folder: Path) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from lungperfusion.terms import LUNGS, Region, title
+from lungperfusion.terms import LOBES, LUNGS, Region, title
 from lungperfusion.volume import Geometry, Labelmap, Mask
 
 
@@ -42,6 +42,11 @@ class RegionSet:
     def geometry(self) -> Geometry:
         """The common grid."""
         return self.partitions[0].geometry
+
+    @property
+    def lobes(self) -> Labelmap | None:
+        """The partition into lobes, if there is one."""
+        return next((p for p in self.partitions if set(LOBES) & set(p.names.values())), None)
 
     @property
     def names(self) -> tuple[Region, ...]:

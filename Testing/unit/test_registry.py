@@ -17,7 +17,7 @@ from lungperfusion.batch.dicom_tree import Series
 from lungperfusion.batch.manifest import read_manifest
 from lungperfusion.batch.proposal import propose
 from lungperfusion.commands.demo import demo_rows
-from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.measurement import measured
 from lungperfusion.registry import COMMANDS, Command, Input, analyses
 from lungperfusion.results.analysis import Analysis
@@ -47,7 +47,9 @@ def run(arguments: argparse.Namespace, progress) -> int:
         ),
     )
     source = SimpleNamespace(name="ct", sha256="0" * 64, warnings=())
-    return carry_out(arguments, lambda _: Outcome(analysis, {"ct": source}), progress)
+    with results_of(arguments, progress) as results:
+        results.write(analysis, {"ct": source})
+    return 0
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lungperfusion.acquisition import Acquisition
-from lungperfusion.analysis.regions import RegionOptions, find_regions
-from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.analysis.regions import FoundRegions
+from lungperfusion.progress import Progress, ignore
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.lobe_sections import lobe_sections
 from lungperfusion.results.section import Section
@@ -14,9 +13,6 @@ from lungperfusion.segmentation.correction import fissure_map
 from lungperfusion.segmentation.lobe_quality import judgeable, measure_lobes, screening
 from lungperfusion.segmentation.lobes import PLANS, LobeSegmentation
 from lungperfusion.volume import Volume
-
-FIND_LOBES = RegionOptions(lobes="auto")
-"""Segment the lungs and find their lobes."""
 
 FISSURE_COLUMNS = (
     "fissure",
@@ -33,42 +29,36 @@ FISSURE_COLUMNS = (
 
 def analyse_lobes(
     ct: Volume,
+    found: FoundRegions,
     *,
-    regions: RegionOptions = FIND_LOBES,
-    acquisition: Acquisition | None = None,
     pictures: bool = True,
     progress: Progress = ignore,
 ) -> Analysis:
-    """Divide the lungs of a chest CT into lobes and judge the fissures between them.
+    """Judge the lobes of a chest CT and the fissures between them.
 
     Parameters
     ----------
     ct
         Chest CT in HU.
-    regions
-        How lungs and lobes are found; without lobes asked for, they are found automatically.
-    acquisition
-        Technical facts for the quality gates.
+    found
+        Its regions, with lobes and vessels.
     pictures
         Whether to draw for the report; needs matplotlib.
 
     """
-    found = find_regions(
-        ct, regions, vessels=True, acquisition=acquisition, progress=part(progress, 0.0, 0.8)
-    )
     lobes = found.lobes
     if lobes is None or found.vessels is None:
-        raise ValueError("analyse_lobes needs region options with lobes")
+        raise ValueError("analyse_lobes needs regions with lobes and vessels")
     fissures = fissure_map(lobes, found.lungs)
     sections: tuple[Section, ...] = ()
     if pictures:
-        sections = lobe_sections(ct, found.lungs, lobes, progress=part(progress, 0.8, 1.0))
+        sections = lobe_sections(ct, found.lungs, lobes, progress=progress)
     return Analysis(
         module="lobes",
         measurements=measure_lobes(lobes, found.lungs),
         gates=found.gates,
         warnings=found.warnings,
-        parameters=regions.parameters,
+        parameters=found.parameters,
         labelmaps={
             "lungs": found.lungs,
             "lobes": lobes.labelmap,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lungperfusion.acquisition import Acquisition
-from lungperfusion.analysis.regions import SEGMENT_LUNGS, RegionOptions, find_regions
+from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.density import (
     GROUND_GLASS_FROM_HU,
     REFERENCE_VOLUME_L,
@@ -22,36 +21,32 @@ from lungperfusion.volume import Volume
 
 def analyse_lungs(
     ct: Volume,
+    found: FoundRegions,
     *,
-    regions: RegionOptions = SEGMENT_LUNGS,
-    acquisition: Acquisition | None = None,
     ground_glass_from_hu: float = GROUND_GLASS_FROM_HU,
     reference_volume_l: float = REFERENCE_VOLUME_L,
     pictures: bool = True,
     progress: Progress = ignore,
 ) -> Analysis:
-    """Segment the lungs of a chest CT and measure their volume and density.
+    """Measure volume and density of the lungs of a chest CT.
 
     Parameters
     ----------
     ct
         Chest CT in HU.
-    regions
-        How the lungs are found and divided.
-    acquisition
-        Technical facts for the quality gates.
+    found
+        Its lungs and regions.
     ground_glass_from_hu, reference_volume_l
         As in `measure_density`.
     pictures
         Whether to draw for the report; needs matplotlib.
 
     """
-    found = find_regions(ct, regions, acquisition=acquisition, progress=part(progress, 0.0, 0.6))
     vessels = mark_vessels(
         ct,
         found.regions.mask(Region.LUNGS),
         ground_glass_from_hu=ground_glass_from_hu,
-        progress=part(progress, 0.6, 0.7),
+        progress=part(progress, 0.0, 0.3),
     )
     measurements = measure_density(
         ct,
@@ -60,17 +55,17 @@ def analyse_lungs(
         noise=measure_noise(ct, found.lungs),
         ground_glass_from_hu=ground_glass_from_hu,
         reference_volume_l=reference_volume_l,
-        progress=part(progress, 0.7, 0.75),
+        progress=part(progress, 0.3, 0.4),
     )
     sections: tuple[Section, ...] = ()
     if pictures:
         sections = lung_sections(
             ct,
             found.lungs,
-            region_distributions(ct, found.regions, progress=part(progress, 0.75, 0.8)),
+            region_distributions(ct, found.regions, progress=part(progress, 0.4, 0.5)),
             vessels=vessels,
             ground_glass_from_hu=ground_glass_from_hu,
-            progress=part(progress, 0.8, 1.0),
+            progress=part(progress, 0.5, 1.0),
         )
     return Analysis(
         module="lungs",
@@ -78,7 +73,7 @@ def analyse_lungs(
         gates=found.gates,
         warnings=found.warnings,
         parameters={
-            **regions.parameters,
+            **found.parameters,
             "ground_glass_from_hu": ground_glass_from_hu,
             "reference_volume_l": reference_volume_l,
         },

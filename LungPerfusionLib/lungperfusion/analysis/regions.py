@@ -45,7 +45,7 @@ from lungperfusion.segmentation.zones import (
     label_shells,
     label_zones,
 )
-from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, Region, title
+from lungperfusion.terms import AIRWAYS, LUNGS, Region, title
 from lungperfusion.threads import both
 from lungperfusion.volume import Box, Geometry, Labelmap, Volume
 
@@ -141,6 +141,8 @@ class FoundRegions:
     """Lobes with their boundaries, if they were asked for."""
     vessels: Labelmap | None = None
     """``vessels``, if they were given or asked for."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """How they were found, for results.json."""
 
     def axial(self) -> FoundRegions:
         """Turn all label maps to axial order."""
@@ -165,13 +167,13 @@ class FoundRegions:
     @property
     def labelmaps(self) -> dict[str, Labelmap]:
         """Lungs, and lobes if there are any, to write beside the results."""
-        lobes = [p for p in self.regions.partitions if set(LOBES) & set(p.names.values())]
-        return {"lungs": self.lungs, "lobes": lobes[0]} if lobes else {"lungs": self.lungs}
+        lobes = self.regions.lobes
+        return {"lungs": self.lungs} if lobes is None else {"lungs": self.lungs, "lobes": lobes}
 
 
 def find_regions(
     ct: Volume,
-    options: RegionOptions,
+    options: RegionOptions = SEGMENT_LUNGS,
     *,
     vessels: bool = False,
     acquisition: Acquisition | None = None,
@@ -240,6 +242,7 @@ def find_regions(
         warnings=tuple(warnings),
         lobes=lobes,
         vessels=vessel_map,
+        parameters=options.parameters,
     )
 
 

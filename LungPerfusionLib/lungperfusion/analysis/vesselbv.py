@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
-from lungperfusion.analysis.regions import SEGMENT_LUNGS, FoundRegions, RegionOptions, find_regions
+from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.analysis.stages import remembered
 from lungperfusion.blood import (
     BloodDensity,
@@ -23,6 +24,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.orientation import as_stored, axial
 from lungperfusion.progress import Progress, ignore, part
+from lungperfusion.quality import Gate
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.section import Section
@@ -53,7 +55,7 @@ from lungperfusion.vessels.quality import (
     slice_gate,
     vessel_gates,
 )
-from lungperfusion.volume import Labelmap, Volume
+from lungperfusion.volume import Geometry, Labelmap, Volume
 
 ARTERIES, VEINS = "lung_arteries", "lung_veins"
 """Labels that split every measure, named as TotalSegmentator does."""
@@ -108,9 +110,8 @@ DEFAULT_OPTIONS = VesselOptions()
 
 def analyse_vesselbv(
     ct: Volume,
+    found: FoundRegions,
     *,
-    regions: RegionOptions = SEGMENT_LUNGS,
-    found: FoundRegions | None = None,
     acquisition: Acquisition | None = None,
     options: VesselOptions = DEFAULT_OPTIONS,
     arteries_and_veins: Labelmap | None = None,
@@ -127,11 +128,9 @@ def analyse_vesselbv(
     ----------
     ct
         Chest CT in HU.
-    regions
-        How the lungs are found and divided.  Given vessels are corrections: what they lack is
-        taken out, what they add is looked at.
     found
-        Regions found before, to use instead.
+        Its lungs and regions.  Vessels among them are corrections: what they lack is taken out,
+        what they add is looked at.
     acquisition
         Technical facts for the quality gates.
     options
@@ -147,26 +146,104 @@ def analyse_vesselbv(
 
     """
     stored = ct.geometry
-    ct, regions = axial(ct), regions.axial()
-    if found is None:
-        found = find_regions(
-            ct, regions, acquisition=acquisition, progress=part(progress, 0.0, 0.35)
-        )
-    else:
-        found = found.axial()
+    ct, found = axial(ct), found.axial()
     thickness = slice_gate(ct.geometry, acquisition)
-    oxygen = measure_oxygen(options.gas)
-    parameters = {**regions.parameters, **options.parameters}
     if thickness.verdict == "fail":
-        reason = thickness.message.rstrip(".")
-        return Analysis(
-            module="vesselbv",
-            measurements=(*refuse_blood_volume(found.regions, reason), *oxygen),
-            gates=(thickness, *found.gates),
-            warnings=found.warnings,
-            parameters=parameters,
-            labelmaps={name: as_stored(map_, stored) for name, map_ in found.labelmaps.items()},
+        return _refused(found, thickness, options, stored)
+    mapped = _map_vessels(ct, found, options, arteries_and_veins, blood, part(progress, 0.0, 0.7))
+    mapped, tables, warnings = _corrected(mapped, found)
+    progress(0.7, "summing blood volumes")
+    vessel_map, density = mapped.vessel_map, mapped.density
+    gates = (
+        thickness,
+        *vessel_gates(vessel_map, density, acquisition, cores=mapped.cores),
+        *found.gates,
+    )
+    volumes = follow_gates(_volumes(mapped, found, options), gates)
+    whole = {row.measure: row.value for row in volumes if row.region == Region.LUNGS}
+    method = f"this project's integral{mapped.note}"
+    labels = vessel_labelmap(vessel_map, ct)
+    sections: tuple[Section, ...] = ()
+    if pictures:
+        fine = volume_by_area(blood_sample(vessel_map), FINE_EDGES_MM2)
+        sections = vessel_sections(
+            ct, found.lungs, labels, volumes, fine, progress=part(progress, 0.75, 1.0)
         )
+    return Analysis(
+        module="vesselbv",
+        measurements=(
+            *volumes,
+            *letter_z_scores(whole["bv5_letter_share"], method),
+            *_scan_rows(vessel_map, density),
+            *measure_oxygen(options.gas),
+        ),
+        gates=gates,
+        warnings=(*found.warnings, *warnings),
+        parameters={**found.parameters, **options.parameters, **mapped.parameters},
+        labelmaps=_as_stored({**found.labelmaps, "vessels": labels}, stored),
+        tables={
+            "vessels": Table(SEGMENT_COLUMNS, _segment_rows(vessel_map, found), "tbv"),
+            "distribution": _distribution_table(vessel_map, found, options.edges_mm2),
+            "published": Table(PUBLISHED_COLUMNS, compare_with_published(whole), "bv5_share"),
+            **tables,
+        },
+        sections=sections,
+    )
+
+
+def _refused(
+    found: FoundRegions, thickness: Gate, options: VesselOptions, stored: Geometry
+) -> Analysis:
+    """Results of a scan whose slices are too thick for any vessel."""
+    reason = thickness.message.rstrip(".")
+    return Analysis(
+        module="vesselbv",
+        measurements=(
+            *refuse_blood_volume(found.regions, reason),
+            *measure_oxygen(options.gas),
+        ),
+        gates=(thickness, *found.gates),
+        warnings=found.warnings,
+        parameters={**found.parameters, **options.parameters},
+        labelmaps=_as_stored(found.labelmaps, stored),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class _MappedVessels:
+    """Vessels of one scan with the densities of blood that they were measured with."""
+
+    ct: Volume
+    """The scan they were measured in: as given, or harmonised."""
+    vessel_map: VesselMap
+    density: BloodDensity
+    cores: BloodDensity | None
+    """Density in the middle of the widest vessels."""
+    classes: Labelmap | None
+    """Arteries and veins."""
+    class_hu: Mapping[str, float]
+    note: str
+    """What the method of every volume says besides."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Densities of blood for results.json."""
+        return {
+            "blood_hu": round(self.density.hu, 2),
+            "blood_source": self.density.source,
+            "class_blood_hu": {name: round(value, 2) for name, value in self.class_hu.items()},
+        }
+
+
+def _map_vessels(
+    ct: Volume,
+    found: FoundRegions,
+    options: VesselOptions,
+    arteries_and_veins: Labelmap | None,
+    blood: Labelmap | None,
+    progress: Progress,
+) -> _MappedVessels:
+    """Find the vessels: again where their own cores tell the blood, or a softer scan is asked."""
     density = _blood_density(ct, found.lungs, options, blood)
     classes = _on_grid(arteries_and_veins, ct)
     class_hu, class_words = _class_densities(ct, classes)
@@ -182,70 +259,57 @@ def analyse_vesselbv(
             progress=steps,
         )
 
-    measured_ct = ct
-    vessel_map = vessels_of(ct, part(progress, 0.35, 0.8))
+    vessel_map = vessels_of(ct, progress)
     cores = _cores(vessel_map, ct)
     if density.source == "default" and cores is not None:
         density = cores
         vessel_map = vessels_of(ct, ignore)
     note = f"; blood {density.words}{class_words}"
     if options.harmonise_to_mm is not None:
-        measured_ct, words = _harmonised(ct, vessel_map, options.harmonise_to_mm)
+        ct, words = _harmonised(ct, vessel_map, options.harmonise_to_mm)
         note += words
-        vessel_map = vessels_of(measured_ct, ignore)
-    tables: dict[str, Table] = {}
-    warnings = list(found.warnings)
-    if found.vessels is not None:
-        correction = correct_vessels(vessel_map, measured_ct, found.vessels)
-        vessel_map = correction.vessel_map
-        tables["corrected_vessels"] = Table(correction.columns, correction.rows)
-        warnings += correction.warnings
-    progress(0.8, "summing blood volumes")
-    gates = (thickness, *vessel_gates(vessel_map, density, acquisition, cores=cores), *found.gates)
-    volumes = follow_gates(
-        measure_blood_volume(
-            vessel_map,
-            found.regions,
-            methods=options.methods,
-            body_surface_m2=options.body_surface_m2,
-            point_class=_point_classes(vessel_map, classes),
-            note=note,
-        ),
-        gates,
+        vessel_map = vessels_of(ct, ignore)
+    return _MappedVessels(
+        ct=ct,
+        vessel_map=vessel_map,
+        density=density,
+        cores=cores,
+        classes=classes,
+        class_hu=class_hu,
+        note=note,
     )
-    here = {row.measure: row.value for row in volumes if row.region == Region.LUNGS}
-    z_scores = letter_z_scores(here["bv5_letter_share"], f"this project's integral{note}")
-    fine = volume_by_area(blood_sample(vessel_map), FINE_EDGES_MM2)
-    tables = {
-        "vessels": Table(SEGMENT_COLUMNS, _segment_rows(vessel_map, found), "tbv"),
-        "distribution": _distribution_table(vessel_map, found, options.edges_mm2),
-        "published": Table(PUBLISHED_COLUMNS, compare_with_published(here), "bv5_share"),
-        **tables,
-    }
-    labels = vessel_labelmap(vessel_map, ct)
-    sections: tuple[Section, ...] = ()
-    if pictures:
-        sections = vessel_sections(
-            ct, found.lungs, labels, volumes, fine, progress=part(progress, 0.85, 1.0)
-        )
-    return Analysis(
-        module="vesselbv",
-        measurements=(*volumes, *z_scores, *_scan_rows(vessel_map, density), *oxygen),
-        gates=gates,
-        warnings=tuple(warnings),
-        parameters={
-            **parameters,
-            "blood_hu": round(density.hu, 2),
-            "blood_source": density.source,
-            "class_blood_hu": {name: round(value, 2) for name, value in class_hu.items()},
-        },
-        labelmaps={
-            name: as_stored(map_, stored)
-            for name, map_ in {**found.labelmaps, "vessels": labels}.items()
-        },
-        tables=tables,
-        sections=sections,
+
+
+def _corrected(
+    mapped: _MappedVessels, found: FoundRegions
+) -> tuple[_MappedVessels, dict[str, Table], tuple[str, ...]]:
+    """Vessels with a reader's corrections, if there are any, their table and warnings."""
+    if found.vessels is None:
+        return mapped, {}, ()
+    correction = correct_vessels(mapped.vessel_map, mapped.ct, found.vessels)
+    return (
+        replace(mapped, vessel_map=correction.vessel_map),
+        {"corrected_vessels": Table(correction.columns, correction.rows)},
+        tuple(correction.warnings),
     )
+
+
+def _volumes(
+    mapped: _MappedVessels, found: FoundRegions, options: VesselOptions
+) -> tuple[Measurement, ...]:
+    return measure_blood_volume(
+        mapped.vessel_map,
+        found.regions,
+        methods=options.methods,
+        body_surface_m2=options.body_surface_m2,
+        point_class=_point_classes(mapped.vessel_map, mapped.classes),
+        note=mapped.note,
+    )
+
+
+def _as_stored(labelmaps: Mapping[str, Labelmap], stored: Geometry) -> dict[str, Labelmap]:
+    """Label maps in the order in which the file stores its axes."""
+    return {name: as_stored(labels, stored) for name, labels in labelmaps.items()}
 
 
 def _blood_density(

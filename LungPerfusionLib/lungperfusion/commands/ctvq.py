@@ -10,18 +10,27 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from lungperfusion.acquisition import Acquisition
-from lungperfusion.analysis.ctvq import TRANSFORM, VOLUME_TRANSFORM, Points, VqOptions, analyse_ctvq
-from lungperfusion.analysis.regions import FoundRegions, RegionOptions, find_regions
-from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.analysis.ctvq import (
+    TRANSFORM,
+    VOLUME_TRANSFORM,
+    Breath,
+    Comparison,
+    Points,
+    Steering,
+    VqOptions,
+    analyse_ctvq,
+)
+from lungperfusion.analysis.regions import RegionOptions, find_regions
+from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.commands.region_arguments import add_region_arguments, region_options
 from lungperfusion.commands.train import read_table
 from lungperfusion.errors import InputError
-from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
+from lungperfusion.io import Scan, read_ct, read_labelmap, read_map
 from lungperfusion.io.markups import read_markups
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress, part
 from lungperfusion.terms import ZONES
+from lungperfusion.volume import Volume
 from lungperfusion.vq.classes import LOW, HealthyBins
 from lungperfusion.vq.comparison import align_reference, bring_to_ct
 from lungperfusion.vq.displacement import DisplacementField, displacement_from_sitk
@@ -103,6 +112,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="model of `lungperfusion train --purpose perfusion-defect` for the score",
     )
+    _add_comparison_arguments(parser)
+    add_region_arguments(parser)
+    add_output_arguments(parser)
+
+
+def _add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
     compare = parser.add_argument_group("comparison")
     compare.add_argument(
         "--reference", type=Path, metavar="IMAGE", help="SPECT, iodine or gas image to compare"
@@ -132,8 +147,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_argument(
         "--collateral-model", type=Path, metavar="JSON", help="model of `lungperfusion train`"
     )
-    add_region_arguments(parser)
-    add_output_arguments(parser)
 
 
 def read_landmarks(path: Path) -> Points:
@@ -247,15 +260,52 @@ def read_transform(path: Path) -> DisplacementField:
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
-    """Read both scans, analyse them, write the results folder."""
-    marks = arguments.landmarks
-    landmarks = None if marks is None else (read_landmarks(marks[0]), read_landmarks(marks[1]))
-    fields = [read_transform(path) for path in arguments.transform or ()]
-    if len(fields) > 2:
-        raise InputError(f"--transform takes one file or two, not {len(fields)}")
+    """Read both scans, find their regions, analyse them, write the results folder."""
+    options, steering = _options(arguments), _steering(arguments)
+    ratings = {} if arguments.ratings is None else read_ratings(arguments.ratings)
+    with results_of(arguments, progress) as results:
+        progress = results.progress
+        scans = {
+            "expiration": read_ct(arguments.expiration, progress=part(progress, 0.0, 0.05)),
+            "inspiration": read_ct(arguments.inspiration, progress=part(progress, 0.05, 0.1)),
+        }
+        expiration, inspiration = scans["expiration"].volume, scans["inspiration"].volume
+        regions = region_options(arguments)
+        inspiratory = _inspiratory_options(arguments, regions)
+        references = _references(arguments)
+        found = [
+            find_regions(
+                scan.volume,
+                how,
+                vessels=vessels,
+                acquisition=scan.acquisition,
+                progress=part(progress, start, start + 0.1),
+            )
+            for scan, how, vessels, start in zip(
+                scans.values(), (regions, inspiratory), (True, False), (0.1, 0.2), strict=True
+            )
+        ]
+        analysis = analyse_ctvq(
+            Breath(expiration, found[0]),
+            Breath(inspiration, found[1]),
+            options=options,
+            steering=steering,
+            comparison=Comparison(
+                reference=_aligned(arguments, references, expiration),
+                kind=arguments.reference_kind,
+                ratings=ratings,
+            ),
+            pictures=not arguments.no_report,
+            progress=part(progress, 0.3, 1.0),
+        )
+        others = {f"inspiration_{k}": v for k, v in inspiratory.sources.items()}
+        results.write(analysis, {**scans, **regions.sources, **others, **references})
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> VqOptions:
     bins = arguments.healthy_bins
-    ratings = None if arguments.ratings is None else read_ratings(arguments.ratings)
-    options = VqOptions(
+    return VqOptions(
         ventilation=arguments.ventilation,
         perfusion=None if arguments.perfusion == "combined" else {arguments.perfusion: 1.0},
         low_ventilation=arguments.low_ventilation,
@@ -263,68 +313,58 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         healthy=None if bins is None else read_healthy_bins(bins),
         grid=arguments.grid,
         slide_lobes=arguments.slide_lobes,
+        collateral_model=_read_model(arguments.collateral_model),
+        defect_model=_read_model(arguments.defect_model),
     )
-    collateral_model = _read_model(arguments.collateral_model)
-    defect_model = _read_model(arguments.defect_model)
 
-    def work(progress: Progress) -> Outcome:
-        expiration = read_ct(arguments.expiration, progress=part(progress, 0.0, 0.05))
-        inspiration = read_ct(arguments.inspiration, progress=part(progress, 0.05, 0.1))
-        sources: dict[str, Scan | LabelImage] = {
-            "expiration": expiration,
-            "inspiration": inspiration,
-        }
-        regions = region_options(arguments)
-        sources |= regions.sources
-        mask, lobes = arguments.inspiration_lung_mask, arguments.inspiration_lobes
-        other = replace(
-            regions,
-            lung_mask=None if mask is None else read_labelmap(mask),
-            lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
-            vessels=None,
-        )
-        sources |= {f"inspiration_{k}": v for k, v in other.sources.items()}
-        reference = None
-        if arguments.reference is not None:
-            image = read_map(arguments.reference, unit="1")
-            sources["reference"] = image
-            reference = image.volume
-            if arguments.reference_ct is not None:
-                beside = read_ct(arguments.reference_ct)
-                sources["reference_ct"] = beside
-                affine = arguments.reference_alignment == "affine"
-                moved = align_reference(beside.volume, expiration.volume, affine=affine)
-                reference = bring_to_ct(reference, moved, expiration.volume)
-        analysis = analyse_ctvq(
-            expiration.volume,
-            inspiration.volume,
-            _find(expiration, regions, part(progress, 0.1, 0.2), vessels=True),
-            _find(inspiration, other, part(progress, 0.2, 0.3)),
-            options=options,
-            transform=fields[0] if fields else None,
-            volume_transform=fields[1] if len(fields) > 1 else None,
-            landmarks=landmarks,
-            reference=reference,
-            reference_kind=arguments.reference_kind,
-            ratings=ratings,
-            collateral_model=collateral_model,
-            defect_model=defect_model,
-            pictures=not arguments.no_report,
-            progress=part(progress, 0.3, 1.0),
-        )
-        return Outcome(analysis, sources)
 
-    return carry_out(arguments, work, progress)
+def _steering(arguments: argparse.Namespace) -> Steering:
+    marks = arguments.landmarks
+    landmarks = None if marks is None else (read_landmarks(marks[0]), read_landmarks(marks[1]))
+    fields = [read_transform(path) for path in arguments.transform or ()]
+    if len(fields) > 2:
+        raise InputError(f"--transform takes one file or two, not {len(fields)}")
+    return Steering(
+        transform=fields[0] if fields else None,
+        volume_transform=fields[1] if len(fields) > 1 else None,
+        landmarks=landmarks,
+    )
+
+
+def _inspiratory_options(arguments: argparse.Namespace, regions: RegionOptions) -> RegionOptions:
+    """How the regions of the inspiratory scan are found."""
+    mask, lobes = arguments.inspiration_lung_mask, arguments.inspiration_lobes
+    return replace(
+        regions,
+        lung_mask=None if mask is None else read_labelmap(mask),
+        lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
+        vessels=None,
+    )
+
+
+def _references(arguments: argparse.Namespace) -> dict[str, Scan]:
+    """Read the reference image and the CT of its examination, as far as given."""
+    if arguments.reference is None:
+        return {}
+    scans = {"reference": read_map(arguments.reference, unit="1")}
+    if arguments.reference_ct is not None:
+        scans["reference_ct"] = read_ct(arguments.reference_ct)
+    return scans
+
+
+def _aligned(
+    arguments: argparse.Namespace, scans: dict[str, Scan], expiration: Volume
+) -> Volume | None:
+    """Bring the reference into the patient space of the expiratory CT."""
+    if "reference" not in scans:
+        return None
+    reference = scans["reference"].volume
+    if "reference_ct" not in scans:
+        return reference
+    affine = arguments.reference_alignment == "affine"
+    moved = align_reference(scans["reference_ct"].volume, expiration, affine=affine)
+    return bring_to_ct(reference, moved, expiration)
 
 
 def _read_model(path: Path | None) -> LogisticModel | None:
     return None if path is None else LogisticModel.from_json(path.read_text(encoding="utf-8"))
-
-
-def _find(
-    scan: Scan, options: RegionOptions, progress: Progress, *, vessels: bool = False
-) -> FoundRegions:
-    acquisition: Acquisition = scan.acquisition
-    return find_regions(
-        scan.volume, options, vessels=vessels, acquisition=acquisition, progress=progress
-    )

@@ -17,7 +17,7 @@ from lungperfusion.commands.iodine_sources import (
     iodine_reader,
     measured_water_path,
 )
-from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.commands.region_arguments import add_region_arguments, region_options
 from lungperfusion.commands.sign_arguments import (
     add_sign_arguments,
@@ -46,12 +46,12 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
-    """Read the images, analyse them, write the results folder."""
+    """Read the images, find the regions, make the map, analyse it, write the results folder."""
     read = iodine_reader(arguments)
     options = iodine_options(arguments)
     signs, function = signs_from_arguments(arguments), function_from_arguments(arguments)
-
-    def work(progress: Progress) -> Outcome:
+    with results_of(arguments, progress) as results:
+        progress = results.progress
         images = read(arguments, part(progress, 0.0, 0.15))
         regions = region_options(arguments)
         whole = find_regions(
@@ -93,9 +93,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             sources["trunk"] = trunk
         if reviewed is not None:
             sources["defects"] = reviewed
-        return Outcome(analysis, sources)
-
-    return carry_out(arguments, work, progress)
+        results.write(analysis, sources)
+    return 0
 
 
 def _mask_on(image: LabelImage, found: FoundRegions) -> Mask:

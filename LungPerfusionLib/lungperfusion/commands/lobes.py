@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from lungperfusion.analysis.lobes import analyse_lobes
-from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.analysis.regions import find_regions
+from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.commands.region_arguments import add_region_arguments, region_options
 from lungperfusion.io import read_ct
 from lungperfusion.progress import Progress, part
@@ -26,20 +27,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
-    """Read the CT, find its lobes, write the results folder."""
-
-    def work(progress: Progress) -> Outcome:
+    """Read the CT, find its lobes, judge them, write the results folder."""
+    with results_of(arguments, progress) as results:
         if arguments.lobes == "none":
             arguments.lobes = "auto"
         regions = region_options(arguments)
+        progress = results.progress
         scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
+        found = find_regions(
+            scan.volume,
+            regions,
+            vessels=True,
+            acquisition=scan.acquisition,
+            progress=part(progress, 0.2, 0.8),
+        )
         analysis = analyse_lobes(
             scan.volume,
-            regions=regions,
-            acquisition=scan.acquisition,
+            found,
             pictures=not arguments.no_report,
-            progress=part(progress, 0.2, 1.0),
+            progress=part(progress, 0.8, 1.0),
         )
-        return Outcome(analysis, {"ct": scan, **regions.sources})
-
-    return carry_out(arguments, work, progress)
+        results.write(analysis, {"ct": scan, **regions.sources})
+    return 0

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from lungperfusion.analysis.lungs import analyse_lungs
-from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.analysis.regions import find_regions
+from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.commands.region_arguments import add_region_arguments, region_options
 from lungperfusion.density import GROUND_GLASS_FROM_HU, REFERENCE_VOLUME_L
 from lungperfusion.io import read_ct
@@ -42,20 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
-    """Read the CT, analyse it, write the results folder."""
-
-    def work(progress: Progress) -> Outcome:
+    """Read the CT, find its regions, analyse it, write the results folder."""
+    with results_of(arguments, progress) as results:
         regions = region_options(arguments)
+        progress = results.progress
         scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
+        found = find_regions(
+            scan.volume,
+            regions,
+            acquisition=scan.acquisition,
+            progress=part(progress, 0.2, 0.7),
+        )
         analysis = analyse_lungs(
             scan.volume,
-            regions=regions,
-            acquisition=scan.acquisition,
+            found,
             ground_glass_from_hu=arguments.ground_glass_from_hu,
             reference_volume_l=arguments.reference_volume_l,
             pictures=not arguments.no_report,
-            progress=part(progress, 0.2, 1.0),
+            progress=part(progress, 0.7, 1.0),
         )
-        return Outcome(analysis, {"ct": scan, **regions.sources})
-
-    return carry_out(arguments, work, progress)
+        results.write(analysis, {"ct": scan, **regions.sources})
+    return 0

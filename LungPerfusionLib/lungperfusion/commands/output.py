@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from lungperfusion.analysis.stages import remembering
@@ -61,48 +61,30 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(writer=write_results)
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """An analysis with the files that it rests on, by role, in the order results list them."""
+class Results:
+    """The results folder of one command while it is made."""
 
-    analysis: Analysis
-    sources: Mapping[str, Scan | LabelImage]
+    def __init__(self, arguments: argparse.Namespace, folder: Path, progress: Progress) -> None:
+        self.progress = part(progress, 0.0, 0.9)
+        """For everything before the writing."""
+        self.analysis: Analysis | None = None
+        """What was written."""
+        self._arguments = arguments
+        self._folder = folder
+        self._writing = part(progress, 0.9, 1.0)
 
+    def write(self, analysis: Analysis, sources: Mapping[str, Scan | LabelImage]) -> None:
+        """Write an analysis.
 
-def carry_out(
-    arguments: argparse.Namespace,
-    work: Callable[[Progress], Outcome],
-    progress: Progress,
-) -> int:
-    """Do the work of one command and write its results; the folder appears whole or not at all.
+        Parameters
+        ----------
+        analysis
+            What was found.
+        sources
+            Files that it rests on, by role, in the order results list them.
 
-    Parameters
-    ----------
-    arguments
-        Parsed options of `add_output_arguments`; ``arguments.writer`` is `write_results` unless a
-        caller sets a function of the same arguments.
-    work
-        Reads the inputs and analyses them.
-    progress
-        Shared by the work (first nine tenths) and the writing.
-
-    Returns
-    -------
-    int
-        Exit code 0.
-
-    """
-    _check_case(arguments.case)
-    started = time.perf_counter()
-    with results_folder(
-        arguments.out,
-        overwrite=arguments.overwrite,
-        private=arguments.keep_identifiers,
-        tell=warn,
-    ) as folder:
-        with remembering(arguments.keep_stages) if arguments.keep_stages else nullcontext():
-            outcome = work(part(progress, 0.0, 0.9))
-        sources = outcome.sources
+        """
+        arguments = self._arguments
         provenance = Provenance(
             inputs=tuple(
                 InputFile(
@@ -118,35 +100,65 @@ def carry_out(
         )
         read_warnings = tuple(w for source in sources.values() for w in source.warnings)
         analysis = replace(
-            outcome.analysis,
-            warnings=(*read_warnings, *outcome.analysis.warnings),
-            gates=(*_file_gates(sources), *outcome.analysis.gates),
+            analysis,
+            warnings=(*read_warnings, *analysis.warnings),
+            gates=(*_file_gates(sources), *analysis.gates),
         )
         if arguments.corrections is not None:
             sections = (*analysis.sections, corrections_section(arguments.corrections))
             corrected = corrected_names(arguments.corrections)
             analysis = replace(analysis, sections=sections, corrected=corrected)
         arguments.writer(
-            folder,
+            self._folder,
             [analysis],
             case=arguments.case or f"case-{provenance.inputs[0].sha256[:8]}",
             provenance=provenance,
             report=not arguments.no_report,
-            progress=part(progress, 0.9, 1.0),
+            progress=self._writing,
         )
+        self.analysis = analysis
+
+
+@contextmanager
+def results_of(arguments: argparse.Namespace, progress: Progress) -> Iterator[Results]:
+    """Open the results folder of one command; it appears whole when all is done, or not at all.
+
+    Parameters
+    ----------
+    arguments
+        Parsed options of `add_output_arguments`; ``arguments.writer`` is `write_results` unless a
+        caller sets a function of the same arguments.
+    progress
+        Shared by what is done in the block (first nine tenths) and the writing.
+
+    """
+    _check_case(arguments.case)
+    started = time.perf_counter()
+    stages = arguments.keep_stages
+    with (
+        results_folder(
+            arguments.out,
+            overwrite=arguments.overwrite,
+            private=arguments.keep_identifiers,
+            tell=warn,
+        ) as folder,
+        remembering(stages) if stages else nullcontext(),
+    ):
+        results = Results(arguments, folder, progress)
+        yield results
     peak = peak_memory_mib()  # told here, not in the results: those are the same every time
     progress(
         1.0,
         f"done in {time.perf_counter() - started:.1f} s"
         + ("" if peak is None else f", peak memory {peak:.0f} MiB"),
     )
-    for message in failures(analysis.gates):
-        remark(f"failed check: {message}")
-    for warning in analysis.warnings:
-        warn(warning)
+    if results.analysis is not None:
+        for message in failures(results.analysis.gates):
+            remark(f"failed check: {message}")
+        for warning in results.analysis.warnings:
+            warn(warning)
     written = "measurements.csv" if arguments.no_report else "report.html"
     show(f"{arguments.out / written}")
-    return 0
 
 
 def _file_gates(sources: Mapping[str, Scan | LabelImage]) -> tuple[Gate, ...]:

@@ -6,6 +6,7 @@ import argparse
 from itertools import pairwise
 from pathlib import Path
 
+from lungperfusion.analysis.regions import find_regions
 from lungperfusion.analysis.vesselbv import (
     ARTERIES,
     BLOOD_LABELS,
@@ -13,10 +14,11 @@ from lungperfusion.analysis.vesselbv import (
     VesselOptions,
     analyse_vesselbv,
 )
-from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.commands.region_arguments import add_region_arguments, region_options
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, labelmap_of, read_ct, read_labelmap
+from lungperfusion.orientation import axial
 from lungperfusion.progress import Progress, part
 from lungperfusion.results.vessel_sections import FINE_EDGES_MM2
 from lungperfusion.vessels.oxygen import BODY_TEMPERATURE_C, SEA_LEVEL_MMHG, BloodGas
@@ -116,33 +118,32 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
-    """Read the CT, analyse it, write the results folder."""
+    """Read the CT, find its regions, measure its vessels, write the results folder."""
     options = options_from_arguments(arguments)
-
-    def work(progress: Progress) -> Outcome:
+    with results_of(arguments, progress) as results:
         regions = region_options(arguments)
+        progress = results.progress
         scan = read_ct(arguments.ct, series_uid=arguments.series, progress=part(progress, 0.0, 0.2))
-        images = {
-            role: read_labelmap(path)
-            for role, path in (
-                ("blood_mask", arguments.blood_mask),
-                ("arteries_veins", arguments.arteries_veins),
-            )
-            if path is not None
-        }
+        given = {"blood_mask": arguments.blood_mask, "arteries_veins": arguments.arteries_veins}
+        images = {role: read_labelmap(path) for role, path in given.items() if path is not None}
+        found = find_regions(
+            axial(scan.volume),
+            regions.axial(),
+            acquisition=scan.acquisition,
+            progress=part(progress, 0.2, 0.5),
+        )
         analysis = analyse_vesselbv(
             scan.volume,
-            regions=regions,
+            found,
             acquisition=scan.acquisition,
             options=options,
             blood=_named(images, "blood_mask", dict(enumerate(BLOOD_LABELS, 1))),
             arteries_and_veins=_named(images, "arteries_veins", {1: ARTERIES, 2: VEINS}),
             pictures=not arguments.no_report,
-            progress=part(progress, 0.2, 1.0),
+            progress=part(progress, 0.5, 1.0),
         )
-        return Outcome(analysis, {"ct": scan, **regions.sources, **images})
-
-    return carry_out(arguments, work, progress)
+        results.write(analysis, {"ct": scan, **regions.sources, **images})
+    return 0
 
 
 def _named(images: dict[str, LabelImage], role: str, names: dict[int, str]) -> Labelmap | None:

@@ -12,6 +12,7 @@ from lungperfusion.results.section import Section
 from lungperfusion.terms import Region
 from lungperfusion.verdicts import follow_gates, row_status
 from lungperfusion.volume import Labelmap, Volume
+from lungperfusion.vq.displacement import DisplacementField
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class Analysis:
     """Images to write as ``<name>.nrrd``."""
     labelmaps: Mapping[str, Labelmap] = field(default_factory=dict)
     """Label maps to write as ``<name>.seg.nrrd``."""
-    transforms: Mapping[str, Any] = field(default_factory=dict)
-    """ITK displacement fields (SimpleITK vector images, LPS mm) to write as ``<name>.nrrd``."""
+    transforms: Mapping[str, DisplacementField] = field(default_factory=dict)
+    """Displacement fields to write as ITK's, ``<name>.nrrd``."""
     tables: Mapping[str, Table] = field(default_factory=dict)
     """Lists of findings to write as ``<name>.csv``."""
     sections: tuple[Section, ...] = ()

@@ -77,35 +77,7 @@ def vq_sections(
     box = bounding_box(inside, (margin[0], margin[1], margin[2]))
     ct, lungs, classes = ct.crop(box), lungs.crop(box), classes.crop(box)
     v, q = ventilation.crop(box), perfusion.crop(box)
-    ratio = np.log2(np.maximum(v.array, 0.05) / np.maximum(q.array, 0.05)).astype(np.float32)
-    overlays = (
-        (
-            "Ventilation",
-            Overlay(
-                volume=v, colours=VENTILATION, title="V / mean", value_range=(0.0, 2.0), unit="1"
-            ),
-        ),
-        (
-            "Perfusion (CT surrogate)",
-            Overlay(
-                volume=q,
-                colours=IODINE_PERFUSION,
-                title="Q / mean",
-                value_range=(0.0, 2.0),
-                unit="1",
-            ),
-        ),
-        (
-            "V/Q",
-            Overlay(
-                volume=v.with_array(ratio, unit="1"),
-                colours=VQ_RATIO,
-                title="log2 V/Q",
-                value_range=RATIO_RANGE,
-                unit="1",
-            ),
-        ),
-    )
+    overlays = _overlays(v, q)
     pictures = []
     for number, (name, overlay) in enumerate(overlays):
         progress(0.15 * number, "drawing ventilation and perfusion")
@@ -142,6 +114,39 @@ def vq_sections(
         ),
         Section(title="Classes of ventilation and perfusion", html=_rows(class_planes, slices)),
         Section(title="Sensitivity to the threshold", html=_sensitivity_table(sensitivity)),
+    )
+
+
+def _overlays(v: Volume, q: Volume) -> tuple[tuple[str, Overlay], ...]:
+    """Ventilation, perfusion and their quotient, as they are drawn over the CT."""
+    ratio = np.log2(np.maximum(v.array, 0.05) / np.maximum(q.array, 0.05)).astype(np.float32)
+    return (
+        (
+            "Ventilation",
+            Overlay(
+                volume=v, colours=VENTILATION, title="V / mean", value_range=(0.0, 2.0), unit="1"
+            ),
+        ),
+        (
+            "Perfusion (CT surrogate)",
+            Overlay(
+                volume=q,
+                colours=IODINE_PERFUSION,
+                title="Q / mean",
+                value_range=(0.0, 2.0),
+                unit="1",
+            ),
+        ),
+        (
+            "V/Q",
+            Overlay(
+                volume=v.with_array(ratio, unit="1"),
+                colours=VQ_RATIO,
+                title="log2 V/Q",
+                value_range=RATIO_RANGE,
+                unit="1",
+            ),
+        ),
     )
 
 

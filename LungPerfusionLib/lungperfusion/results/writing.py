@@ -22,6 +22,7 @@ from lungperfusion.results.report import render_report
 from lungperfusion.results.tables import COLUMNS, csv_text, measurement_rows
 from lungperfusion.threads import both
 from lungperfusion.verdicts import rests_on
+from lungperfusion.vq.displacement import displacement_to_sitk
 
 RESULTS_FORMAT = 1
 """Version of the results.json layout; grows when a reader of it would have to change."""
@@ -70,7 +71,8 @@ def write_results(
         both(partial(write_maps, analysis), partial(write_labelmaps, analysis))
         for name, field in analysis.transforms.items():
             progress(0.7, f"writing {name}")
-            sitk.WriteImage(field, str(folder / f"{name}.nrrd"), useCompression=True)
+            image = displacement_to_sitk(field)
+            sitk.WriteImage(image, str(folder / f"{name}.nrrd"), useCompression=True)
         for name, table in analysis.tables.items():
             text = provenance.kept(csv_text(table.rows, table.columns))
             _write_text(folder / f"{name}.csv", text)

@@ -32,7 +32,9 @@ from lungperfusion.vessels.centreline import LEAST_VESSEL_MM, Vessels, trace_ves
 from lungperfusion.vessels.enhancement import (
     CORE_FRACTION,
     SCALES_MM,
+    Enhanced,
     Float32,
+    Ridges,
     enhance_vessels,
 )
 from lungperfusion.vessels.exclusion import (
@@ -56,6 +58,8 @@ from lungperfusion.vessels.sheets import (
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
 
 _MARGIN_MM = 6.0
+_OUTSIDE_SHARE = 2e-3
+"""Share of what is no lung in the blur around a voxel, below which the surface is far."""
 EXPLAINED_MM = 0.7
 """Blur about a vessel's wall that is no tissue of its own."""
 LEAST_CONTRAST_HU = 200.0
@@ -198,6 +202,101 @@ def find_vessels(
         If there is no lung, or blood is hardly denser than the lung.
 
     """
+    scene = _prepare(ct, lungs, blood_hu, progress)
+    blood = _Blood(blood_hu, class_blood_hu, classes)
+    progress(0.1, "looking for vessels")
+    enhanced = _enhance(scene, blood_hu, scales_mm, part(progress, 0.1, 0.6))
+    progress(0.6, "leaving out airway walls")
+    axes = airway_axes(enhanced.lumens, scene.image, scene.background, scene.spacing)
+    airway_mm = airway_depth_mm(scene.image.shape, scene.spacing, scene.airways, axes)
+    walls = airway_mm > 0
+    progress(0.65, "tracing vessels")
+    vessels = _trace(enhanced.ridges, walls | scene.thick, scene.spacing)
+    progress(0.7, "measuring cross-sections")
+    on_sheets = sheet_points(scene.extended, scene.search & ~walls, scene.spacing)
+    first = _measure(scene, vessels, blood, airway_mm, on_sheets)
+    vessels, rejected_ml = _without_others(scene, vessels, first, walls)
+    # The scale tells the radius roughly; who owns the blood near a branch point rests on it.
+    on_sheets = replace(on_sheets, blur_mm=first.measured.blur_mm)
+    last = _measure(scene, vessels, blood, airway_mm, on_sheets)
+    progress(1.0, "measuring cross-sections")
+    return VesselMap(
+        geometry=scene.geometry,
+        box=scene.box,
+        vessels=vessels,
+        measured=last.measured,
+        territory=last.territory,
+        blood_fraction=last.fraction,
+        background=last.background,
+        strength_hu=enhanced.strength_hu,
+        thick=scene.thick,
+        walls=walls,
+        lung=scene.lung,
+        usable=last.usable,
+        surface=last.surface,
+        sheets=last.sheets,
+        blood_hu=last.blood_hu,
+        blood_hu_common=blood_hu,
+        excluded_ml={**_excluded_ml(scene, walls, last), **rejected_ml},
+        noise_hu=last.background.noise_hu,
+        ridge_noise_hu=enhanced.noise_hu,
+    )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Blood:
+    """Density of blood, and other ones near labels such as arteries and veins."""
+
+    hu: float
+    class_hu: Mapping[str, float] | None
+    classes: Labelmap | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class _Scene:
+    """The lungs in their box with what lies between and around the vessels."""
+
+    geometry: Geometry
+    box: Box
+    image: Float32
+    lung: Mask
+    airways: Mask
+    outside: Float32
+    """Share of what is no lung around each voxel."""
+    background: Background
+    extended: Float32
+    """Image continued beyond the lung."""
+    thick: Mask
+    search: Mask
+    """Where vessels are looked for."""
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Spacing in array order, mm."""
+        return self.geometry.spacing_kji_mm
+
+    @property
+    def inner(self) -> Mask:
+        """Lung that the blur of its surface does not reach."""
+        return self.outside < _OUTSIDE_SHARE
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class _Measurement:
+    """One pass of measuring all vessels, with what it rests on."""
+
+    territory: Territory
+    measured: Measured
+    fraction: NDArray[np.float64]
+    background: Background
+    surface: Surface
+    sheets: Sheets
+    blood_hu: NDArray[np.float64]
+    usable: Mask
+
+
+def _prepare(ct: Volume, lungs: Labelmap, blood_hu: float, progress: Progress) -> _Scene:
+    """Cut the lungs out, and find the density between the vessels."""
     ct.require_unit("HU", "the chest CT")
     ct.geometry.require_same(lungs.geometry, what="lung label map")
     whole = lungs.mask(*LUNGS)
@@ -214,14 +313,14 @@ def find_vessels(
     spacing = geometry.spacing_kji_mm
     progress(0.0, "density between the vessels")
     around = lung | airways
-    share = outside_share(around, spacing)
-    background = local_background(image, lung & (share < 2e-3), spacing)
+    outside = outside_share(around, spacing)
+    background = local_background(image, lung & (outside < _OUTSIDE_SHARE), spacing)
     if blood_hu - float(np.median(background.coarse_hu)) < LEAST_CONTRAST_HU:
         raise InputError(
             f"blood of {blood_hu:.0f} HU in lung of {np.median(background.coarse_hu):.0f} HU: "
             f"vessels need a difference of {LEAST_CONTRAST_HU:.0f} HU; check the blood density"
         )
-    surface = surface_blur(image, lung, share, background)
+    surface = surface_blur(image, lung, outside, background)
     extended = extended_beyond_lung(image, around, surface, background, spacing)
     thick = thick_tissue(image, lung, spacing)
     search = around & surface.measurable & ~thick
@@ -229,99 +328,120 @@ def find_vessels(
         border = [slice(None)] * 3
         border[axis] = slice(None, None, max(1, search.shape[axis] - 1))
         search[tuple(border)] = False
-
-    def filled_from(index: NDArray[np.int64]) -> Float32:
-        here = background.at(index)
-        return np.asarray(here + np.float32(CORE_FRACTION) * (np.float32(blood_hu) - here))
-
-    progress(0.1, "looking for vessels")
-    enhanced = enhance_vessels(
-        extended,
-        search,
-        spacing,
-        filled_from_hu=filled_from,
-        scales_mm=scales_mm,
-        progress=part(progress, 0.1, 0.6),
-    )
-    progress(0.6, "leaving out airway walls")
-    lumens = enhanced.lumens
-    axes = airway_axes(lumens, image, background, spacing)
-    airway_mm = airway_depth_mm(image.shape, spacing, airways, axes)
-    walls = airway_mm > 0
-    progress(0.65, "tracing vessels")
-    ridges = enhanced.ridges
-    ridges = ridges.take(np.flatnonzero(~(walls | thick).ravel()[ridges.index]))
-    vessels = trace_vessels(ridges, spacing)
-    progress(0.7, "measuring cross-sections")
-    lengths = np.bincount(vessels.component, weights=vessels.segment_length_mm)
-    vessels = vessels.keep(lengths[vessels.component] >= LEAST_VESSEL_MM)
-    blocked = walls | thick
-    reject_ml = {"nodule": 0.0, "speck": 0.0}
-    on_sheets = sheet_points(extended, search & ~walls, spacing)
-    for last in (False, True):
-        territory = claim_territory(vessels, image.shape, spacing)
-        free = lung & ~blocked
-        free.ravel()[territory.index] = False
-        sheets = clear_sheets(on_sheets, vessels, territory, spacing)
-        free &= ~around_sheets(sheets, image.shape, spacing)
-        background = local_background(image, free & (share < 2e-3), spacing)
-        surface = surface_blur(image, free, share, background)
-        blood = blood_at(vessels, geometry, blood_hu, class_blood_hu, classes, box)
-        usable = lung & surface.measurable & ~thick
-        claimed = usable.ravel()[territory.index] & won_from_airways(vessels, territory, airway_mm)
-        usable &= ~walls
-        usable.ravel()[territory.index[claimed]] = True
-        sheets_hu = sheet_excess_hu(sheets, vessels, territory, background, spacing)
-        fraction = blood_fraction(image, usable, territory, background, surface, blood, sheets_hu)
-        measured = integral_area(vessels, territory, fraction, geometry.voxel_volume_ml * 1000)
-        on_sheets = replace(on_sheets, blur_mm=measured.blur_mm)
-        if last:
-            break
-        rejected = judge_segments(vessels, measured.area_mm2, LEAST_VESSEL_MM)
-        explained = walls | thick
-        explained.ravel()[_within_walls(vessels, territory, measured, ~rejected.any)] = True
-        dense = lung & (image > DENSE_HU)
-        lesion = lesions(dense, explained, spacing) | dilated(thick, LESION_BORDER_MM, spacing)
-        kept = vessels.keep(~rejected.any)
-        area = measured.area_mm2[~rejected.any[vessels.segment]]
-        strands = spicules(kept, area, lesion, spacing)
-        blood_ml = np.bincount(vessels.segment, measured.volume_ml, vessels.count)
-        reject_ml["nodule"] += float(blood_ml[rejected.nodule].sum())
-        reject_ml["speck"] += float(blood_ml[rejected.any & ~rejected.nodule].sum())
-        reject_ml["nodule"] += float(blood_ml[~rejected.any][strands].sum())
-        # The scale tells the radius roughly; who owns the blood near a branch point rests on it.
-        vessels = vessels.with_radius_of(measured.area_mm2).keep(~rejected.any).keep(~strands)
-    progress(1.0, "measuring cross-sections")
-    dense = lung & (image > DENSE_HU) & ~thick
-    no_tube = dense & ~walls
-    no_tube.ravel()[territory.index] = False
-    voxel_ml = geometry.voxel_volume_ml
-    return VesselMap(
+    return _Scene(
         geometry=geometry,
         box=box,
-        vessels=vessels,
-        measured=measured,
-        territory=territory,
-        blood_fraction=fraction,
-        background=background,
-        strength_hu=enhanced.strength_hu,
-        thick=thick,
-        walls=walls,
+        image=image,
         lung=lung,
-        usable=usable,
+        airways=airways,
+        outside=outside,
+        background=background,
+        extended=extended,
+        thick=thick,
+        search=search,
+    )
+
+
+def _enhance(
+    scene: _Scene, blood_hu: float, scales_mm: tuple[float, ...], progress: Progress
+) -> Enhanced:
+    """Look for tubes: ridges of vessels, lumens of airways."""
+
+    def filled_from(index: NDArray[np.int64]) -> Float32:
+        between = scene.background.at(index)
+        return np.asarray(between + np.float32(CORE_FRACTION) * (np.float32(blood_hu) - between))
+
+    return enhance_vessels(
+        scene.extended,
+        scene.search,
+        scene.spacing,
+        filled_from_hu=filled_from,
+        scales_mm=scales_mm,
+        progress=progress,
+    )
+
+
+def _trace(ridges: Ridges, blocked: Mask, spacing: tuple[float, float, float]) -> Vessels:
+    """Join ridges to vessels; what is too short alone is none."""
+    ridges = ridges.take(np.flatnonzero(~blocked.ravel()[ridges.index]))
+    vessels = trace_vessels(ridges, spacing)
+    lengths = np.bincount(vessels.component, weights=vessels.segment_length_mm)
+    return vessels.keep(lengths[vessels.component] >= LEAST_VESSEL_MM)
+
+
+def _measure(
+    scene: _Scene,
+    vessels: Vessels,
+    blood: _Blood,
+    airway_mm: Float32,
+    on_sheets: Sheets,
+) -> _Measurement:
+    """Measure cross-sections by the blood in the vessels' territory."""
+    image, lung, spacing = scene.image, scene.lung, scene.spacing
+    walls = airway_mm > 0
+    territory = claim_territory(vessels, image.shape, spacing)
+    free = lung & ~(walls | scene.thick)
+    free.ravel()[territory.index] = False
+    sheets = clear_sheets(on_sheets, vessels, territory, spacing)
+    free &= ~around_sheets(sheets, image.shape, spacing)
+    background = local_background(image, free & scene.inner, spacing)
+    surface = surface_blur(image, free, scene.outside, background)
+    blood_hu = blood_at(vessels, scene.geometry, blood, scene.box)
+    usable = lung & surface.measurable & ~scene.thick
+    claimed = usable.ravel()[territory.index] & won_from_airways(vessels, territory, airway_mm)
+    usable &= ~walls
+    usable.ravel()[territory.index[claimed]] = True
+    sheets_hu = sheet_excess_hu(sheets, vessels, territory, background, spacing)
+    fraction = blood_fraction(image, usable, territory, background, surface, blood_hu, sheets_hu)
+    voxel_mm3 = scene.geometry.voxel_volume_ml * 1000
+    return _Measurement(
+        territory=territory,
+        measured=integral_area(vessels, territory, fraction, voxel_mm3),
+        fraction=fraction,
+        background=background,
         surface=surface,
         sheets=sheets,
-        blood_hu=blood,
-        blood_hu_common=blood_hu,
-        excluded_ml={
-            "thick_tissue": float(np.count_nonzero(thick)) * voxel_ml,
-            "airway_wall": float(np.count_nonzero(dense & walls & ~usable)) * voxel_ml,
-            "no_tube": float(np.count_nonzero(no_tube)) * voxel_ml,
-            **reject_ml,
-        },
-        noise_hu=background.noise_hu,
-        ridge_noise_hu=enhanced.noise_hu,
+        blood_hu=blood_hu,
+        usable=usable,
     )
+
+
+def _without_others(
+    scene: _Scene, vessels: Vessels, found: _Measurement, walls: Mask
+) -> tuple[Vessels, dict[str, float]]:
+    """Leave out nodules, specks and spicules of lesions; mL of them by kind."""
+    measured = found.measured
+    rejected = judge_segments(vessels, measured.area_mm2, LEAST_VESSEL_MM)
+    explained = walls | scene.thick
+    within = _within_walls(vessels, found.territory, measured, ~rejected.any)
+    explained.ravel()[within] = True
+    dense = scene.lung & (scene.image > DENSE_HU)
+    lesion = lesions(dense, explained, scene.spacing)
+    lesion = lesion | dilated(scene.thick, LESION_BORDER_MM, scene.spacing)
+    kept = vessels.keep(~rejected.any)
+    area = measured.area_mm2[~rejected.any[vessels.segment]]
+    strands = spicules(kept, area, lesion, scene.spacing)
+    blood_ml = np.bincount(vessels.segment, measured.volume_ml, vessels.count)
+    nodule_ml = float(blood_ml[rejected.nodule].sum())
+    nodule_ml += float(blood_ml[~rejected.any][strands].sum())
+    vessels = vessels.with_radius_of(measured.area_mm2).keep(~rejected.any).keep(~strands)
+    return vessels, {
+        "nodule": nodule_ml,
+        "speck": float(blood_ml[rejected.any & ~rejected.nodule].sum()),
+    }
+
+
+def _excluded_ml(scene: _Scene, walls: Mask, last: _Measurement) -> dict[str, float]:
+    """Volume of dense lung that is no vessel, by kind."""
+    dense = scene.lung & (scene.image > DENSE_HU) & ~scene.thick
+    no_tube = dense & ~walls
+    no_tube.ravel()[last.territory.index] = False
+    voxel_ml = scene.geometry.voxel_volume_ml
+    return {
+        "thick_tissue": float(np.count_nonzero(scene.thick)) * voxel_ml,
+        "airway_wall": float(np.count_nonzero(dense & walls & ~last.usable)) * voxel_ml,
+        "no_tube": float(np.count_nonzero(no_tube)) * voxel_ml,
+    }
 
 
 def _within_walls(
@@ -333,22 +453,15 @@ def _within_walls(
     return territory.index[inside & segments[vessels.segment[territory.owner]]]
 
 
-def blood_at(
-    vessels: Vessels,
-    geometry: Geometry,
-    blood_hu: float,
-    class_blood_hu: Mapping[str, float] | None,
-    classes: Labelmap | None,
-    box: Box,
-) -> NDArray[np.float64]:
+def blood_at(vessels: Vessels, geometry: Geometry, blood: _Blood, box: Box) -> NDArray[np.float64]:
     """Density of blood at each axis point: of its artery or vein label, else the common one."""
-    blood = np.full(vessels.size, float(blood_hu))
-    if classes is None or not class_blood_hu:
-        return blood
-    names = segment_classes(vessels, geometry, classes, box)
-    for name, value in class_blood_hu.items():
-        blood[np.asarray(names)[vessels.segment] == name] = value
-    return blood
+    found = np.full(vessels.size, float(blood.hu))
+    if blood.classes is None or not blood.class_hu:
+        return found
+    names = segment_classes(vessels, geometry, blood.classes, box)
+    for name, value in blood.class_hu.items():
+        found[np.asarray(names)[vessels.segment] == name] = value
+    return found
 
 
 def segment_classes(vessels: Vessels, geometry: Geometry, classes: Labelmap, box: Box) -> list[str]:

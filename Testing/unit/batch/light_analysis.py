@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from lungperfusion.commands.output import Outcome, add_output_arguments, carry_out
+from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.errors import InputError
 from lungperfusion.io.files import file_sha256
 from lungperfusion.measurement import measured, missing
@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace, progress) -> int:
     with path.with_suffix(".runs").open("a", encoding="utf-8") as stream:
         stream.write(f"run {os.getpid()}\n")
 
-    def work(progress) -> Outcome:
+    with results_of(arguments, progress) as results:
+        progress = results.progress
         progress(0.5, "thinking")
         fault = order.get("fault", "")
         (arguments.out.parent / f".{arguments.out.name}.partial-half").mkdir()
@@ -90,6 +91,5 @@ def run(arguments: argparse.Namespace, progress) -> int:
             sections=(Section(title="Picture", html="<p>drawn</p>"),),
         )
         source = SimpleNamespace(name=path.name, sha256=file_sha256(path), warnings=())
-        return Outcome(analysis, {"ct": source})
-
-    return carry_out(arguments, work, progress)
+        results.write(analysis, {"ct": source})
+    return 0

@@ -30,7 +30,7 @@ def regions_of(lungs):
 
 def analyse(image, **options):
     options.setdefault("pictures", False)
-    return analyse_vesselbv(image.ct, found=regions_of(image.lungs), **options)
+    return analyse_vesselbv(image.ct, regions_of(image.lungs), **options)
 
 
 @pytest.fixture(scope="module")

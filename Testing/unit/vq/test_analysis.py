@@ -14,6 +14,9 @@ from lungperfusion.analysis.ctvq import (
     INVERSE,
     TRANSFORM,
     VOLUME_TRANSFORM,
+    Breath,
+    Comparison,
+    Steering,
     VqOptions,
     analyse_ctvq,
 )
@@ -33,7 +36,6 @@ from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import LOBES, ZONES
 from lungperfusion.volume import Labelmap
 from lungperfusion.vq.classes import HealthyBins
-from lungperfusion.vq.displacement import displacement_from_sitk
 
 
 def found(lungs, lobes):
@@ -49,14 +51,14 @@ def small():
 @pytest.fixture(scope="module")
 def states(small):
     return (
-        found(small.expiration_lungs, small.expiration_lobes),
-        found(small.inspiration_lungs, small.inspiration_lobes),
+        Breath(small.expiration, found(small.expiration_lungs, small.expiration_lobes)),
+        Breath(small.inspiration, found(small.inspiration_lungs, small.inspiration_lobes)),
     )
 
 
 @pytest.fixture(scope="module")
 def analysis(small, states):
-    return analyse_ctvq(small.expiration, small.inspiration, *states, pictures=False)
+    return analyse_ctvq(*states, pictures=False)
 
 
 def test_maps_lie_on_the_whole_expiratory_grid_and_are_valid_in_the_lungs(analysis, small):
@@ -96,8 +98,10 @@ def test_gates_and_warnings_say_which_scan(small, states):
     gates = tuple(
         Gate(id=name, verdict="warn", message="Look.") for name in ("truncation", "inspiration")
     )
-    both = [replace(state, gates=gates, warnings=("Odd.",)) for state in states]
-    made = analyse_ctvq(small.expiration, small.inspiration, *both, pictures=False)
+    both = [
+        Breath(state.ct, replace(state.found, gates=gates, warnings=("Odd.",))) for state in states
+    ]
+    made = analyse_ctvq(*both, pictures=False)
     found = {gate.id: gate.message for gate in made.gates}
     assert found["expiration_truncation"] == "Look. (expiration)"
     assert found["inspiration_truncation"] == "Look. (inspiration)"
@@ -108,20 +112,15 @@ def test_gates_and_warnings_say_which_scan(small, states):
 
 
 def test_reused_transform_gives_nearly_the_same_shares(analysis, small, states):
-    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
-    again = analyse_ctvq(
-        small.expiration, small.inspiration, *states, transform=field, pictures=False
-    )
+    field = analysis.transforms[TRANSFORM]
+    again = analyse_ctvq(*states, steering=Steering(transform=field), pictures=False)
     first = {(m.region, m.measure): m.value for m in analysis.measurements}
     for m in again.measurements:
         if m.measure == "ventilation_share":
             assert m.value == pytest.approx(first[m.region, m.measure], abs=1.0)
     with_both = analyse_ctvq(
-        small.expiration,
-        small.inspiration,
         *states,
-        transform=field,
-        volume_transform=displacement_from_sitk(analysis.transforms[VOLUME_TRANSFORM]),
+        steering=Steering(transform=field, volume_transform=analysis.transforms[VOLUME_TRANSFORM]),
         pictures=False,
     )
     jacobian = analysis.maps["jacobian"]
@@ -134,11 +133,14 @@ def test_reused_transform_gives_nearly_the_same_shares(analysis, small, states):
 
 
 def test_lobes_of_inspiration_are_carried_over(small, states, analysis):
-    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    field = analysis.transforms[TRANSFORM]
     lungs = small.expiration_lungs
     without = FoundRegions(lungs=lungs, regions=RegionSet((lungs,)), gates=(), warnings=())
     carried = analyse_ctvq(
-        small.expiration, small.inspiration, without, states[1], transform=field, pictures=False
+        Breath(small.expiration, without),
+        states[1],
+        steering=Steering(transform=field),
+        pictures=False,
     )
     got = {(m.region, m.measure): m.value for m in carried.measurements}
     for lobe in LOBES:
@@ -155,16 +157,16 @@ def test_vessels_of_the_expiratory_scan_hold_no_parenchyma(small, states, analys
     here = vessels > 0
     dense = np.where(here, -300, small.expiration.array).astype(np.int16)
     expiration = small.expiration.with_array(dense)
-    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
-    known = replace(states[0], vessels=Labelmap(vessels, lungs.geometry, {4: "vessels"}))
+    field = analysis.transforms[TRANSFORM]
+    known = replace(states[0].found, vessels=Labelmap(vessels, lungs.geometry, {4: "vessels"}))
     q = [
         analyse_ctvq(
-            expiration, small.inspiration, there, states[1], transform=field, pictures=False
+            Breath(expiration, there), states[1], steering=Steering(transform=field), pictures=False
         )
         .maps["perfusion"]
         .array[here]
         .mean()
-        for there in (states[0], known)
+        for there in (states[0].found, known)
     ]
     expected = analysis.maps["perfusion"].array[here].mean()
     assert q[0] > 1.2 * expected
@@ -173,21 +175,21 @@ def test_vessels_of_the_expiratory_scan_hold_no_parenchyma(small, states, analys
 
 def test_swapped_scans_are_refused(small, states):
     with pytest.raises(InputError, match="check whether the scans are swapped"):
-        analyse_ctvq(small.inspiration, small.expiration, *states[::-1], pictures=False)
+        analyse_ctvq(*states[::-1], pictures=False)
 
 
 def test_reference_comparison_is_tabled(small, states, analysis):
-    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    field = analysis.transforms[TRANSFORM]
     with_reference = analyse_ctvq(
-        small.expiration,
-        small.inspiration,
         *states,
-        transform=field,
-        reference=small.perfusion,
-        ratings={
-            "a": {zone.value: 5.0 - number % 3 for number, zone in enumerate(ZONES)},
-            "b": {ZONES[0].value: 4.0},
-        },
+        steering=Steering(transform=field),
+        comparison=Comparison(
+            reference=small.perfusion,
+            ratings={
+                "a": {zone.value: 5.0 - number % 3 for number, zone in enumerate(ZONES)},
+                "b": {ZONES[0].value: 4.0},
+            },
+        ),
         pictures=True,
     )
     assert len(with_reference.tables["zone_ratings"].rows) == 7
@@ -209,13 +211,11 @@ def test_reference_comparison_is_tabled(small, states, analysis):
 
 
 def test_maps_on_the_inspiratory_grid_keep_their_sums(small, states, analysis):
-    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    field = analysis.transforms[TRANSFORM]
     found = analyse_ctvq(
-        small.expiration,
-        small.inspiration,
         *states,
         options=VqOptions(grid="inspiration"),
-        transform=field,
+        steering=Steering(transform=field),
         pictures=False,
     )
     there = small.inspiration.geometry
@@ -245,7 +245,7 @@ def test_maps_on_the_inspiratory_grid_keep_their_sums(small, states, analysis):
     hu = small.inspiration.array[deep]
     assert moved[deep].mean() > hu.mean() + 30  # expiration is denser
     assert np.corrcoef(moved[deep], hu)[0, 1] > 0.5
-    back = displacement_from_sitk(found.transforms[INVERSE])
+    back = found.transforms[INVERSE]
     points = small.landmarks_inspiration_ras_mm
     there_and_back = points + back.at(points)
     there_and_back = there_and_back + field.at(there_and_back)
@@ -254,14 +254,12 @@ def test_maps_on_the_inspiratory_grid_keep_their_sums(small, states, analysis):
 
 
 def test_healthy_bins_replace_the_share_of_the_mean(small, states, analysis):
-    field = displacement_from_sitk(analysis.transforms[TRANSFORM])
+    field = analysis.transforms[TRANSFORM]
     bins = HealthyBins(ventilation=(0.4, 0.8, 1.2), perfusion=(0.5,))
     found = analyse_ctvq(
-        small.expiration,
-        small.inspiration,
         *states,
         options=VqOptions(healthy=bins, low_ventilation=0.9),
-        transform=field,
+        steering=Steering(transform=field),
         pictures=False,
     )
     assert found.parameters["low_ventilation"] == 0.4

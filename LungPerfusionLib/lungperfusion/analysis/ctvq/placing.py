@@ -1,0 +1,76 @@
+"""Maps and label maps brought to the grid of the scan that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lungperfusion.analysis.ctvq.breaths import Breath, JoinedBreaths
+from lungperfusion.volume import Box, Geometry, Labelmap, Volume
+from lungperfusion.vq.classes import relative_to_mean
+from lungperfusion.vq.inspiratory import InspiratoryView
+
+Placed = tuple[dict[str, Volume], dict[str, Labelmap]]
+
+
+def at_expiration(
+    maps: Mapping[str, Volume], labelmaps: Mapping[str, Labelmap], box: Box, whole: Geometry
+) -> Placed:
+    """Pad maps and labels from a box to the whole expiratory grid."""
+    return (
+        {name: _padded_map(volume, box, whole) for name, volume in maps.items()},
+        {name: _padded(labels, box, whole) for name, labels in labelmaps.items()},
+    )
+
+
+def at_inspiration(
+    maps: Mapping[str, Volume],
+    labelmaps: Mapping[str, Labelmap],
+    joined: JoinedBreaths,
+    inspiration: Breath,
+) -> Placed:
+    """Carry maps and labels to the whole inspiratory grid.
+
+    What is given per expiratory volume becomes per inspiratory volume, so that sums over a region
+    stay; ratios and densities of a place stay as they are.
+    """
+    lungs = inspiration.lungs
+    view = InspiratoryView.of(joined.registration, lungs)
+    carried = {
+        "ventilation": view.carry_density(maps["ventilation"], maps["jacobian"]),
+        "perfusion": view.carry_density(maps["perfusion"], maps["jacobian"]),
+        "specific_ventilation": view.carry(maps["specific_ventilation"]),
+        "vq_ratio": view.carry(maps["vq_ratio"]),
+        "jacobian": view.carry(maps["jacobian"]),
+        "expiration_on_inspiration": view.carry(joined.expiration.ct),
+    }
+    seen = view.carry_labels(_known_of(maps["perfusion"])).mask("known")
+    for name in ("perfusion", "vq_ratio"):
+        q = carried[name]
+        carried[name] = Volume(np.where(seen, q.array, 0), q.geometry, q.unit, seen)
+    q = carried["perfusion"]
+    carried["perfusion"] = q.with_array(relative_to_mean(q.array, seen))
+    labels = {name: view.carry_labels(m) for name, m in labelmaps.items() if name != "lungs"}
+    inside = Labelmap(np.asarray(lungs.array), inspiration.ct.geometry, lungs.names)
+    return carried, {"lungs": inside, **labels}
+
+
+def _known_of(volume: Volume) -> Labelmap:
+    valid = np.ones(volume.array.shape, np.bool_) if volume.valid is None else volume.valid
+    return Labelmap(valid.astype(np.uint8), volume.geometry, {1: "known"})
+
+
+def _padded_map(volume: Volume, box: Box, whole: Geometry) -> Volume:
+    fill = -1000 if volume.unit == "HU" else 0
+    array = np.full(whole.shape, fill, volume.array.dtype)
+    array[box] = volume.array
+    valid = np.zeros(whole.shape, np.bool_)
+    valid[box] = True if volume.valid is None else volume.valid
+    return Volume(array, whole, volume.unit, valid)
+
+
+def _padded(labels: Labelmap, box: Box, whole: Geometry) -> Labelmap:
+    array = np.zeros(whole.shape, labels.array.dtype)
+    array[box] = labels.array
+    return Labelmap(array, whole, labels.names)
