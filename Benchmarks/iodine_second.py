@@ -18,6 +18,7 @@ from Benchmarks._second_iodine import SENSITIVITY, WEDGES, Contrast, SecondPair,
 from lungperfusion.analysis.image_pair import separate_pair
 from lungperfusion.analysis.iodine_measure import (
     DEFAULT_OPTIONS,
+    Given,
     IodineAnalysis,
     exclude,
     measure_iodine,
@@ -105,7 +106,7 @@ def analysed(
         pair.low.with_array(mean), regions, DEFAULT_OPTIONS, calibration.mixed_hu_per_mg_ml
     )
     assert made.virtual_native is not None
-    analysis = measure_iodine(made, made.virtual_native, regions, exclusion=exclusion)
+    analysis = measure_iodine(made, made.virtual_native, regions, given=Given(exclusion=exclusion))
     return Found(pair, analysis, (*gates, *analysis.gates))
 
 

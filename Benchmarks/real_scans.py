@@ -19,11 +19,11 @@ from scipy import ndimage
 from Benchmarks import Figure
 from lungperfusion.analysis.regions import RegionOptions, find_regions
 from lungperfusion.analysis.vesselbv import analyse_vesselbv
+from lungperfusion.body import from_upright, to_upright, upright
 from lungperfusion.io import read_ct
 from lungperfusion.measurement import Measurement
 from lungperfusion.orientation import axial
 from lungperfusion.results.analysis import Analysis
-from lungperfusion.segmentation.body import from_upright, to_upright, upright
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, title
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box
 

@@ -25,7 +25,7 @@ from lungperfusion.volume import Volume
 from lungperfusion.vq.alignment import COARSE_STAGES, FINE_STAGES, Part, align
 from lungperfusion.vq.classes import classify
 from lungperfusion.vq.displacement import DisplacementField, voxel_positions
-from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
+from lungperfusion.vq.jacobian import scale_to_volumes
 from lungperfusion.vq.pair import pair_breaths
 from lungperfusion.vq.perfusion import map_perfusion
 from lungperfusion.vq.registration import register_lungs
@@ -66,7 +66,7 @@ def phantom_figures(phantom: BreathingPhantom) -> Iterator[Figure]:
     yield Figure(name=f"{name}: 95th percentile", value=p95, unit="mm", at_most=1.6)
     folded = 100 * max(fields.folded_share for fields in registration.parts.values())
     yield Figure(name=f"{name}: folded", value=folded, unit="%", at_most=0.0)
-    truth, unscaled = phantom.jacobian.array, map_jacobian(registration)
+    truth, unscaled = phantom.jacobian.array, registration.jacobian()
     jacobian, _ = scale_to_volumes(unscaled, *lobes, LOBES)
     inside = np.isfinite(jacobian)
     r = float(np.corrcoef(jacobian[inside], truth[inside])[0, 1])

@@ -20,7 +20,7 @@ from lungperfusion.vq.calibration import compare_calibration
 from lungperfusion.vq.classes import CLASSES, classify
 from lungperfusion.vq.defects import find_defects, patient_score
 from lungperfusion.vq.displacement import DisplacementField, voxel_positions
-from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
+from lungperfusion.vq.jacobian import scale_to_volumes
 from lungperfusion.vq.pair import BreathPair, pair_breaths
 from lungperfusion.vq.perfusion import map_perfusion
 from lungperfusion.vq.registration import Registration, register_lungs, registration_from_field
@@ -77,7 +77,7 @@ def registration_figures(
     yield Figure(name=f"{name}: mean below the pleura", value=float(error[rim].mean()), unit="mm")
     yield Figure(name=f"{name}: largest", value=float(error.max()), unit="mm")
     jacobian, _ = scale_to_volumes(
-        map_jacobian(registration), made.expiration_lungs, made.inspiration_lungs, LUNGS
+        registration.jacobian(), made.expiration_lungs, made.inspiration_lungs, LUNGS
     )
     inside = np.isfinite(jacobian)
     r = float(np.corrcoef(jacobian[inside], made.jacobian[inside])[0, 1])

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
+from lungperfusion.body import Coarse, coarse_copy, from_upright, to_upright
 from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML
 from lungperfusion.iodine.trunk import find_carina, find_trunk
 from lungperfusion.morphology import dilated, distance_mm, opened
-from lungperfusion.segmentation.body import Coarse, coarse_copy, from_upright, to_upright
-from lungperfusion.segmentation.stature import body_width_mm, relative_size
+from lungperfusion.stature import body_width_mm, relative_size
 from lungperfusion.terms import LUNGS
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
 

@@ -15,19 +15,19 @@ import numpy as np
 
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.blood import CONTRAST_FROM_HU
+from lungperfusion.body import Coarse, coarse_copy, from_upright, lung_air, upright
 from lungperfusion.errors import InputError
 from lungperfusion.morphology import dilated, eroded
 from lungperfusion.naming import plain
 from lungperfusion.noise import Noise, measure_noise
 from lungperfusion.quality import Gate
 from lungperfusion.segmentation.airways import find_trachea
-from lungperfusion.segmentation.body import Coarse, coarse_copy, from_upright, lung_air, upright
 from lungperfusion.segmentation.bowel import without_bowel
 from lungperfusion.segmentation.calibration import is_sharp, kernel_gate, noise_gate
 from lungperfusion.segmentation.gates import SLICE_MM, lung_gates
 from lungperfusion.segmentation.lobe_quality import THIN_SLICE_MM
 from lungperfusion.segmentation.lungs import NAMES, SMALLEST_LUNGS_ML, TREE, split_sides
-from lungperfusion.segmentation.stature import body_width_mm, relative_size, require_patient
+from lungperfusion.stature import body_width_mm, relative_size, require_patient
 from lungperfusion.vessels.quality import slice_gate
 from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
 

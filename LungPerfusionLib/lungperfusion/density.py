@@ -120,17 +120,54 @@ class Distribution:
         return float(first + (rank - lower) * (second - first))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DensityOptions:
+    """Thresholds of the density measures."""
+
+    lung_density_threshold_hu: float = LUNG_DENSITY_THRESHOLD_HU
+    """Voxels strictly below count as aerated lung, in which the density moments are taken."""
+    ground_glass_from_hu: float = GROUND_GLASS_FROM_HU
+    """Lower bound of ground glass, included; it ends below the lung density threshold."""
+    ground_glass_denominator: Denominator = "aerated"
+    """Volume that ground glass is a share of: ``"aerated"`` lung or the whole ``"lung"``."""
+    high_attenuation_hu: tuple[float, float] = HIGH_ATTENUATION_HU
+    """Bounds of the high attenuation area, both included."""
+    reference_volume_l: float = REFERENCE_VOLUME_L
+    """Volume of both lungs that the 15th percentile is adjusted to."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that are out of order."""
+        if not self.ground_glass_from_hu < self.lung_density_threshold_hu:
+            raise InputError(
+                "ground glass must start below the lung density threshold of "
+                f"{self.lung_density_threshold_hu:g} HU, not at {self.ground_glass_from_hu:g} HU"
+            )
+        if self.ground_glass_denominator not in ("aerated", "lung"):
+            raise InputError(
+                "ground glass is a share of 'aerated' or 'lung' volume, "
+                f"not of {self.ground_glass_denominator!r}"
+            )
+        if not self.high_attenuation_hu[0] < self.high_attenuation_hu[1]:
+            raise InputError(
+                "the high attenuation area needs a lower and a higher bound, not "
+                f"{self.high_attenuation_hu[0]:g} and {self.high_attenuation_hu[1]:g} HU"
+            )
+        if not (np.isfinite(self.reference_volume_l) and self.reference_volume_l > 0):
+            raise InputError(
+                f"the reference volume must be above 0 L, not {self.reference_volume_l:g} L"
+            )
+
+
+DEFAULT_OPTIONS = DensityOptions()
+
+
 def measure_density(
     ct: Volume,
     regions: RegionSet,
     *,
     vessels: Mask | None = None,
     noise: Noise | None = None,
-    lung_density_threshold_hu: float = LUNG_DENSITY_THRESHOLD_HU,
-    ground_glass_from_hu: float = GROUND_GLASS_FROM_HU,
-    ground_glass_denominator: Denominator = "aerated",
-    high_attenuation_hu: tuple[float, float] = HIGH_ATTENUATION_HU,
-    reference_volume_l: float = REFERENCE_VOLUME_L,
+    options: DensityOptions = DEFAULT_OPTIONS,
     progress: Progress = ignore,
 ) -> tuple[Measurement, ...]:
     """Measure volume, mass and density of every region.
@@ -146,16 +183,8 @@ def measure_density(
         None leaves them in, and these measures carry a caution.
     noise
         Noise of the CT, to take out of LAA-950; without it that measure is missing.
-    lung_density_threshold_hu
-        Voxels strictly below count as aerated lung, in which the density moments are taken.
-    ground_glass_from_hu
-        Lower bound of ground glass, included; it ends below the lung density threshold.
-    ground_glass_denominator
-        Volume that ground glass is a share of: ``"aerated"`` lung or the whole ``"lung"``.
-    high_attenuation_hu
-        Bounds of the high attenuation area, both included.
-    reference_volume_l
-        Volume of both lungs that the 15th percentile is adjusted to.
+    options
+        Thresholds.
     progress
         Called after every part of the work; may raise to cancel.
 
@@ -168,7 +197,7 @@ def measure_density(
     Raises
     ------
     InputError
-        If the image is not in HU, grids differ, or thresholds are out of order.
+        If the image is not in HU, or grids differ.
 
     """
     ct.require_unit("HU", "the CT")
@@ -178,28 +207,12 @@ def measure_density(
             f"the vessel mask has shape {vessels.shape}, the CT {ct.geometry.shape} (K, J, I); "
             "resample it onto the CT first"
         )
-    if not ground_glass_from_hu < lung_density_threshold_hu:
-        raise InputError(
-            "ground glass must start below the lung density threshold of "
-            f"{lung_density_threshold_hu:g} HU, not at {ground_glass_from_hu:g} HU"
-        )
-    if ground_glass_denominator not in ("aerated", "lung"):
-        raise InputError(
-            "ground glass is a share of 'aerated' or 'lung' volume, "
-            f"not of {ground_glass_denominator!r}"
-        )
-    if not high_attenuation_hu[0] < high_attenuation_hu[1]:
-        raise InputError(
-            "the high attenuation area needs a lower and a higher bound, "
-            f"not {high_attenuation_hu[0]:g} and {high_attenuation_hu[1]:g} HU"
-        )
-    if not (np.isfinite(reference_volume_l) and reference_volume_l > 0):
-        raise InputError(f"the reference volume must be above 0 L, not {reference_volume_l:g} L")
-
     found = region_distributions(ct, regions, vessels=vessels, progress=progress)
     voxel_ml = ct.geometry.voxel_volume_ml
     both = all(lung in found for lung in LUNGS)
-    inflation = found[Region.LUNGS].size * voxel_ml / 1000 / reference_volume_l if both else None
+    inflation = (
+        found[Region.LUNGS].size * voxel_ml / 1000 / options.reference_volume_l if both else None
+    )
     padded = ct.valid is not None and bool((regions.mask(Region.LUNGS) & ~ct.valid).any())
 
     results: list[Measurement] = []
@@ -209,19 +222,19 @@ def measure_density(
             results += [missing(region, measure, reason) for measure in _DENSITY_IDS]
             continue
         densities = found[region]
-        aerated = densities.below(lung_density_threshold_hu)
+        aerated = densities.below(options.lung_density_threshold_hu)
         caution = _padding_caution(ct, regions, region) if padded else ""
         results += _volume(region, densities, voxel_ml, caution)
-        results += _moments(region, aerated, lung_density_threshold_hu)
-        results += _percentile(region, densities, inflation, reference_volume_l)
-        results += _shares(region, densities, high_attenuation_hu, noise)
+        results += _moments(region, aerated, options.lung_density_threshold_hu)
+        results += _percentile(region, densities, inflation, options.reference_volume_l)
+        results += _shares(region, densities, options.high_attenuation_hu, noise)
         results += _opacities(
             region,
             densities,
             vessels is not None,
-            ground_glass_from_hu,
-            lung_density_threshold_hu,
-            ground_glass_denominator,
+            options.ground_glass_from_hu,
+            options.lung_density_threshold_hu,
+            options.ground_glass_denominator,
         )
     return tuple(results)
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from lungperfusion.body import to_upright, upright
 from lungperfusion.morphology import distance_mm
-from lungperfusion.segmentation.body import to_upright, upright
 from lungperfusion.terms import AIRWAYS, LUNGS
 from lungperfusion.volume import Labelmap, Volume, bounding_box
 

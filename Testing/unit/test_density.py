@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lungperfusion.density import measure_density
+from lungperfusion.density import DensityOptions, measure_density
 from lungperfusion.errors import CancelledError, GeometryMismatchError, InputError
 from lungperfusion.noise import Noise
 from lungperfusion.regions import RegionSet
@@ -31,10 +31,16 @@ def scene(
     return Volume(hu, geometry, "HU", valid), regions
 
 
+def measure(ct: Volume, regions: RegionSet, **settings) -> tuple:
+    """Measure with thresholds of `DensityOptions` among the keywords."""
+    given = {name: settings.pop(name) for name in ("noise", "vessels") if name in settings}
+    return measure_density(ct, regions, options=DensityOptions(**settings), **given)
+
+
 def table(ct: Volume, regions: RegionSet, **settings) -> dict:
     return {
         (m.region, m.measure): m.value if m.status != "missing" else m
-        for m in measure_density(ct, regions, **{"noise": QUIET, **settings})
+        for m in measure(ct, regions, **{"noise": QUIET, **settings})
     }
 
 
@@ -137,8 +143,7 @@ def test_denominator_and_vessels_show_in_value_and_method(noisy):
     ct, regions = scene(noisy)
     aerated = {(m.region, m.measure): m for m in measure_density(ct, regions)}["lungs", "ggo"]
     lung = {
-        (m.region, m.measure): m
-        for m in measure_density(ct, regions, ground_glass_denominator="lung")
+        (m.region, m.measure): m for m in measure(ct, regions, ground_glass_denominator="lung")
     }["lungs", "ggo"]
     assert lung.value < aerated.value
     assert "below -200 HU" in aerated.method
@@ -304,7 +309,7 @@ def test_cancelling():
 )
 def test_refusals(noisy, settings, message):
     with pytest.raises(InputError, match=message):
-        measure_density(*scene(noisy), **settings)
+        measure(*scene(noisy), **settings)
 
 
 def test_other_units_and_grids_are_refused(noisy):

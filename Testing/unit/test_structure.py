@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,17 @@ PACKAGE = LIBRARY / "lungperfusion"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    0: "__init__ errors naming progress threads terms volume labels resampling orientation "
+    0: "__init__ naming errors progress threads terms volume labels resampling orientation "
     "measurement quality acquisition regions verdicts",
-    1: "morphology smoothing segmentation blood density noise opacity iodine vq vessels checking "
-    "phantoms",
-    2: "registry io archive processes source trouble arguments engines results analysis commands "
-    "batch terminal __main__",
+    1: "morphology smoothing body stature noise density opacity iodine blood vessels segmentation "
+    "vq checking phantoms",
+    2: "registry terminal arguments processes source io trouble engines results archive "
+    "analysis batch commands __main__",
     3: "mrml",
 }
+"""Parts of the package by layer; each may import those that stand before it."""
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts.split()}
+PLACE_OF = {part: place for place, part in enumerate(LAYER_OF)}
 ALLOWED_BELOW = {0: {0}, 1: {0, 1}, 2: {0, 1, 2}, 3: {0, 1, 2, 3}}
 """Layers that each layer may import; of layer 2 mrml takes colours and codes, no files."""
 
@@ -110,8 +112,9 @@ def source(request: pytest.FixtureRequest) -> tuple[int, ast.Module]:
 # Layers ---------------------------------------------------------------------------------------
 
 
-def test_imports_go_downwards(source):
+def test_imports_go_downwards(source, request):
     layer, tree = source
+    here = part_of(module_name(ROOT / request.node.callspec.id))
     for node, module in imported_modules(tree):
         if module.split(".")[0] == "lungperfusion":
             part = part_of(module)
@@ -119,7 +122,58 @@ def test_imports_go_downwards(source):
             assert target in ALLOWED_BELOW[layer], (
                 f"line {node.lineno}: layer {layer} imports {module} of layer {target}"
             )
+            assert PLACE_OF.get(part, 0) <= PLACE_OF[here], (
+                f"line {node.lineno}: {here} imports {module}, which stands after it in LAYERS"
+            )
         assert not module.startswith("lungperfusion_gui"), f"line {node.lineno}: imports the GUI"
+
+
+def imports_within(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Modules that each module imports, of those given by name with their text."""
+    graph: dict[str, set[str]] = {}
+    for name, text in sources.items():
+        found: set[str] = set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                inner = names & set(sources)  # `from package import module` means that module
+                found |= inner or {node.module or ""}
+        graph[name] = (found & set(sources)) - {name}
+    return graph
+
+
+def circular(graph: Mapping[str, set[str]]) -> list[str]:
+    """Modules that stay when those at either end of all imports are taken away again and again."""
+    left = dict(graph)
+    while True:
+        imported = {target for targets in left.values() for target in targets}
+        ends = [n for n, targets in left.items() if not targets & set(left) or n not in imported]
+        if not ends:
+            return sorted(left)
+        for name in ends:
+            del left[name]
+
+
+def test_no_module_imports_itself_by_a_detour():
+    texts = {module_name(path): path.read_text(encoding="utf-8") for path in SOURCES}
+
+    assert circular(imports_within(texts)) == []
+
+
+def test_a_detour_is_seen():
+    texts = {
+        "a": "import c",
+        "b": "def f():\n    from a import x",
+        "c": "if TYPE_CHECKING:\n    from b import y",
+        "d": "import a",
+        "e": "import f",
+        "f": "",
+    }
+
+    assert circular(imports_within({**texts, "c": ""})) == []
+    assert circular(imports_within(texts)) == ["a", "b", "c"]
 
 
 def test_file_scope_imports_are_what_slicer_ships(source):
@@ -164,6 +218,34 @@ def test_random_numbers_are_seeded(source):
         if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("np.random."):
             name = ast.unparse(node)
             assert name in {"np.random.default_rng", "np.random.Generator"}, name
+
+
+MOST_LINES = 100
+LONGER = {"train"}
+"""Still to be divided."""
+MOST_PARAMETERS = 8
+MORE_PARAMETERS = {
+    *("grow", "make_breathing_phantom", "render", "render_vessels"),  # phantoms: physics by name
+    *("_claim", "montage", "train", "measure_vq", "vq_sections"),
+    *("find_defects", "register_lungs"),
+}
+"""Functions with up to 13 that are still to be divided; the list may only become shorter."""
+
+
+def test_functions_are_short_and_take_little(source):
+    _, tree = source
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        lines = (node.end_lineno or node.lineno) - node.lineno + 1
+        assert lines <= MOST_LINES or node.name in LONGER, (
+            f"{node.name} has {lines} lines: divide it into named steps"
+        )
+        count = len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])
+        if node.name not in MORE_PARAMETERS:
+            assert count <= MOST_PARAMETERS, (
+                f"{node.name} takes {count} parameters: make a frozen dataclass of its settings"
+            )
 
 
 def test_no_names_that_mean_nothing():

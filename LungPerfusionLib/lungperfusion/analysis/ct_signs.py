@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -72,6 +72,29 @@ class CtSigns:
                 )
             )
         return tuple(rows)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Clinical:
+    """What a reader and the lung function laboratory add to an iodine map."""
+
+    signs: CtSigns = field(default_factory=CtSigns)
+    function: LungFunction | None = None
+
+    def patterns(self, measurements: Iterable[Measurement]) -> tuple[Pattern, ...]:
+        """Patterns of low gas transfer, checked where lung function is known."""
+        if self.function is None:
+            return ()
+        return patterns(self.function, self.signs, measurements)
+
+    def measurements(self, checked: Sequence[Pattern]) -> tuple[Measurement, ...]:
+        """Signs, and lung function with its patterns where it is known."""
+        if self.function is None:
+            return self.signs.measurements()
+        return (*self.signs.measurements(), *measure_function(self.function, checked))
+
+
+NOTHING_CLINICAL = Clinical()
 
 
 def patterns(

@@ -101,6 +101,21 @@ class IodineOptions:
 DEFAULT_OPTIONS = IodineOptions()
 
 
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Given:
+    """What is known of a map before it is measured; None for what is to be found."""
+
+    exclusion: Exclusion | None = None
+    """What is left out, from `exclude`."""
+    trunk: Mask | None = None
+    """Region in the pulmonary trunk."""
+    defects: Mask | None = None
+    """Defects as a reader corrected them."""
+
+
+NOTHING_GIVEN = Given()
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IodineAnalysis:
     """Everything that the iodine analysis found, for results and for review in Slicer."""
@@ -124,10 +139,8 @@ def measure_iodine(
     density: Volume,
     found: FoundRegions,
     *,
-    exclusion: Exclusion | None = None,
     options: IodineOptions = DEFAULT_OPTIONS,
-    trunk: Mask | None = None,
-    reviewed_defects: Mask | None = None,
+    given: Given = NOTHING_GIVEN,
     progress: Progress = ignore,
 ) -> IodineAnalysis:
     """Score an iodine map and find its defects.
@@ -140,21 +153,16 @@ def measure_iodine(
         CT in HU on the same grid that shows what lies beneath defects, best without contrast.
     found
         Lungs and regions on the same grid.
-    exclusion
-        What is left out, from `exclude`; found in ``density`` when None.
     options
         Smoothing, exclusions and defect rules.
-    trunk
-        Region in the pulmonary trunk; found automatically when None.
-    reviewed_defects
-        Defects as a reader corrected them; found by rule when None.
+    given
+        Exclusions, trunk and defects that are known; the others are found.
 
     """
     regions, lungs = found.regions, found.regions.mask(Region.LUNGS)
     progress(0.0, "large vessels, streaks and pulmonary trunk")
-    if exclusion is None:
-        exclusion = exclude(density, found, options)
-    blood = _trunk(iodine, found.lungs, trunk)
+    exclusion = given.exclusion or exclude(density, found, options)
+    blood = _trunk(iodine, found.lungs, given.trunk)
     exclusion = _with_streaks(iodine, exclusion, regions, options, _trunk_hu(iodine, blood))
     measurable = exclusion.measurable(lungs) if options.exclusions == "exclude" else lungs.copy()
     if iodine.concentration.valid is not None:
@@ -189,7 +197,7 @@ def measure_iodine(
             between=measurable & ~vessels,
             blur_mm=options.smoothing_mm,
             trunk_hu=_trunk_hu(iodine, blood),
-            reviewed=reviewed_defects,
+            reviewed=given.defects,
         )
         return thin, defects, score_defects(smooth, defects, regions, measurable)
 

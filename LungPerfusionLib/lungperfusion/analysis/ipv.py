@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from lungperfusion.analysis.ct_signs import CtSigns, measure_function, patterns
-from lungperfusion.analysis.iodine_measure import DEFAULT_OPTIONS, IodineOptions, measure_iodine
+from lungperfusion.analysis.ct_signs import NOTHING_CLINICAL, Clinical
+from lungperfusion.analysis.iodine_measure import (
+    DEFAULT_OPTIONS,
+    NOTHING_GIVEN,
+    Given,
+    IodineAnalysis,
+    IodineOptions,
+    measure_iodine,
+)
 from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.analysis.stages import remembered
 from lungperfusion.density import measure_density
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import DEFECT_COLUMNS, defect_table_rows
-from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, Exclusion, exclusion_rows
-from lungperfusion.iodine.phenotype import LungFunction, Pattern
+from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, exclusion_rows
+from lungperfusion.iodine.phenotype import Pattern
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement
 from lungperfusion.noise import measure_noise
@@ -27,7 +34,7 @@ from lungperfusion.results.section import Section
 from lungperfusion.terms import Region
 from lungperfusion.threads import both
 from lungperfusion.verdicts import follow_gates
-from lungperfusion.volume import Mask, Volume
+from lungperfusion.volume import Volume
 
 
 def analyse_ipv(
@@ -35,13 +42,9 @@ def analyse_ipv(
     density: Volume | None,
     found: FoundRegions,
     *,
-    exclusion: Exclusion | None = None,
     options: IodineOptions = DEFAULT_OPTIONS,
-    trunk: Mask | None = None,
-    reviewed_defects: Mask | None = None,
-    signs: CtSigns | None = None,
-    function: LungFunction | None = None,
-    parameters: Mapping[str, Any] | None = None,
+    given: Given = NOTHING_GIVEN,
+    clinical: Clinical = NOTHING_CLINICAL,
     pictures: bool = True,
     progress: Progress = ignore,
 ) -> Analysis:
@@ -55,20 +58,13 @@ def analyse_ipv(
         CT in HU on the same grid; None takes the virtual native image of the map.
     found
         Lungs and regions.
-    exclusion
-        What is left out, from `iodine_measure.exclude`; found in ``density`` when None.
     options
         Smoothing, exclusions and defect rules.
-    trunk
-        Region in the pulmonary trunk; found automatically when None.
-    reviewed_defects
-        Defects as a reader corrected them; found by rule when None.
-    signs
-        Clot burden and ratios that a reader scored.
-    function
-        Lung function; with it, patterns of low gas transfer are checked.
-    parameters
-        Further settings to record, such as the source of the map.
+    given
+        Exclusions, trunk and defects that are known; the others are found.
+    clinical
+        CT signs that a reader scored, and lung function; with it, patterns of low gas transfer
+        are checked.
     pictures
         Whether to draw for the report; needs matplotlib.
 
@@ -85,44 +81,24 @@ def analyse_ipv(
         iodine,
         beneath,
         found,
-        exclusion=exclusion,
         options=options,
-        trunk=trunk,
-        reviewed_defects=reviewed_defects,
+        given=given,
         progress=part(progress, 0.0, 0.6),
     )
-
-    def drawn() -> tuple[Section, ...]:
-        if not pictures:
-            return ()
-        return iodine_sections(
-            beneath, found.lungs, analysed.iodine, analysed.defects, analysed.measurable
-        )
-
-    def counted() -> tuple[tuple[Measurement, ...], tuple[Mapping[str, object], ...]]:
-        return (
-            remembered(
-                measure_density,
-                beneath,
-                found.regions,
-                vessels=analysed.thin,
-                noise=measure_noise(beneath, found.lungs),
-            ),
-            exclusion_rows(analysed.exclusion, found.regions),
-        )
-
     progress(0.6, "densities and pictures")
-    sections, (densities, left_out) = both(drawn, counted)
+    sections, densities = both(
+        partial(_drawn, beneath, found, analysed, pictures),
+        partial(_densities, beneath, found, analysed),
+    )
     progress(1.0, "densities and pictures")
-    signs = signs or CtSigns()
     gates = found.gates if density is not None else tuple(map(_without_iodine, found.gates))
     densities = follow_gates(densities, gates)
-    checked = () if function is None else patterns(function, signs, densities)
-    if function is not None:
-        sections = (*sections, pattern_section(function, checked))
+    checked = clinical.patterns(densities)
+    if clinical.function is not None:
+        sections = (*sections, pattern_section(clinical.function, checked))
     tables = {
         "defects": Table(DEFECT_COLUMNS, defect_table_rows(analysed.defects), "defect_volume"),
-        "left_out": Table(EXCLUSION_COLUMNS, left_out),
+        "left_out": Table(EXCLUSION_COLUMNS, exclusion_rows(analysed.exclusion, found.regions)),
     }
     if checked:
         tables["patterns"] = _pattern_table(checked)
@@ -130,15 +106,14 @@ def analyse_ipv(
         module="ipv",
         measurements=(
             *analysed.measurements,
-            *signs.measurements(),
-            *(() if function is None else measure_function(function, checked)),
+            *clinical.measurements(checked),
             *densities,
         ),
         gates=(*gates, *analysed.gates),
         warnings=(*found.warnings, *analysed.warnings),
         parameters={
             "iodine": iodine.method,
-            **(parameters or {}),
+            **found.parameters,
             **options.parameters,
             **_trunk_parameters(analysed.trunk),
         },
@@ -150,6 +125,28 @@ def analyse_ipv(
         },
         tables=tables,
         sections=sections,
+    )
+
+
+def _drawn(
+    beneath: Volume, found: FoundRegions, analysed: IodineAnalysis, pictures: bool
+) -> tuple[Section, ...]:
+    if not pictures:
+        return ()
+    return iodine_sections(
+        beneath, found.lungs, analysed.iodine, analysed.defects, analysed.measurable
+    )
+
+
+def _densities(
+    beneath: Volume, found: FoundRegions, analysed: IodineAnalysis
+) -> tuple[Measurement, ...]:
+    return remembered(
+        measure_density,
+        beneath,
+        found.regions,
+        vessels=analysed.thin,
+        noise=measure_noise(beneath, found.lungs),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.density import (
-    GROUND_GLASS_FROM_HU,
-    REFERENCE_VOLUME_L,
+    DEFAULT_OPTIONS,
+    DensityOptions,
     measure_density,
     region_distributions,
 )
@@ -23,8 +23,7 @@ def analyse_lungs(
     ct: Volume,
     found: FoundRegions,
     *,
-    ground_glass_from_hu: float = GROUND_GLASS_FROM_HU,
-    reference_volume_l: float = REFERENCE_VOLUME_L,
+    options: DensityOptions = DEFAULT_OPTIONS,
     pictures: bool = True,
     progress: Progress = ignore,
 ) -> Analysis:
@@ -36,8 +35,8 @@ def analyse_lungs(
         Chest CT in HU.
     found
         Its lungs and regions.
-    ground_glass_from_hu, reference_volume_l
-        As in `measure_density`.
+    options
+        Thresholds of the densities.
     pictures
         Whether to draw for the report; needs matplotlib.
 
@@ -45,7 +44,7 @@ def analyse_lungs(
     vessels = mark_vessels(
         ct,
         found.regions.mask(Region.LUNGS),
-        ground_glass_from_hu=ground_glass_from_hu,
+        ground_glass_from_hu=options.ground_glass_from_hu,
         progress=part(progress, 0.0, 0.3),
     )
     measurements = measure_density(
@@ -53,8 +52,7 @@ def analyse_lungs(
         found.regions,
         vessels=vessels,
         noise=measure_noise(ct, found.lungs),
-        ground_glass_from_hu=ground_glass_from_hu,
-        reference_volume_l=reference_volume_l,
+        options=options,
         progress=part(progress, 0.3, 0.4),
     )
     sections: tuple[Section, ...] = ()
@@ -64,7 +62,7 @@ def analyse_lungs(
             found.lungs,
             region_distributions(ct, found.regions, progress=part(progress, 0.4, 0.5)),
             vessels=vessels,
-            ground_glass_from_hu=ground_glass_from_hu,
+            ground_glass_from_hu=options.ground_glass_from_hu,
             progress=part(progress, 0.5, 1.0),
         )
     return Analysis(
@@ -74,8 +72,8 @@ def analyse_lungs(
         warnings=found.warnings,
         parameters={
             **found.parameters,
-            "ground_glass_from_hu": ground_glass_from_hu,
-            "reference_volume_l": reference_volume_l,
+            "ground_glass_from_hu": options.ground_glass_from_hu,
+            "reference_volume_l": options.reference_volume_l,
         },
         labelmaps={"lungs": found.lungs},
         sections=sections,

@@ -26,7 +26,7 @@ from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
 from lungperfusion.terms import LUNGS
 from lungperfusion.volume import Labelmap, Mask, Volume
-from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
+from lungperfusion.vq.jacobian import scale_to_volumes
 from lungperfusion.vq.pair import SURFACE_MM, beneath_surface
 from lungperfusion.vq.registration import register_lungs
 
@@ -84,7 +84,7 @@ def register_and_subtract(
     )
     views = contrast.valid, native.valid
     ratio, _ = scale_to_volumes(
-        map_jacobian(registration), contrast_lungs, native_lungs, LUNGS, views=views
+        registration.jacobian(), contrast_lungs, native_lungs, LUNGS, views=views
     )
     surface_mm = max(SURFACE_MM, *contrast.geometry.spacing_kji_mm)
     even = contrast.with_array(contrast.array.astype(np.float32) - np.float32(offsets[0]))

@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from lungperfusion.analysis.iodine_measure import crop_to_lungs, exclude
+from lungperfusion.analysis.ct_signs import Clinical
+from lungperfusion.analysis.iodine_measure import Given, crop_to_lungs, exclude
 from lungperfusion.analysis.ipv import analyse_ipv
 from lungperfusion.analysis.regions import FoundRegions, find_regions
 from lungperfusion.commands.iodine_arguments import add_measure_arguments, iodine_options
@@ -49,7 +50,9 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the images, find the regions, make the map, analyse it, write the results folder."""
     read = iodine_reader(arguments)
     options = iodine_options(arguments)
-    signs, function = signs_from_arguments(arguments), function_from_arguments(arguments)
+    clinical = Clinical(
+        signs=signs_from_arguments(arguments), function=function_from_arguments(arguments)
+    )
     with results_of(arguments, progress) as results:
         progress = results.progress
         images = read(arguments, part(progress, 0.0, 0.15))
@@ -74,14 +77,18 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         analysis = analyse_ipv(
             made.iodine,
             None if images.density is None else images.density.crop(box),
-            replace(found, gates=(*found.gates, *made.gates)),
-            exclusion=exclusion,
+            replace(
+                found,
+                gates=(*found.gates, *made.gates),
+                parameters={**found.parameters, "water_path": path.text},
+            ),
             options=options,
-            trunk=None if trunk is None else _mask_on(trunk, found),
-            reviewed_defects=None if reviewed is None else _mask_on(reviewed, found),
-            signs=signs,
-            function=function,
-            parameters={**regions.parameters, "water_path": path.text},
+            given=Given(
+                exclusion=exclusion,
+                trunk=None if trunk is None else _mask_on(trunk, found),
+                defects=None if reviewed is None else _mask_on(reviewed, found),
+            ),
+            clinical=clinical,
             pictures=not arguments.no_report,
             progress=part(progress, 0.6, 1.0),
         )

@@ -9,7 +9,7 @@ from lungperfusion.analysis.lungs import analyse_lungs
 from lungperfusion.analysis.regions import find_regions
 from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.commands.region_arguments import add_region_arguments, region_options
-from lungperfusion.density import GROUND_GLASS_FROM_HU, REFERENCE_VOLUME_L
+from lungperfusion.density import GROUND_GLASS_FROM_HU, REFERENCE_VOLUME_L, DensityOptions
 from lungperfusion.io import read_ct
 from lungperfusion.progress import Progress, part
 
@@ -57,8 +57,10 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         analysis = analyse_lungs(
             scan.volume,
             found,
-            ground_glass_from_hu=arguments.ground_glass_from_hu,
-            reference_volume_l=arguments.reference_volume_l,
+            options=DensityOptions(
+                ground_glass_from_hu=arguments.ground_glass_from_hu,
+                reference_volume_l=arguments.reference_volume_l,
+            ),
             pictures=not arguments.no_report,
             progress=part(progress, 0.7, 1.0),
         )

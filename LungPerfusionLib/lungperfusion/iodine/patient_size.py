@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from lungperfusion.segmentation.body import Coarse, body_mask, coarse_copy, to_upright
+from lungperfusion.body import Coarse, body_mask, coarse_copy, to_upright
 from lungperfusion.volume import Mask, Volume
 
 DIRECTIONS = 8

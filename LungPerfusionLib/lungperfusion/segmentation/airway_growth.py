@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
+from lungperfusion.body import Coarse
 from lungperfusion.morphology import eroded
-from lungperfusion.segmentation.body import Coarse
 from lungperfusion.volume import Box, Mask, bounding_box
 
 Index = NDArray[np.int64]

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungperfusion.body import Coarse
 from lungperfusion.morphology import dilated, distance_mm, eroded
 from lungperfusion.quality import Gate, Verdict
-from lungperfusion.segmentation.body import Coarse
 from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES
 from lungperfusion.volume import Mask, bounding_box
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungperfusion.body import Coarse
 from lungperfusion.morphology import dilated
 from lungperfusion.segmentation.airway_growth import (
     STRICTER_QUANTILE,
@@ -17,7 +18,6 @@ from lungperfusion.segmentation.airway_growth import (
     grow,
 )
 from lungperfusion.segmentation.airway_quality import thick_part, tree_shape
-from lungperfusion.segmentation.body import Coarse
 from lungperfusion.volume import Box, Mask
 
 TRACHEA_AREA_MM2 = (30.0, 900.0)

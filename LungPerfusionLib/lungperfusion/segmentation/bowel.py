@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungperfusion.body import BODY_HU, CORE_MM, TISSUE_HU, Coarse, components
 from lungperfusion.morphology import dilated, distance_mm, eroded
-from lungperfusion.segmentation.body import BODY_HU, CORE_MM, TISSUE_HU, Coarse, components
 from lungperfusion.volume import Box, Mask, bounding_box
 
 GAS_STEP_HU, LEAST_BELOW_LUNG_HU = 15.0, 25.0

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.body import Coarse, body_mask, to_upright
 from lungperfusion.morphology import dilated, distance_mm, eroded
 from lungperfusion.noise import CUT_OFF_HU, Noise
 from lungperfusion.quality import Gate, Verdict
-from lungperfusion.segmentation.body import Coarse, body_mask, to_upright
 from lungperfusion.terms import AIRWAYS
 from lungperfusion.volume import Labelmap, Volume, bounding_box
 

@@ -20,15 +20,15 @@ from lungperfusion.blood import (
     BloodDensity,
     find_blood_density,
 )
+from lungperfusion.body import Coarse, coarse_copy, to_upright, upright
 from lungperfusion.morphology import dilated, eroded
 from lungperfusion.noise import measure_noise
 from lungperfusion.quality import Gate, Verdict
 from lungperfusion.segmentation.airway_quality import airway_gate
-from lungperfusion.segmentation.body import Coarse, coarse_copy, to_upright, upright
 from lungperfusion.segmentation.calibration import air_gate, kernel_gate, noise_gate
 from lungperfusion.segmentation.orientation import orientation_gate
 from lungperfusion.segmentation.pathology import midline, mirror_dents, wall_dents
-from lungperfusion.segmentation.stature import body_width_mm, relative_size
+from lungperfusion.stature import body_width_mm, relative_size
 from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES, Region
 from lungperfusion.threads import both
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box

@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungperfusion.acquisition import Acquisition
-from lungperfusion.errors import InputError
-from lungperfusion.morphology import dilated, distance_mm
-from lungperfusion.progress import Progress, ignore
-from lungperfusion.quality import Gate
-from lungperfusion.segmentation.airways import find_airways, find_trachea
-from lungperfusion.segmentation.body import (
+from lungperfusion.body import (
     TISSUE_HU,
     Coarse,
     coarse_copy,
@@ -25,10 +20,15 @@ from lungperfusion.segmentation.body import (
     lung_air,
     to_upright,
 )
+from lungperfusion.errors import InputError
+from lungperfusion.morphology import dilated, distance_mm
+from lungperfusion.progress import Progress, ignore
+from lungperfusion.quality import Gate
+from lungperfusion.segmentation.airways import find_airways, find_trachea
 from lungperfusion.segmentation.bowel import without_bowel
 from lungperfusion.segmentation.gates import lung_gates
 from lungperfusion.segmentation.pathology import diseased_lung
-from lungperfusion.segmentation.stature import body_width_mm, relative_size, require_patient
+from lungperfusion.stature import body_width_mm, relative_size, require_patient
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, title
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box, present_labels
 

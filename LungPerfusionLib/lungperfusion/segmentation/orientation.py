@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungperfusion.body import AIR_HU, Coarse
 from lungperfusion.quality import Gate
-from lungperfusion.segmentation.body import AIR_HU, Coarse
 from lungperfusion.terms import LUNGS, STRUCTURES
 from lungperfusion.volume import Mask
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungperfusion.body import Coarse, components
 from lungperfusion.morphology import dilated, distance_mm, eroded, opened
-from lungperfusion.segmentation.body import Coarse, components
 from lungperfusion.terms import LUNGS, STRUCTURES
 from lungperfusion.volume import Mask, bounding_box
 

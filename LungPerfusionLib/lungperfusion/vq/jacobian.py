@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lungperfusion.terms import Region
 from lungperfusion.volume import Geometry, Labelmap, Mask, bounding_box
-from lungperfusion.vq.displacement import DisplacementField, voxel_positions
-
-if TYPE_CHECKING:
-    from lungperfusion.vq.registration import FieldKind, Registration
+from lungperfusion.vq.displacement import DisplacementField
 
 LEAST_JACOBIAN = 0.1
 """Tissue does not shrink to less than a tenth on inspiration; below, a field counts as folded."""
@@ -49,19 +44,6 @@ def jacobian_of(displacement: DisplacementField) -> NDArray[np.float32]:
     ]
     (a, b, c), (d, e, f), (g, h, i) = gradient
     return np.asarray(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g), np.float32)
-
-
-def map_jacobian(registration: Registration, *, kind: FieldKind = "volume") -> NDArray[np.float32]:
-    """Inspiratory per expiratory volume at the expiratory voxels of the lungs; NaN elsewhere."""
-    out = np.full(registration.geometry.shape, np.nan, np.float32)
-    for _, fields, mask in registration.each():
-        displacement = fields.volume if kind == "volume" else fields.alignment
-        values = jacobian_of(displacement)
-        points = voxel_positions(registration.geometry, mask)
-        index = displacement.geometry.ijk_from_ras(points).T[::-1]
-        sampled = ndimage.map_coordinates(values, index, order=1, mode="nearest")
-        out[mask] = np.clip(sampled, *JACOBIAN_RANGE)
-    return out
 
 
 def scale_to_volumes(

@@ -14,7 +14,7 @@ from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LOBES, LUNGS
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 from lungperfusion.vq.calibration import PairCalibration
-from lungperfusion.vq.jacobian import map_jacobian, scale_to_volumes
+from lungperfusion.vq.jacobian import scale_to_volumes
 from lungperfusion.vq.registration import Registration
 
 Float = NDArray[np.float32]
@@ -121,7 +121,7 @@ def pair_breaths(
 
     """
     expiration.geometry.require_same(registration.geometry, what="expiration and registration")
-    jacobian = map_jacobian(registration)
+    jacobian = registration.jacobian()
     views = expiration.valid, inspiration.valid
     jacobian, factors = scale_to_volumes(
         jacobian, expiration_lungs, inspiration_lungs, LUNGS, views=views

@@ -33,7 +33,7 @@ from lungperfusion.vq.alignment import (
     align,
 )
 from lungperfusion.vq.displacement import DisplacementField, voxel_positions
-from lungperfusion.vq.jacobian import LEAST_JACOBIAN, jacobian_of
+from lungperfusion.vq.jacobian import JACOBIAN_RANGE, LEAST_JACOBIAN, jacobian_of
 
 FieldKind = Literal["alignment", "volume"]
 
@@ -114,6 +114,18 @@ class Registration:
             points = voxel_positions(self.geometry, mask)
             index = image.geometry.ijk_from_ras(points + displacement.at(points)).T[::-1]
             out[mask] = ndimage.map_coordinates(array, index, order=1, mode="constant", cval=np.nan)
+        return out
+
+    def jacobian(self, *, kind: FieldKind = "volume") -> NDArray[np.float32]:
+        """Inspiratory per expiratory volume at the voxels of the parts; NaN elsewhere."""
+        out = np.full(self.geometry.shape, np.nan, np.float32)
+        for _, fields, mask in self.each():
+            displacement = fields.volume if kind == "volume" else fields.alignment
+            values = jacobian_of(displacement)
+            points = voxel_positions(self.geometry, mask)
+            index = displacement.geometry.ijk_from_ras(points).T[::-1]
+            sampled = ndimage.map_coordinates(values, index, order=1, mode="nearest")
+            out[mask] = np.clip(sampled, *JACOBIAN_RANGE)
         return out
 
     def combined(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lungperfusion.analysis.image_pair import separate_pair
-from lungperfusion.analysis.iodine_measure import DEFAULT_OPTIONS, exclude, measure_iodine
+from lungperfusion.analysis.iodine_measure import DEFAULT_OPTIONS, Given, exclude, measure_iodine
 from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.io import read_ct
 from lungperfusion.iodine.calibration import DEFAULT_WATER_PATH_CM, spectral_pair
@@ -81,7 +81,7 @@ def test_lost_lungs_are_found_in_a_real_chest(carrier, lost):
     found = FoundRegions(lungs=lungs, regions=RegionSet((lungs,)), gates=(), warnings=())
     mean = low.with_array((low.array.astype(np.float32) + high.array) / 2)
     exclusion = exclude(mean, found, DEFAULT_OPTIONS, pair.mixed_hu_per_mg_ml)
-    analysed = measure_iodine(made, made.virtual_native, found, exclusion=exclusion)
+    analysed = measure_iodine(made, made.virtual_native, found, given=Given(exclusion=exclusion))
     spacing = ct.geometry.spacing_kji_mm
     hit, counted = analysed.defects.mask, analysed.measurable
     away = counted & ~dilated(gone, 5.0, spacing)

@@ -9,6 +9,13 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from lungperfusion.body import (
+    Coarse,
+    coarse_copy,
+    from_upright,
+    lung_air,
+    to_upright,
+)
 from lungperfusion.phantoms import KINDS
 from lungperfusion.phantoms.chest import ChestModel
 from lungperfusion.phantoms.kinds import default_geometry
@@ -23,13 +30,6 @@ from lungperfusion.segmentation.airway_quality import (
     tree_shape,
 )
 from lungperfusion.segmentation.airways import find_airways, find_trachea
-from lungperfusion.segmentation.body import (
-    Coarse,
-    coarse_copy,
-    from_upright,
-    lung_air,
-    to_upright,
-)
 from lungperfusion.segmentation.lungs import segment_lungs
 from lungperfusion.volume import Geometry, Volume
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lungperfusion.body import coarse_copy
 from lungperfusion.errors import InputError
 from lungperfusion.phantoms import KINDS
 from lungperfusion.phantoms.chest import Bubble, ChestModel
 from lungperfusion.phantoms.kinds import default_geometry
 from lungperfusion.phantoms.rendering import render
-from lungperfusion.segmentation.body import coarse_copy
 from lungperfusion.segmentation.bowel import THINNEST_BOWEL_WALL_MM, lung_like, wall_mm
 from lungperfusion.segmentation.lungs import segment_lungs
 from lungperfusion.volume import Geometry, Volume

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lungperfusion.acquisition import Acquisition
+from lungperfusion.body import coarse_copy
 from lungperfusion.noise import Noise
-from lungperfusion.segmentation.body import coarse_copy
 from lungperfusion.segmentation.calibration import (
     air_gate,
     is_sharp,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from lungperfusion.body import from_upright, to_upright
 from lungperfusion.errors import CancelledError, GeometryMismatchError, InputError
 from lungperfusion.io.reading import read_ct
 from lungperfusion.phantoms import KINDS
 from lungperfusion.resampling import from_sitk, geometry_from_sitk
-from lungperfusion.segmentation.body import from_upright, to_upright
 from lungperfusion.segmentation.lungs import lungs_from_mask, segment_lungs
 from lungperfusion.segmentation.pathology import _between
 from lungperfusion.volume import Geometry, Labelmap, Volume

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from Benchmarks._second_chest import Patch, Recipe, build
 
+from lungperfusion.body import coarse_copy
 from lungperfusion.io.reading import read_ct
 from lungperfusion.orientation import axial
 from lungperfusion.phantoms.kinds import KINDS
-from lungperfusion.segmentation.body import coarse_copy
 from lungperfusion.segmentation.gates import _block_labels
 from lungperfusion.segmentation.lungs import segment_lungs
 from lungperfusion.segmentation.orientation import orientation_gate

@@ -8,7 +8,7 @@ import pytest
 from lungperfusion.errors import InputError
 from lungperfusion.phantoms import KINDS
 from lungperfusion.segmentation.lungs import segment_lungs
-from lungperfusion.segmentation.stature import (
+from lungperfusion.stature import (
     NARROWEST_MM,
     WIDEST_MM,
     body_width_mm,

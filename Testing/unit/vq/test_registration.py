@@ -21,7 +21,7 @@ from lungperfusion.vq.displacement import (
     voxel_positions,
 )
 from lungperfusion.vq.gates import registration_gates
-from lungperfusion.vq.jacobian import cut_area_mm2, jacobian_of, map_jacobian, scale_to_volumes
+from lungperfusion.vq.jacobian import cut_area_mm2, jacobian_of, scale_to_volumes
 from lungperfusion.vq.pair import pair_breaths
 from lungperfusion.vq.registration import register_lungs, registration_from_field, repair_folding
 
@@ -50,7 +50,7 @@ def test_phantom_motion_is_found(phantom, registration):
 
 
 def test_jacobian_is_true_voxelwise_and_in_sum(phantom, registration):
-    jacobian = map_jacobian(registration)
+    jacobian = registration.jacobian()
     inside = np.isfinite(jacobian)
     truth = phantom.jacobian.array
     assert np.corrcoef(jacobian[inside], truth[inside])[0, 1] >= 0.85  # 0.9 and more at full size
@@ -251,7 +251,7 @@ def test_missing_lung_is_said_and_the_other_registered(little):
     )
     assert set(result.parts) == {Region.LEFT_LUNG}
     assert "0 mL in the expiratory scan" in result.missing[Region.RIGHT_LUNG]
-    assert np.isnan(map_jacobian(result)[little.expiration_lungs.mask("right_lung")]).all()
+    assert np.isnan(result.jacobian()[little.expiration_lungs.mask("right_lung")]).all()
 
 
 def test_refusals(little):

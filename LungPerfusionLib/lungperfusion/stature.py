@@ -7,9 +7,9 @@ from math import ceil
 import numpy as np
 from scipy import ndimage
 
+from lungperfusion.body import BODY_HU, to_upright, upright
 from lungperfusion.errors import InputError
 from lungperfusion.morphology import dilated, eroded
-from lungperfusion.segmentation.body import BODY_HU, to_upright, upright
 from lungperfusion.volume import Volume
 
 SMALL_ADULT_MM = 240.0
