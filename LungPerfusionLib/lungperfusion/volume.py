@@ -7,6 +7,7 @@ a stage returns new ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -226,6 +227,35 @@ def bounding_box(
         stop = min(mask.shape[axis], int(found[-1]) + 1 + margin[axis])
         box.append(slice(start, stop))
     return box[0], box[1], box[2]
+
+
+def box_around(mask: Mask, spacing_kji_mm: Sequence[float], margin_mm: float) -> Box:
+    """Find the box around the true voxels with a margin in mm, as far as the array goes.
+
+    Parameters
+    ----------
+    mask
+        Shape (K, J, I), not empty.
+    spacing_kji_mm
+        Distances of its voxels.
+    margin_mm
+        On every side, rounded up to whole voxels.
+
+    """
+    return bounding_box(mask, margin_voxels(spacing_kji_mm, margin_mm))
+
+
+def margin_voxels(spacing_kji_mm: Sequence[float], margin_mm: float) -> tuple[int, int, int]:
+    """Count the voxels that cover a distance along each array axis.
+
+    Examples
+    --------
+    >>> margin_voxels((2.5, 0.7, 0.7), 5.0)
+    (2, 8, 8)
+
+    """
+    k, j, i = (math.ceil(margin_mm / mm) for mm in spacing_kji_mm)
+    return k, j, i
 
 
 def widened(box: Sequence[slice], margin: Sequence[int], shape: Sequence[int]) -> Box:

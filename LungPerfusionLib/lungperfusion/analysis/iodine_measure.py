@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.analysis.stages import remembered
 from lungperfusion.errors import InputError
@@ -48,7 +46,7 @@ from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, VESSELS, Region
 from lungperfusion.threads import both
-from lungperfusion.volume import Box, FloatArray, Labelmap, Mask, Volume, bounding_box
+from lungperfusion.volume import Box, FloatArray, Labelmap, Mask, Volume, box_around
 
 PRESETS = ("lung-pbv-like",)
 """``lung-pbv-like``: settings like those of syngo lung PBV as far as published: iodine only
@@ -375,6 +373,5 @@ def crop_to_lungs(found: FoundRegions) -> tuple[FoundRegions, Box]:
     lungs = found.lungs.mask(*LUNGS)
     if not lungs.any():
         raise InputError("no lung was found in the CT; give the lungs with --lung-mask")
-    margin = [int(np.ceil(CROP_MARGIN_MM / s)) for s in found.lungs.geometry.spacing_kji_mm]
-    box = bounding_box(lungs, (margin[0], margin[1], margin[2]))
+    box = box_around(lungs, found.lungs.geometry.spacing_kji_mm, CROP_MARGIN_MM)
     return found.crop(box), box

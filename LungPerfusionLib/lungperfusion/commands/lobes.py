@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from lungperfusion.analysis.lobes import analyse_lobes
 from lungperfusion.analysis.regions import find_regions
 from lungperfusion.commands.output import add_output_arguments, results_of
-from lungperfusion.commands.region_arguments import add_region_arguments, region_options
+from lungperfusion.commands.region_arguments import (
+    add_ct_arguments,
+    add_region_arguments,
+    region_options,
+)
 from lungperfusion.io import read_ct
 from lungperfusion.progress import Progress, part
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument(
-        "ct",
-        type=Path,
-        metavar="CT",
-        help="DICOM folder, zip of one, or NRRD, NIfTI, MHA file of a chest CT",
-    )
-    parser.add_argument("--series", metavar="UID", help="DICOM series to read, of several")
+    add_ct_arguments(parser)
     add_region_arguments(parser, lobes="auto")
     add_output_arguments(parser)
 

@@ -48,6 +48,17 @@ def _chosen_engines(arguments: argparse.Namespace) -> dict[str, str]:
 _CHOICES = ("auto", "none")
 
 
+def add_ct_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the chest CT that a command reads."""
+    parser.add_argument(
+        "ct",
+        type=Path,
+        metavar="CT",
+        help="DICOM folder, zip of one, or NRRD, NIfTI, MHA file of a chest CT",
+    )
+    parser.add_argument("--series", metavar="UID", help="DICOM series to read, of several")
+
+
 def add_region_arguments(
     parser: argparse.ArgumentParser, *, lobes: Literal["auto", "none"] = "none"
 ) -> None:

@@ -15,7 +15,11 @@ from lungperfusion.analysis.vesselbv import (
     analyse_vesselbv,
 )
 from lungperfusion.commands.output import add_output_arguments, results_of
-from lungperfusion.commands.region_arguments import add_region_arguments, region_options
+from lungperfusion.commands.region_arguments import (
+    add_ct_arguments,
+    add_region_arguments,
+    region_options,
+)
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, labelmap_of, read_ct, read_labelmap
 from lungperfusion.orientation import axial
@@ -27,13 +31,7 @@ from lungperfusion.volume import Labelmap
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument(
-        "ct",
-        type=Path,
-        metavar="CT",
-        help="DICOM folder, zip of one, or NRRD, NIfTI, MHA file of a chest CT",
-    )
-    parser.add_argument("--series", metavar="UID", help="DICOM series to read, of several")
+    add_ct_arguments(parser)
     add_region_arguments(parser)
     group = parser.add_argument_group("vessels")
     group.add_argument(

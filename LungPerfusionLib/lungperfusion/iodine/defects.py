@@ -25,7 +25,7 @@ from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LUNGS, Region
-from lungperfusion.volume import Box, FloatArray, Mask, Volume, bounding_box, widened
+from lungperfusion.volume import Box, FloatArray, Mask, Volume, bounding_box, margin_voxels, widened
 
 DefectRule = Literal["relative", "absolute"]
 Shape = Literal["wedge", "subpleural", "central", "mottled"]
@@ -294,7 +294,7 @@ def _redrawn(
     geometry, spacing = unsmoothed.geometry, unsmoothed.geometry.spacing_kji_mm
     limits = np.broadcast_to(limit, labels.shape)
     lungs = [known & regions.mask(lung) for lung in LUNGS]
-    margin = [int(np.ceil((blur_mm + 4 * sigma_mm) / s)) for s in spacing]  # 4: end of the Gaussian
+    margin = margin_voxels(spacing, blur_mm + 4 * sigma_mm)  # 4: end of the Gaussian
     out = labels > 0
     for label, tight in enumerate(_boxes(labels), start=1):
         box = widened(tight, margin, labels.shape)

@@ -21,7 +21,7 @@ from lungperfusion.results.section import Section
 from lungperfusion.segmentation.lobe_quality import judgeable, screening
 from lungperfusion.segmentation.lobes import PLANS, LobeSegmentation
 from lungperfusion.terms import LUNGS, STRUCTURES, title
-from lungperfusion.volume import Labelmap, Volume, bounding_box
+from lungperfusion.volume import Labelmap, Volume, box_around
 
 _MARGIN_MM = 15.0
 
@@ -52,8 +52,7 @@ def lobe_sections(
     """
     if not lobes.labelmap.array.any():
         return ()
-    margins = [math.ceil(_MARGIN_MM / mm) for mm in ct.geometry.spacing_kji_mm]
-    box = bounding_box(lungs.mask(*LUNGS), (margins[0], margins[1], margins[2]))
+    box = box_around(lungs.mask(*LUNGS), ct.geometry.spacing_kji_mm, _MARGIN_MM)
     ct, labelmap = ct.crop(box), lobes.labelmap.crop(box)
     progress(0.0, "drawing the lobes")
     planes = figure_html(

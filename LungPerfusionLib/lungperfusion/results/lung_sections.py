@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from lungperfusion.density import (
@@ -26,7 +24,7 @@ from lungperfusion.results.figures import (
 from lungperfusion.results.reference import INTERVAL_SD
 from lungperfusion.results.section import Section
 from lungperfusion.terms import LUNGS, MEASURES, Region
-from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box
+from lungperfusion.volume import Labelmap, Mask, Volume, box_around
 
 _MARGIN_MM = 20.0
 
@@ -66,8 +64,7 @@ def lung_sections(
     lung = lungs.mask(*LUNGS)
     if not lung.any():
         return ()
-    margins = [math.ceil(_MARGIN_MM / spacing) for spacing in ct.geometry.spacing_kji_mm]
-    box = bounding_box(lung, (margins[0], margins[1], margins[2]))
+    box = box_around(lung, ct.geometry.spacing_kji_mm, _MARGIN_MM)
     ct, lungs, shown = ct.crop(box), lungs.crop(box), lung[box]
     if vessels is not None:
         shown = shown & ~vessels[box]

@@ -21,7 +21,7 @@ from lungperfusion.results.figures import (
 )
 from lungperfusion.results.section import Section
 from lungperfusion.terms import LOBES, LUNGS, ZONES, Region, title
-from lungperfusion.volume import Labelmap, Volume, bounding_box
+from lungperfusion.volume import Labelmap, Volume, box_around
 from lungperfusion.vq.classes import CLASSES, Thresholds
 
 VQ_RATIO = ColourScale(
@@ -73,8 +73,7 @@ def vq_sections(
     inside = lungs.mask(*LUNGS)
     if not inside.any():
         return ()
-    margin = [math.ceil(_MARGIN_MM / s) for s in ct.geometry.spacing_kji_mm]
-    box = bounding_box(inside, (margin[0], margin[1], margin[2]))
+    box = box_around(inside, ct.geometry.spacing_kji_mm, _MARGIN_MM)
     ct, lungs, classes = ct.crop(box), lungs.crop(box), classes.crop(box)
     v, q = ventilation.crop(box), perfusion.crop(box)
     overlays = _overlays(v, q)

@@ -9,7 +9,7 @@ the lung's voxels fewer pass than a leak would need to hang together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from scipy.sparse import csgraph
 
 from lungperfusion.body import Coarse
 from lungperfusion.morphology import eroded
-from lungperfusion.volume import Box, Mask, bounding_box
+from lungperfusion.volume import Box, Mask, bounding_box, margin_voxels
 
 Index = NDArray[np.int64]
 Float32 = NDArray[np.float32]
@@ -133,7 +133,7 @@ class LumenFinder:
         blocks = bounding_box(lung | trachea)
         self.box = coarse.fine_box(blocks)
         spacing = coarse.fine_spacing_mm
-        margin = [int(np.ceil(WIDE[-1].mm / s)) for s in spacing]
+        margin = margin_voxels(spacing, WIDE[-1].mm)
         self.origin = [part.start - m for part, m in zip(self.box, margin, strict=True)]
         self.hu = _with_margin(hu, self.box, margin)
         self.flat = self.hu.reshape(-1)
@@ -396,7 +396,7 @@ def _up_to_the_wall(lumen: LumenFinder, tree: Mask) -> Mask:
     return tree
 
 
-def _with_margin(hu: NDArray[Any], box: Box, margin: list[int]) -> NDArray[Any]:
+def _with_margin(hu: NDArray[Any], box: Box, margin: Sequence[int]) -> NDArray[Any]:
     """Copy of a box with a margin; beyond the end of the image it goes on as it ends there."""
     inside, missing = [], []
     for part, m, n in zip(box, margin, hu.shape, strict=True):

@@ -18,7 +18,7 @@ from lungperfusion.morphology import distance_mm
 from lungperfusion.opacity import CONSOLIDATION_EDGE_MM, prevailing
 from lungperfusion.resampling import resample_array
 from lungperfusion.vessels.enhancement import symmetric_matrices
-from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box, box_around
 
 Float32 = NDArray[np.float32]
 Points = NDArray[np.float64]
@@ -172,9 +172,7 @@ def lung_image(ct: Volume, lung: Mask, airways: Mask) -> LungImage:
         Airways; those inside the lung's box count as inside.
 
     """
-    spacing = np.asarray(ct.geometry.spacing_kji_mm)
-    margin = np.ceil(MARGIN_MM / spacing).astype(int)
-    box = bounding_box(lung, (int(margin[0]), int(margin[1]), int(margin[2])))
+    box = box_around(lung, ct.geometry.spacing_kji_mm, MARGIN_MM)
     source = ct.geometry.crop(box)
     k, j, i = (np.array([part.start, part.stop - 1]) for part in _tight(lung[box]))
     corners = source.ras_from_ijk([(a, b, c) for a in i for b in j for c in k])

@@ -15,7 +15,7 @@ from lungperfusion.vessels.centreline import Vessels, joined_vessels, trace_vess
 from lungperfusion.vessels.detection import VesselMap, blood_fraction
 from lungperfusion.vessels.enhancement import enhance_vessels
 from lungperfusion.vessels.sheets import sheet_excess_hu
-from lungperfusion.volume import Labelmap, Mask, Volume, widened
+from lungperfusion.volume import Labelmap, Mask, Volume, margin_voxels, widened
 
 KEPT_SHARE = 0.5
 """A segment stays when at least this share of what was shown of it is in the user's mask."""
@@ -117,7 +117,7 @@ def _painted_vessels(
     image = ct.array[vessel_map.box].astype(np.float32)
     painted = vessel_map.vessels.keep(np.zeros(vessel_map.vessels.count, np.bool_))
     empty: list[str] = []
-    margin = [int(np.ceil(_MARGIN_MM / mm)) for mm in spacing]
+    margin = margin_voxels(spacing, _MARGIN_MM)
     voxel_mm3 = vessel_map.geometry.voxel_volume_ml * 1000
     for number, box in enumerate(ndimage.find_objects(strokes), start=1):
         if box is None:

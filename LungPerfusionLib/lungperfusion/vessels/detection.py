@@ -55,7 +55,7 @@ from lungperfusion.vessels.sheets import (
     sheet_excess_hu,
     sheet_points,
 )
-from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
+from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, box_around
 
 _MARGIN_MM = 6.0
 _OUTSIDE_SHARE = 2e-3
@@ -304,8 +304,7 @@ def _prepare(ct: Volume, lungs: Labelmap, blood_hu: float, progress: Progress) -
         raise InputError(
             "vessels need a lung label map with left_lung or right_lung; the one given has none"
         )
-    margins = [int(np.ceil(_MARGIN_MM / mm)) for mm in ct.geometry.spacing_kji_mm]
-    box = bounding_box(whole, (margins[0], margins[1], margins[2]))
+    box = box_around(whole, ct.geometry.spacing_kji_mm, _MARGIN_MM)
     geometry = ct.geometry.crop(box)
     lung = whole[box] if ct.valid is None else whole[box] & ct.valid[box]
     image = ct.array[box].astype(np.float32)

@@ -26,7 +26,7 @@ from scipy import ndimage, sparse
 
 from lungperfusion.morphology import depth_mm
 from lungperfusion.progress import Progress, ignore
-from lungperfusion.volume import Axis, Geometry, Mask, Volume, bounding_box
+from lungperfusion.volume import Axis, Geometry, Mask, Volume, bounding_box, box_around
 from lungperfusion.vq.displacement import DisplacementField
 
 Float = NDArray[np.float32]
@@ -109,8 +109,7 @@ class Part:
     @classmethod
     def cut(cls, ct: Volume, mask: Mask, margin_mm: float = 24.0) -> Part:
         """Cut the box around a mask out of an image."""
-        margin = [int(np.ceil(margin_mm / s)) for s in ct.geometry.spacing_kji_mm]
-        box = bounding_box(mask, (margin[0], margin[1], margin[2]))
+        box = box_around(mask, ct.geometry.spacing_kji_mm, margin_mm)
         return cls(ct.crop(box), mask[box])
 
     @cached_property

@@ -12,7 +12,7 @@ from lungperfusion.morphology import eroded
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LOBES, LUNGS
-from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box, box_around
 from lungperfusion.vq.calibration import PairCalibration
 from lungperfusion.vq.jacobian import scale_to_volumes
 from lungperfusion.vq.registration import Registration
@@ -82,8 +82,7 @@ class BreathPair:
             inside = self.lungs.mask(lung) & self.mask
             if not (inside & known).any():
                 continue
-            margin = [int(np.ceil(3 * sigma_mm / s)) for s in self.geometry.spacing_kji_mm]
-            box = bounding_box(inside, (margin[0], margin[1], margin[2]))
+            box = box_around(inside, self.geometry.spacing_kji_mm, 3 * sigma_mm)
             here = inside[box] & known[box]
             mean, _ = gaussian_mean(values[box], here, self.geometry.crop(box), sigma_mm)
             out[box][inside[box]] = mean[inside[box]]

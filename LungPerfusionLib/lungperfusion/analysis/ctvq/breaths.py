@@ -17,7 +17,7 @@ from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.terms import LOBES, LUNGS, VESSELS
-from lungperfusion.volume import Box, Labelmap, Volume, bounding_box
+from lungperfusion.volume import Box, Labelmap, Volume, bounding_box, box_around
 from lungperfusion.vq.calibration import PairCalibration, compare_calibration
 from lungperfusion.vq.displacement import DisplacementField, voxel_positions
 from lungperfusion.vq.gates import registration_gates
@@ -181,8 +181,7 @@ def _check_breath(expiration: Labelmap, inspiration: Labelmap) -> None:
 
 
 def _lung_box(lungs: Labelmap, margin_mm: float) -> Box:
-    margin = [int(np.ceil(margin_mm / s)) for s in lungs.geometry.spacing_kji_mm]
-    return bounding_box(lungs.mask(*LUNGS), (margin[0], margin[1], margin[2]))
+    return box_around(lungs.mask(*LUNGS), lungs.geometry.spacing_kji_mm, margin_mm)
 
 
 def _inner(outer: Box, box: Box) -> Box:
