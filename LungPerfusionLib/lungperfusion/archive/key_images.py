@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import highdicom as hd
@@ -44,6 +45,11 @@ _COLUMNS = {
 }
 
 Picture = NDArray[np.uint8]
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is there, which draws them."""
+    return find_spec("matplotlib") is not None
 
 
 class KeyPages:

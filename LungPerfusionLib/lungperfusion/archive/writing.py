@@ -10,7 +10,7 @@ import numpy as np
 
 import lungperfusion
 from lungperfusion.archive.anonymise import anonymised
-from lungperfusion.archive.key_images import KeyPages
+from lungperfusion.archive.key_images import KeyPages, can_draw
 from lungperfusion.archive.objects import Export, save
 from lungperfusion.archive.parametric_maps import make_parametric_map
 from lungperfusion.archive.results import FinishedResults
@@ -39,6 +39,7 @@ class ArchiveOptions:
     """Value of maps outside the lungs."""
     anonymise: bool = False
     key_images: bool = True
+    """Written where matplotlib is there to draw them."""
 
 
 def require_measured(results: FinishedResults, source: SourceSeries) -> str:
@@ -116,7 +117,8 @@ def _objects(
     progress: Progress,
 ) -> Iterator[str]:
     geometry = export.source.scan.volume.geometry
-    pages = KeyPages(export.source.scan.volume) if options.key_images else None
+    wanted = options.key_images and can_draw()
+    pages = KeyPages(export.source.scan.volume) if wanted else None
     segmentations: list[SegmentationObject] = []
     lungs: Labelmap | None = None
     steps = len(results.segmentations) + len(results.maps)

@@ -34,6 +34,7 @@ from typing import Any
 
 import lungperfusion
 from lungperfusion.analysis.stages import remembering
+from lungperfusion.batch.archived import archive_case, is_archived
 from lungperfusion.batch.cases import Case, CaseOutcome, Job, JobOutcome
 from lungperfusion.batch.joined import joined_report, region_rows
 from lungperfusion.batch.keys import input_digest, input_fingerprint, job_key
@@ -105,6 +106,8 @@ def run_case(case: Case, out: Path, progress: Progress = ignore) -> CaseOutcome:
         _publish(case, out, folders, outcomes, published, notes.append)
         seen.remember_results(case_folder(out, case.name))
         seen.write()
+        if case.dicom:
+            notes += archive_case(case, out, case_folder(out, case.name), folders, progress)
     except Exception as error:
         failed, full = _failure(error, case.jobs[0], case, out)
         disk_full |= full
@@ -145,6 +148,8 @@ def unchanged(case: Case, out: Path) -> CaseOutcome | None:
     seen = _Seen(out, case.name)
     published = _published(out, case.name, seen)
     if published is None or published["failed"]:
+        return None
+    if not is_archived(case, out, case_folder(out, case.name)):
         return None
     found = {}
     for job in case.jobs:

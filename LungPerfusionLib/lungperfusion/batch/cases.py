@@ -11,6 +11,10 @@ Status = Literal["done", "kept", "failed"]
 """``kept``: done by an earlier run from the same inputs with the same settings."""
 
 
+Dicom = Literal["", "named", "anonymised"]
+"""Whether results are written as DICOM objects, too: with the source's patient, or without."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One analysis of one case."""
@@ -31,6 +35,7 @@ class Case:
 
     name: str
     jobs: tuple[Job, ...]
+    dicom: Dicom = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,10 @@ import argparse
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from lungperfusion.batch.cases import Dicom
 from lungperfusion.batch.display import LiveTable, duration, summary
 from lungperfusion.batch.engine import BatchState, run_batch, say_nothing
 from lungperfusion.batch.machine import MEMORY_PER_CASE_GIB, worker_count
@@ -71,6 +73,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give a case up after this time, on this machine (default: %(default)s; 0: never)",
     )
     parser.add_argument(
+        "--dicom",
+        action="store_true",
+        help="write the results as DICOM objects, too, in OUT/dicom/CASE/ANALYSIS; see "
+        "'lungperfusion dicom'",
+    )
+    parser.add_argument(
+        "--anonymise", action="store_true", help="with --dicom: take the patient out of them"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="check the manifest, say what would run, and end"
     )
 
@@ -81,6 +92,12 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     for warning in manifest.warnings:
         remark(f"warning: {warning}")
     make_workers = _workers(arguments)
+    if arguments.anonymise and not arguments.dicom:
+        raise InputError("--anonymise is about DICOM objects; give --dicom, too")
+    if arguments.dicom:
+        dicom: Dicom = "anonymised" if arguments.anonymise else "named"
+        cases = tuple(replace(case, dicom=dicom) for case in manifest.cases)
+        manifest = replace(manifest, cases=cases)
     if arguments.dry_run:
         show(_plan(manifest, arguments))
         return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from importlib.util import find_spec
 from pathlib import Path
 
 from lungperfusion.commands.output import warn
@@ -70,14 +69,13 @@ def add_archive_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Check that the results belong to the series, and write the objects."""
-    from lungperfusion.archive.results import read_results  # slow to import: highdicom
+    from lungperfusion.archive.key_images import can_draw  # slow to import: highdicom
+    from lungperfusion.archive.results import read_results
     from lungperfusion.archive.source import read_source
     from lungperfusion.archive.writing import ArchiveOptions, write_objects
 
-    key_images = not arguments.no_key_images
-    if key_images and find_spec("matplotlib") is None:
+    if not arguments.no_key_images and not can_draw():
         warn("no key images: they are drawn with matplotlib, which is not installed")
-        key_images = False
     with results_folder(arguments.out, overwrite=arguments.overwrite, tell=warn) as folder:
         results = read_results(arguments.results)
         source = read_source(
@@ -91,7 +89,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
                 kind="labelmap" if arguments.labelmap else "binary",
                 outside=OUTSIDE[arguments.outside],
                 anonymise=arguments.anonymise,
-                key_images=key_images,
+                key_images=not arguments.no_key_images,
             ),
             part(progress, 0.3, 1.0),
         )

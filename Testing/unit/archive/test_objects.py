@@ -17,6 +17,7 @@ from archive_support import (
     write_source,
 )
 
+from lungperfusion.archive import writing
 from lungperfusion.archive.results import read_results
 from lungperfusion.archive.source import read_source
 from lungperfusion.errors import InputError
@@ -178,6 +179,13 @@ def test_key_images_carry_the_notice_in_their_pixels(study, tmp_path):
         assert notice.sum() > 500
     again = write_archive(tmp_path / "b", study.results, study.source, key_images=True)
     assert contents(again) == contents(objects)
+
+
+def test_without_matplotlib_there_are_no_key_images(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "can_draw", lambda: False)
+    objects = write_archive(tmp_path / "objects", study.results, study.source, key_images=True)
+
+    assert set(contents(objects)) == set(contents(study.objects))
 
 
 # Refusals -------------------------------------------------------------------------------------

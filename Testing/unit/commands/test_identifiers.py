@@ -90,7 +90,9 @@ def test_results_name_roles(patient, tmp_path, capsys):
     assert main([*words, str(tmp_path / "out")]) == 0
     assert held_in(text_of(tmp_path / "out")) == []
     record = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
-    assert [entry.keys() for entry in record["provenance"]["inputs"]] == [{"role", "sha256"}] * 2
+    scan, labels = (entry.keys() for entry in record["provenance"]["inputs"])
+    assert scan == {"role", "sha256", "voxels_sha256"}
+    assert labels == {"role", "sha256"}
     assert not held_in(capsys.readouterr().out)
 
     kept = tmp_path / "kept"
