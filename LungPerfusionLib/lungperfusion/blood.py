@@ -108,7 +108,6 @@ LEAST_SITE_ML = 2.0
 Float32 = NDArray[np.float32]
 Source = Literal["given", "label map", "heart and great vessels", "vessels of the lung", "default"]
 Place = Literal["heart", "descending_aorta", "pulmonary_trunk"]
-PLACES: tuple[Place, ...] = ("heart", "descending_aorta", "pulmonary_trunk")
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)

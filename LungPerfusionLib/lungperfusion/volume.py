@@ -102,11 +102,6 @@ class Geometry:
         """Volume of one voxel; exact for sheared grids, too."""
         return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3]))) / 1000.0
 
-    @property
-    def is_right_handed(self) -> bool:
-        """Whether I, J, K form a right-handed system in RAS."""
-        return bool(np.linalg.det(self.ijk_to_ras[:3, :3]) > 0)
-
     def ras_from_ijk(self, ijk: ArrayLike) -> NDArray[np.float64]:
         """Positions in RAS mm of voxel indices, shape (..., 3), order (I, J, K)."""
         points = np.asarray(ijk, dtype=np.float64)

@@ -38,7 +38,6 @@ def test_axial_ct_runs_to_the_left_to_the_back_and_to_the_head():
     assert geometry.spacing_ijk_mm == (0.5, 0.75, 2.0)
     assert geometry.spacing_kji_mm == (2.0, 0.75, 0.5)
     assert geometry.voxel_volume_ml == pytest.approx(0.75e-3)
-    assert geometry.is_right_handed
 
 
 def test_oblique_spacing_and_position_by_hand():
@@ -61,11 +60,6 @@ def test_shear_lengthens_the_axis_but_not_the_voxel_volume():
 
 def test_voxel_volume_is_the_same_in_every_orientation(any_grid):
     assert any_grid.voxel_volume_ml == pytest.approx(0.7 * 0.9 * 2.5 / 1000)
-
-
-def test_handedness():
-    assert not Geometry((1, 1, 1), np.diag([-1.0, 1, 1, 1])).is_right_handed
-    assert Geometry((1, 1, 1), np.diag([-1.0, -1, 1, 1])).is_right_handed
 
 
 def test_index_and_position_are_inverse(any_grid):

@@ -110,11 +110,6 @@ class DicomTree:
     """Entries that could not be looked into, by kind (`io.folders`)."""
 
 
-def find_series(root: Path, *, progress: Progress = ignore) -> tuple[Series, ...]:
-    """Find all CT series below a folder; the same as the series of `read_tree`."""
-    return read_tree(root, progress=progress).series
-
-
 def read_tree(root: Path, *, progress: Progress = ignore) -> DicomTree:
     """Find all CT series below a folder, and say what else is there.
 

@@ -32,11 +32,6 @@ class Manifest:
     """In the order of their first line."""
     warnings: tuple[str, ...] = ()
 
-    @property
-    def job_count(self) -> int:
-        """Number of analyses over all cases."""
-        return sum(len(case.jobs) for case in self.cases)
-
 
 @dataclass(frozen=True, slots=True)
 class _Line:

@@ -39,7 +39,7 @@ def propose(series: Sequence[Series], analyses: Sequence[str]) -> list[Proposal]
     Parameters
     ----------
     series
-        As `find_series` gives them; notes name them by their number in this list, from 1.
+        As `read_tree` gives them; notes name them by their number in this list, from 1.
     analyses
         Names of the analyses to propose.
 

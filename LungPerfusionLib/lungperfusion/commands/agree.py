@@ -22,8 +22,6 @@ from lungperfusion.terms import LOBES, ZONES
 from lungperfusion.vq.comparison import agree_by_region, agree_within_patients
 from lungperfusion.vq.metrics import kendall_tau
 
-HELP = "agreement of V/Q maps with reference images and readers over many cases"
-
 _PARTITIONS = {"lobes": LOBES, "zones": ZONES}
 _MIXED_COLUMNS = (
     *("over", "subjects", "count", "slope", "lower", "upper", "p"),

@@ -19,8 +19,6 @@ from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
 from lungperfusion.progress import Progress, part
 from lungperfusion.volume import Volume, lps_from_ras
 
-HELP = "write a digital chest phantom with its truth"
-
 SPACING_RANGE_MM = (0.3, 10.0)
 
 

@@ -19,8 +19,6 @@ from lungperfusion.terminal import show
 from lungperfusion.vq import collateral, defects
 from lungperfusion.vq.model import FOLDS, PENALTY, REPEATS, train
 
-HELP = "train a model of collateral ventilation or perfusion defects on cases with known answers"
-
 
 @dataclass(frozen=True, slots=True)
 class Purpose:

@@ -29,8 +29,6 @@ AIRWAY_WALL_HU = -100.0
 AIR_HU = -1000.0
 FISSURE_HU = -300.0
 
-CALIBRATION_AREAS_MM2 = (0.8, 1.25, 1.8, 2.5, 5.0, 5.5, 7.5, 10.0, 12.0, 20.0, 40.0)
-"""Cross-sections of the straight calibration tubes."""
 MURRAY_EXPONENT = 3.0
 """Parent radius cubed is the sum of the daughters' radii cubed: Murray 1926, PNAS 12:207."""
 LEAST_RADIUS_MM = 0.4

@@ -387,12 +387,6 @@ def _filled_from_nearest(vessels: Vessels, area: Float64) -> Float64:
     return np.where(np.isfinite(area), area, filled)
 
 
-def inside_of(vessels: Vessels, territory: Territory, area_mm2: Float64) -> Mask:
-    """Voxels of the territory whose centre lies within the measured radius."""
-    radius = np.sqrt(area_mm2 / np.pi)
-    return np.asarray(territory.off_axis_mm <= radius[territory.owner])
-
-
 SIGMA_ZERO_VOXELS = 1 / (2 * np.sqrt(2.0))
 """Blur of a voxel in the scale-space estimate of the Chest Imaging Platform."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,9 +14,6 @@ SEA_LEVEL_MMHG = 760.0
 BODY_TEMPERATURE_C = 37.0
 RESPIRATORY_QUOTIENT = 0.8
 """Usual value on a mixed diet (methods.md D.4)."""
-MMHG_PER_KPA = 7.50062
-PRESSURE_SCALE_HEIGHT_M = 8000.0
-"""Barometric pressure falls by a factor e over this height (methods.md D.4)."""
 ROOM_AIR_FIO2 = 0.21
 NASAL_FIO2_BASE = 0.20
 NASAL_FIO2_PER_L_MIN = 0.04
@@ -43,18 +39,6 @@ def water_vapour_mmhg(temperature_c: float = BODY_TEMPERATURE_C) -> float:
         return float(10 ** (8.07131 - 1730.63 / (233.426 + celsius)))
 
     return 47.0 * antoine(temperature_c) / antoine(BODY_TEMPERATURE_C)
-
-
-def barometric_pressure_mmhg(altitude_m: float) -> float:
-    """Mean pressure at an altitude: 760 exp(-altitude / 8000 m)."""
-    if not -500.0 <= altitude_m <= 9000.0:
-        raise InputError(f"an altitude of -500 to 9000 m was expected, not {altitude_m:g}")
-    return SEA_LEVEL_MMHG * math.exp(-altitude_m / PRESSURE_SCALE_HEIGHT_M)
-
-
-def mmhg_from_kpa(kpa: float) -> float:
-    """Convert a partial pressure."""
-    return kpa * MMHG_PER_KPA
 
 
 def fio2_from_nasal_flow(flow_l_min: float) -> float:

@@ -44,16 +44,6 @@ def air_fraction(hu: NDArray[np.floating]) -> Float:
     return np.clip(-np.asarray(hu, np.float32) / 1000, 0, 1)
 
 
-def sai(hu_e: NDArray[Any], hu_i: NDArray[Any]) -> NDArray[Any]:
-    """Specific air volume change from densities alone (Simon 2000), mL/mL."""
-    return np.asarray(1000 * (hu_i - hu_e) / (hu_e * (hu_i + 1000)))
-
-
-def saj(hu_e: NDArray[Any], jacobian: NDArray[Any]) -> NDArray[Any]:
-    """Specific air volume change from the Jacobian and expiratory air (Ding 2012), mL/mL."""
-    return np.asarray((jacobian - 1) * 1000 / -hu_e)
-
-
 def sacj(hu_e: NDArray[Any], hu_i: NDArray[Any], jacobian: NDArray[Any]) -> NDArray[Any]:
     """Corrected-Jacobian specific air volume change (Ding 2012), mL/mL; needs no conserved mass."""
     return np.asarray(jacobian * hu_i / hu_e - 1)

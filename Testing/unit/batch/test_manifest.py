@@ -38,7 +38,6 @@ def test_line_becomes_the_arguments_of_the_command(order, manifest):
     assert second.arguments["factor"] == 3
     assert second.arguments["smooth"] is False
     assert second.arguments["no_report"] is True
-    assert read.job_count == 2
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from lungperfusion.__main__ import main
-from lungperfusion.batch.dicom_tree import find_series
+from lungperfusion.batch.dicom_tree import read_tree
 from lungperfusion.batch.manifest import read_manifest
 from lungperfusion.batch.proposal import OPEN, propose
 from lungperfusion.errors import InputError
@@ -57,7 +57,7 @@ ALL = ("lungs", "ipv", "ctvq", "vesselbv")
 
 
 def proposed(tmp_path, sub="dicom"):
-    found = find_series(tmp_path / sub)
+    found = read_tree(tmp_path / sub).series
     return {line.analysis: line for line in propose(found, ALL)}, found
 
 

@@ -8,11 +8,9 @@ from lungperfusion.errors import InputError
 from lungperfusion.vessels.oxygen import (
     BloodGas,
     aado2_mmhg,
-    barometric_pressure_mmhg,
     expected_aado2_mmhg,
     fio2_from_nasal_flow,
     measure_oxygen,
-    mmhg_from_kpa,
     oxygen_group,
     water_vapour_mmhg,
 )
@@ -29,14 +27,6 @@ def test_water_vapour_follows_temperature():
     assert water_vapour_mmhg(39.0) == pytest.approx(52.4, abs=0.3)
     with pytest.raises(InputError, match="20 to 45"):
         water_vapour_mmhg(98.6)
-
-
-def test_pressure_units_and_altitude():
-    assert mmhg_from_kpa(13.3322) == pytest.approx(100.0, abs=0.01)
-    assert barometric_pressure_mmhg(0) == 760
-    assert barometric_pressure_mmhg(8000) == pytest.approx(760 / 2.71828, rel=1e-5)
-    with pytest.raises(InputError, match="altitude"):
-        barometric_pressure_mmhg(20000)
 
 
 @pytest.mark.parametrize(
