@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
 from lungperfusion.measurement import Measurement, measured, missing
-from lungperfusion.noise import Noise, share_below
+from lungperfusion.noise import LOUD_HU, Noise, share_below
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, Region
@@ -431,6 +431,8 @@ def _without_noise(region: Region, densities: Distribution, noise: Noise | None)
     limit = LOW_ATTENUATION_HU["laa_950"]
     share = share_below(densities.values_hu, densities.counts, limit, noise.sd_hu)
     method = f"HU < {limit:g}; noise of {noise.sd_hu:.0f} HU, measured in {noise.where}, taken out"
+    if noise.sd_hu > LOUD_HU:
+        method += ", a lower bound"
     return measured(region, name, 100 * share, method)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,10 @@ def test_noise_is_taken_out_of_low_attenuation_or_it_is_missing():
 
     assert found["lungs", "laa_950"] > 8
     assert found["lungs", "laa_950_without_noise"] < 0.5
+    for sd_hu, bound in ((60.0, True), (30.0, False)):
+        rows = measure_density(*scene(noisy), noise=replace(noise, sd_hu=sd_hu))
+        methods = {row.method for row in rows if row.measure == "laa_950_without_noise"}
+        assert ["lower bound" in method for method in methods] == [bound]
     assert "could not be measured" in without["lungs", "laa_950_without_noise"].reason
 
 

@@ -105,6 +105,7 @@ def test_an_unknown_gate_bears_on_everything():
     [
         ("mld", "lungs", "air_calibration", "caution", "missing"),
         ("tlv", "lungs", "air_calibration", "ok", "ok"),
+        ("laa_950_without_noise", "lungs", "noise", "caution", "caution"),
         ("tlv", "lungs", "truncation", "caution", "caution"),
         ("mld", "lungs", "truncation", "ok", "caution"),
         ("laa_950", "lungs", "slice_thickness", "caution", "caution"),

@@ -28,6 +28,7 @@ from lungperfusion.iodine.exclusion import (
     find_exclusions,
 )
 from lungperfusion.iodine.expected import expected_enhancement
+from lungperfusion.iodine.pool import blood_mg_ml
 from lungperfusion.iodine.score import (
     judge_blood_share,
     judge_level,
@@ -161,7 +162,9 @@ def measure_iodine(
     progress(0.0, "large vessels, streaks and pulmonary trunk")
     exclusion = given.exclusion or exclude(density, found, options)
     blood = _trunk(iodine, found.lungs, given.trunk)
-    exclusion = _with_streaks(iodine, exclusion, regions, options, _trunk_hu(iodine, blood))
+    pool = remembered(blood_mg_ml, iodine, density, found.lungs, blood)
+    pool_hu = None if isinstance(pool, str) else pool * iodine.hu_per_mg_ml
+    exclusion = _with_streaks(iodine, exclusion, regions, options, pool_hu)
     measurable = exclusion.measurable(lungs) if options.exclusions == "exclude" else lungs.copy()
     if iodine.concentration.valid is not None:
         measurable &= iodine.concentration.valid
@@ -194,7 +197,7 @@ def measure_iodine(
             unsmoothed=iodine.enhancement,
             between=measurable & ~vessels,
             blur_mm=options.smoothing_mm,
-            trunk_hu=_trunk_hu(iodine, blood),
+            blood_hu=pool_hu,
             reviewed=given.defects,
         )
         return thin, defects, score_defects(smooth, defects, regions, measurable)
@@ -211,7 +214,7 @@ def measure_iodine(
         defects=defects,
         measurements=measurements,
         gates=(
-            *_level(measurements),
+            *_level(measurements, pool),
             *judge_streaks(defects.mask, measurable, exclusion.dense, regions.geometry),
         ),
         warnings=_warnings(exclusion, lungs, blood, options.exclusions),
@@ -238,13 +241,16 @@ def exclude(
     )
 
 
-def _level(measurements: tuple[Measurement, ...]) -> tuple[Gate, ...]:
-    """Judge the mean iodine of the lungs, and their share of the blood's, if there are any."""
-    judges = {"iodine_concentration": judge_level, "pbv": judge_blood_share}
-    return tuple(
-        judges[row.measure](row.value)
+def _level(measurements: tuple[Measurement, ...], pool: float | str) -> tuple[Gate, ...]:
+    """Judge the mean iodine of the lungs, and its share of the blood's, if there is any."""
+    means = (
+        row.value
         for row in measurements
-        if row.region == Region.LUNGS and row.measure in judges and row.status != "missing"
+        if (row.region, row.measure) == (Region.LUNGS, "iodine_concentration")
+        and row.status != "missing"
+    )
+    return tuple(
+        gate for mean in means for gate in (judge_level(mean), judge_blood_share(mean, pool))
     )
 
 
@@ -253,7 +259,7 @@ def _with_streaks(
     exclusion: Exclusion,
     regions: RegionSet,
     options: IodineOptions,
-    trunk_hu: float | None,
+    blood_hu: float | None,
 ) -> Exclusion:
     """Leave out rays of undiluted contrast, too, which only the iodine map shows."""
     if exclusion.dense is None or not exclusion.dense.any() or options.streak_reach_mm == 0:
@@ -263,17 +269,10 @@ def _with_streaks(
         measurable &= iodine.concentration.valid
     smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm or IODINE_SMOOTHING_MM)
     enhancement = smooth.enhancement
-    expected = expected_enhancement(enhancement, measurable, regions, trunk_hu=trunk_hu)
+    expected = expected_enhancement(enhancement, measurable, regions, blood_hu=blood_hu)
     return exclusion.with_streaks(
         remembered(find_streaks, enhancement, expected, measurable, exclusion.dense, regions)
     )
-
-
-def _trunk_hu(iodine: IodineMap, trunk: Trunk | str) -> float | None:
-    """Enhancement of the pulmonary trunk, unless something speaks against it."""
-    if isinstance(trunk, str) or trunk.doubt:
-        return None
-    return trunk.iodine_mg_ml * iodine.hu_per_mg_ml
 
 
 def _warnings(

@@ -141,7 +141,7 @@ def find_defects(
     unsmoothed: Volume | None = None,
     between: Mask | None = None,
     blur_mm: float = 0.0,
-    trunk_hu: float | None = None,
+    blood_hu: float | None = None,
     reviewed: Mask | None = None,
 ) -> Defects:
     """Find perfusion defects and describe each.
@@ -168,8 +168,8 @@ def find_defects(
         Measurable voxels between vessels, which count in that; ``measurable`` when None.
     blur_mm
         Sigma that ``enhancement`` was smoothed with, by which that moved outlines at most.
-    trunk_hu
-        Enhancement of the pulmonary trunk, if known, which lungs without perfusion are seen by.
+    blood_hu
+        Enhancement of the blood of the lungs, if known, which lungs without perfusion are seen by.
     reviewed
         Defects as a reader corrected them, to describe instead of searching by rule; only what
         lies outside the lungs is dropped.
@@ -184,7 +184,7 @@ def find_defects(
     enhancement.geometry.require_same(regions.geometry, what="iodine map and regions")
     if ct is not None:
         enhancement.geometry.require_same(ct.geometry, what="iodine map and CT")
-    expected = expected_enhancement(enhancement, measurable, regions, trunk_hu=trunk_hu)
+    expected = expected_enhancement(enhancement, measurable, regions, blood_hu=blood_hu)
     if reviewed is not None:
         inside = reviewed & np.isfinite(expected)
         labels = _components(inside, enhancement, enhancement.geometry.voxel_volume_ml)

@@ -28,9 +28,14 @@ LEAST_LOBE_SHARE = 0.8
 """A lobe's own level counts down to this share of that of all lungs; less is a loss of the lobe.
 Once gravity is taken out, lobes of healthy lungs differ by less."""
 
+USUAL_BLOOD_SHARE = 0.1
+"""Iodine of perfused lung over that of its blood: aerated lung holds some 0.1 mL of blood per mL
+(1.22 mg/mL of iodine in lung, Poschenrieder 2021, beside 12 in its vessels)."""
+
 LEAST_BLOOD_SHARE = 0.04
-"""Least iodine of perfused lung over that of the pulmonary trunk.  Aerated lung holds some 0.1 mL
-of blood per mL, so that even a loss in all lobes does not become the norm."""
+"""Less than this in the best lung, and all of it has lost perfusion, so that nothing in the lungs
+tells their level: that of `USUAL_BLOOD_SHARE` is expected.  Project's choice, with room for a deep
+breath; above it, down to some 0.06, a loss in all lobes alike cannot be told from it."""
 
 MINIMAL_DEPTH_MM = 40.0
 """Less lung from front to back shows no gravity gradient."""
@@ -59,7 +64,7 @@ class _Counts:
 
 
 def expected_enhancement(
-    enhancement: Volume, measurable: Mask, regions: RegionSet, *, trunk_hu: float | None = None
+    enhancement: Volume, measurable: Mask, regions: RegionSet, *, blood_hu: float | None = None
 ) -> NDArray[np.float32]:
     """Iodine that each voxel would have if all lung were perfused, under gravity.
 
@@ -74,8 +79,8 @@ def expected_enhancement(
         Voxels whose iodine counts.
     regions
         Lungs and, where known, lobes.
-    trunk_hu
-        Enhancement of the pulmonary trunk, if known.
+    blood_hu
+        Enhancement of the blood of the lungs, `lungperfusion.iodine.pool.blood_mg_ml`, if known.
 
     Returns
     -------
@@ -88,8 +93,9 @@ def expected_enhancement(
     if counted is None:
         return expected
     level, gradient = _level_and_gradient(counted)
-    if trunk_hu is not None:
-        level = max(level, LEAST_BLOOD_SHARE * trunk_hu)
+    if blood_hu is not None and level < LEAST_BLOOD_SHARE * blood_hu:
+        usual = USUAL_BLOOD_SHARE * blood_hu
+        level, gradient = usual, gradient * max(level, 0.0) / usual  # the same slope in HU
     for lung in LUNGS:
         inside = regions.mask(lung)
         if not inside.any():

@@ -64,24 +64,44 @@ def judge_level(mean_mg_ml: float) -> Gate:
     )
 
 
-LEAST_BLOOD_ML_PER_L = 40.0
+LEAST_BLOOD_ML_PER_L = 50.0
 MOST_BLOOD_ML_PER_L = 300.0
-"""Perfused blood volume of both lungs without large vessels: some 100 mL/L, 40 to 300 with room for
-deep breaths, early phases and ground glass."""
+"""Perfused blood volume of both lungs without large vessels: some 100 mL/L, 50 to 300 with room for
+deep breaths and ground glass.  Project's choice."""
 
 
-def judge_blood_share(pbv_ml_per_l: float) -> Gate:
-    """Judge whether the lungs as a whole can be perfused as the blood of the trunk tells."""
-    good = LEAST_BLOOD_ML_PER_L <= pbv_ml_per_l <= MOST_BLOOD_ML_PER_L
-    what = "as usual" if good else "defects and levels are relative to lungs that are not as usual"
+def judge_blood_share(lung_mg_ml: float, blood_mg_ml: float | str) -> Gate:
+    """Judge whether the lungs as a whole are perfused, by their mean iodine over that of blood.
+
+    Parameters
+    ----------
+    lung_mg_ml
+        Mean of both lungs.
+    blood_mg_ml
+        `lungperfusion.iodine.pool.blood_mg_ml`; as a text, why there is none.
+
+    """
+    limit = f"{LEAST_BLOOD_ML_PER_L:g} to {MOST_BLOOD_ML_PER_L:g}"
+    if isinstance(blood_mg_ml, str):
+        return Gate(
+            id="blood_share",
+            verdict="warn",
+            message="The lungs as a whole could not be compared with the iodine of their blood "
+            f"({blood_mg_ml}): a loss in all lobes alike would be taken for the norm.",
+            unit="mL/L",
+            limit=limit,
+        )
+    share = 1000 * lung_mg_ml / blood_mg_ml
+    good = LEAST_BLOOD_ML_PER_L <= share <= MOST_BLOOD_ML_PER_L
+    what = "as usual" if good else "not as usual; check the blood pool and the contrast phase"
     return Gate(
         id="blood_share",
         verdict="pass" if good else "warn",
-        message=f"The lungs hold {pbv_ml_per_l / 10:.1f} % of the iodine of the pulmonary trunk: "
-        f"{what}{'' if good else '; check the trunk and the contrast phase'}.",
-        value=pbv_ml_per_l,
+        message=f"The lungs hold {share / 10:.1f} % of the iodine of their blood (mean of trunk "
+        f"and aorta): {what}.",
+        value=share,
         unit="mL/L",
-        limit=f"{LEAST_BLOOD_ML_PER_L:g} to {MOST_BLOOD_ML_PER_L:g}",
+        limit=limit,
     )
 
 
@@ -94,6 +114,11 @@ def reference_doubt(hu_per_mg_ml: float) -> str:
         f"{REFERENCE_HU_PER_MG_ML:g}; multiply HU by {REFERENCE_HU_PER_MG_ML / hu_per_mg_ml:.3g} "
         "to compare"
     )
+
+
+def _doubt_of_hu(iodine: IodineMap) -> str:
+    """Tell why HU of this map may be other ones than the letter's; empty when they are not."""
+    return reference_doubt(iodine.hu_per_mg_ml) or iodine.concentration_doubt
 
 
 REFERENCE_TOLERANCE = 0.02
@@ -199,7 +224,7 @@ def score_iodine(
         how = iodine.method
 
         negative = NEGATIVE.format(mean) if mean < 0 else ""
-        in_hu = negative or reference_doubt(k_ref)
+        in_hu = negative or _doubt_of_hu(iodine)
         in_mg = negative or iodine.concentration_doubt
 
         def row(
@@ -267,7 +292,7 @@ def _aerated(
     if not values.size:
         return missing(region, name, "no aerated lung in the region")
     mean = float(values.mean(dtype=np.float64))
-    doubt = NEGATIVE.format(mean) if mean < 0 else reference_doubt(iodine.hu_per_mg_ml)
+    doubt = NEGATIVE.format(mean) if mean < 0 else _doubt_of_hu(iodine)
     how = f"{low:g} to {high:g} HU; {iodine.method}"
     return measured(region, name, mean * iodine.hu_per_mg_ml, how, caution=doubt)
 
@@ -369,7 +394,8 @@ def score_defects(
     below_40 = enhancement_hu < ABSOLUTE_BELOW_HU
     labels = defects.labels[lung]
     lookup = _kinds(defects)
-    doubt = reference_doubt(iodine.hu_per_mg_ml) if defects.rule == "absolute" else ""
+    in_hu = _doubt_of_hu(iodine)
+    doubt = in_hu if defects.rule == "absolute" else ""
     rows: list[Measurement] = []
     for region in regions.names:
         inside = members[region]
@@ -390,7 +416,7 @@ def score_defects(
                 "defect_share_40hu",
                 100 * np.count_nonzero(below_40 & inside) / count,
                 f"iodine < {ABSOLUTE_BELOW_HU:g} HU; {iodine.method}",
-                caution=reference_doubt(iodine.hu_per_mg_ml),
+                caution=in_hu,
             ),
         ]
         rows += [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.body import Coarse, body_mask, to_upright
 from lungperfusion.morphology import dilated, distance_mm, eroded
-from lungperfusion.noise import CUT_OFF_HU, Noise
+from lungperfusion.noise import CUT_OFF_HU, LOUD_HU, Noise
 from lungperfusion.quality import Gate, Verdict
 from lungperfusion.terms import AIRWAYS
 from lungperfusion.volume import Labelmap, Volume, bounding_box
@@ -47,9 +47,6 @@ MATTRESS_HU = -965.0
 LEAST_SAMPLES = 500
 CONSTANT_SHARE = 0.9
 """One value all over the outside is none that was measured, unless it is that of air."""
-
-NOISE_HU = 30.0
-"""More noise puts half a percent of lung at -870 HU below -950 HU (methods.md C.5)."""
 
 SHARP_GRAIN_MM = 0.48
 """Noise of soft-tissue kernels is alike over 0.55 to 0.58 mm (0.64 and 0.88 mm pixels), that of a
@@ -177,7 +174,7 @@ def tracheal_air_hu(ct: Volume, lungs: Labelmap) -> float | None:
 
 def noise_gate(noise: Noise | None) -> Gate:
     """Judge whether noise alone fills low attenuation areas."""
-    limit = f"up to {NOISE_HU:g} HU"
+    limit = f"up to {LOUD_HU:g} HU"
     if noise is None:
         return Gate(
             id="noise",
@@ -186,13 +183,14 @@ def noise_gate(noise: Noise | None) -> Gate:
             unit="HU",
             limit=limit,
         )
-    loud = noise.sd_hu > NOISE_HU
+    loud = noise.sd_hu > LOUD_HU
     return Gate(
         id="noise",
         verdict="warn" if loud else "pass",
         message=f"Noise of {noise.sd_hu:.0f} HU in {noise.where}"
         + (
-            ": voxels fall below -950 HU without emphysema; see the noise-corrected LAA-950."
+            ": voxels fall below -950 HU without emphysema; the noise-corrected LAA-950 is a lower "
+            "bound there."
             if loud
             else "."
         ),

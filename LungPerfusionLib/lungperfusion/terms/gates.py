@@ -202,7 +202,7 @@ GATES: dict[str, tuple[Effect, ...]] = {
     ),
     # what the tree floods is taken out of the lungs
     "airways": (_doubt(EXTENT | SHARES_OF_LUNGS | DENSITY | LOW_ATTENUATION | VESSELS | IODINE),),
-    "noise": (_doubt(NOISY),),
+    "noise": (_doubt(NOISY | {"laa_950_without_noise"}),),
     "kernel": (_doubt(NOISY),),
     "blood_calibration": (_doubt(DENSITY | OPACITY | VESSELS),),
     "contrast": (_doubt(DENSITY | OPACITY | PERFUSION | MISMATCH),),

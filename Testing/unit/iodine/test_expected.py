@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lungperfusion.iodine.defects import RELATIVE_BELOW, find_defects
-from lungperfusion.iodine.expected import LEAST_BLOOD_SHARE, LEAST_LOBE_SHARE, expected_enhancement
+from lungperfusion.iodine.expected import LEAST_LOBE_SHARE, USUAL_BLOOD_SHARE, expected_enhancement
 from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.morphology import dilated
 from lungperfusion.regions import RegionSet
@@ -75,18 +75,18 @@ def test_without_lobes_a_lost_lung_is_found(blocks):
 
 def test_the_blood_of_the_trunk_is_a_least_level(blocks):
     image, _ = noisy(blocks, {"left_lung": 0.15, "right_lung": 0.15}, sd=1.0)
-    trunk_hu = 400.0
+    blood_hu = 400.0
     plain = expected_enhancement(image, blocks.inside, blocks.regions)
-    with_blood = expected_enhancement(image, blocks.inside, blocks.regions, trunk_hu=trunk_hu)
+    with_blood = expected_enhancement(image, blocks.inside, blocks.regions, blood_hu=blood_hu)
     assert np.nanmedian(plain) == pytest.approx(0.15 * LEVEL, rel=0.05)
-    least = LEAST_BLOOD_SHARE * trunk_hu
+    least = USUAL_BLOOD_SHARE * blood_hu
     assert np.nanmax(with_blood) > least * LEAST_LOBE_SHARE
     lost = image.array[blocks.inside] < RELATIVE_BELOW * with_blood[blocks.inside]
     assert lost.mean() > 0.9
     healthy, _ = noisy(blocks, {})
     np.testing.assert_array_equal(
         expected_enhancement(healthy, blocks.inside, blocks.regions),
-        expected_enhancement(healthy, blocks.inside, blocks.regions, trunk_hu=trunk_hu),
+        expected_enhancement(healthy, blocks.inside, blocks.regions, blood_hu=blood_hu),
     )
 
 

@@ -238,18 +238,30 @@ def test_level_of_iodine(mg_ml, verdict):
     ("k_ref", "fine"), [(25.0, True), (25.4, True), (24.4, False), (20.0, False)]
 )
 def test_hu_of_another_factor_carry_caution(blocks, k_ref, fine):
-    made = IodineMap(
-        concentration=blocks.volume(1.8, "mg/mL"), hu_per_mg_ml=k_ref, method="made",
-        concentration_doubt="not stated",
-    )  # fmt: skip
+    made = IodineMap(concentration=blocks.volume(1.8, "mg/mL"), hu_per_mg_ml=k_ref, method="made")
     found = lookup(score_iodine(made, blocks.regions, blocks.inside, density=blocks.volume(-850.0)))
     for measure in ("iodine_mean", "iodine_aerated_mean", "iodine_median", "ipv"):
         assert (found["lungs", measure].status == "ok") is fine, measure
-    assert found["lungs", "iodine_concentration"].reason == "not stated"
-    assert found["lungs", "iodine_mass"].reason == "not stated"
+    assert found["lungs", "iodine_concentration"].status == "ok"
     for rule, ok in (("relative", True), ("absolute", fine)):
         defects = find_defects(made.enhancement, blocks.inside, blocks.regions, rule=rule)
         shares = lookup(score_defects(made, defects, blocks.regions, blocks.inside))
         assert (shares["lungs", "defect_share"].status == "ok") is ok
         assert (shares["lungs", "defect_share_40hu"].status == "ok") is fine
     assert ("multiply HU by 1.25" in reference_doubt(k_ref)) is (k_ref == 20.0)
+
+
+def test_hu_and_mg_of_a_map_of_unknown_voltage_carry_caution(blocks):
+    made = IodineMap(
+        concentration=blocks.volume(1.8, "mg/mL"), hu_per_mg_ml=25.0, method="made",
+        concentration_doubt="not stated",
+    )  # fmt: skip
+    found = lookup(score_iodine(made, blocks.regions, blocks.inside, density=blocks.volume(-850.0)))
+    for measure in ("iodine_mean", "iodine_aerated_mean", "ipv", "iodine_mass"):
+        assert found["lungs", measure].reason == "not stated", measure
+    assert found["lungs", "iodine_relative"].status == "ok"
+    for rule in ("relative", "absolute"):
+        defects = find_defects(made.enhancement, blocks.inside, blocks.regions, rule=rule)
+        shares = lookup(score_defects(made, defects, blocks.regions, blocks.inside))
+        assert shares["lungs", "defect_share_40hu"].reason == "not stated"
+        assert (shares["lungs", "defect_share"].status == "ok") is (rule == "relative")

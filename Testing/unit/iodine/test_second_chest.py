@@ -50,8 +50,9 @@ def test_lost_lobes_and_lungs_are_found(chest, lost, with_lobes):
     assert found.false_share < 0.01
 
 
-def test_a_loss_of_everything_is_said(chest):
+def test_a_loss_of_everything_is_found_by_the_blood_and_said(chest):
     found = analysed(chest, Contrast(factors={"right_lung": 0.15, "left_lung": 0.15}))
+    assert found.found_share > 0.95
     assert verdicts(found)["blood_share"] == "warn"
     assert verdicts(found)["iodine_level"] == "warn"
 
