@@ -44,8 +44,8 @@ def air_offset_hu(image: Volume, air: Mask) -> float | None:
 
 
 LARGEST_OFFSET_HU = 30.0
-"""Air of an accredited scanner reads -1005 to -970 HU (ACR CT accreditation phantom); more is an
-error of the scale, which subtracting an offset does not mend."""
+"""Project's choice, after the -1005 to -970 HU of air in the ACR CT accreditation phantom; more is
+an error of the scale, which subtracting an offset does not mend."""
 
 
 def air_offsets(

@@ -29,8 +29,8 @@ LEAST_LOBE_SHARE = 0.8
 Once gravity is taken out, lobes of healthy lungs differ by less."""
 
 USUAL_BLOOD_SHARE = 0.1
-"""Iodine of perfused lung over that of its blood: aerated lung holds some 0.1 mL of blood per mL
-(1.22 mg/mL of iodine in lung, Poschenrieder 2021, beside 12 in its vessels)."""
+"""Iodine of perfused lung over that of its blood, as aerated lung holds some 0.1 mL of blood per mL
+between its large vessels.  Project's choice: a round value, that decides only where all is lost."""
 
 LEAST_BLOOD_SHARE = 0.04
 """Less than this in the best lung, and all of it has lost perfusion, so that nothing in the lungs

@@ -39,8 +39,9 @@ NEGATIVE = (
 
 LEAST_IODINE_MG_ML = 0.3
 MOST_IODINE_MG_ML = 5.0
-"""Mean of both lungs in a perfusion scan (aerated lung 1.22, 0.95 to 1.49 mg/mL, in dual-energy CT
-of COVID-19: Poschenrieder 2021), with room for the dose and the phase."""
+"""Mean of both lungs in a perfusion scan: project's choice, round the 1.22 mg/mL (95 % interval of
+the mean 0.95 to 1.49) of aerated lung in dual-energy CT of COVID-19 (Poschenrieder 2021, PLoS One
+16:e0252478), with room for the dose and the phase."""
 
 IMPOSSIBLE_IODINE_MG_ML = 10.0
 """Lung holds less than 0.3 mL of blood per mL and that less than `UNDILUTED_MG_ML`."""

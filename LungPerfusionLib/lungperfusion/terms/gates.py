@@ -122,6 +122,7 @@ VENTILATION = frozenset(
     for name in VQ
     if name.startswith(("ventilation_", "specific_", "v_", "vcv", "vh", "volume_change"))
 )
+PRM = frozenset(name for name in VQ if name.startswith("prm_"))
 MISMATCH = REGISTERED - PERFUSION - VENTILATION - (LOW_ATTENUATION - PLANNING)
 """Need both ventilation and perfusion."""
 
@@ -260,6 +261,8 @@ GATES: dict[str, tuple[Effect, ...]] = {
     "registration_inverse": (_needs(REGISTERED),),
     "registration_consistency": (_needs(REGISTERED),),
     "registration_texture": (_needs(REGISTERED),),
+    # of two scans voxel by voxel; sums over lobes hardly move with the motion of a rim
+    "registration_rim": (_doubt(MISMATCH | PRM),),
     "registration_landmarks": (_needs(REGISTERED),),
     "registration_vessels": (_needs(REGISTERED),),
     "registration_density": (_needs(REGISTERED),),

@@ -37,7 +37,7 @@ ENTROPY_RANGE = (0.0, 3.0)
 
 DENSE_HU = -500.0
 """Voxels above, in either scan, are not classified by the parametric response map: vessels, airway
-walls and dense lung (Hoff 2017, Sci Rep 7:2999)."""
+walls and dense lung (Hoff 2017, Sci Rep 7:2999, doi:10.1038/s41598-017-02871-1)."""
 
 PRM_CLASSES = ("prm_normal", "prm_small_airways", "prm_emphysema")
 
