@@ -67,7 +67,7 @@ RIM_TEXTURE_MM = 12.0
 """Correlation as of `TEXTURE_WARN` within this distance of the pleura, where few vessels are: less,
 and noise hides what motion there could be seen by.
 
-Set on the first breathing phantom at 2.5 mm (0.76, and 0.29 and 0.12 at 80 and 150 HU of noise, with
+Set on the first breathing phantom at 2.5 mm (0.76; 0.29 and 0.12 at 80 and 150 HU of noise, with
 0.4, 0.6 and 1.0 mm of true error below the pleura); the second chest has 0.30 to 0.38 with 1.1 to
 1.2 mm, the real pair 0.75.
 """

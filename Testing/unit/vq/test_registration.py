@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from lungperfusion.phantoms.breathing import make_breathing_phantom
 from lungperfusion.resampling import from_sitk, geometry_from_sitk
 from lungperfusion.terms import LOBES, LUNGS, Region
 from lungperfusion.volume import Geometry, Labelmap, Volume
-from lungperfusion.vq.alignment import COARSE_STAGES, Part, Stage, align
+from lungperfusion.vq.alignment import COARSE_STAGES, FINE_STAGES, Part, Stage, align
 from lungperfusion.vq.displacement import (
     DisplacementField,
     displacement_from_sitk,
@@ -22,7 +23,7 @@ from lungperfusion.vq.displacement import (
 )
 from lungperfusion.vq.gates import registration_gates
 from lungperfusion.vq.jacobian import cut_area_mm2, jacobian_of, scale_to_volumes
-from lungperfusion.vq.pair import pair_breaths
+from lungperfusion.vq.pair import beneath_surface, pair_breaths
 from lungperfusion.vq.registration import register_lungs, registration_from_field, repair_folding
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "lung_followup_pair"
@@ -93,6 +94,37 @@ def test_gates_pass_on_a_good_registration_and_warn_on_none(phantom, registratio
     left = {gate.id: gate.value for gate in gates(unmoved)}["registration_landmarks"]
     assert verdicts["registration_landmarks"] == "warn"
     assert left == pytest.approx(moved, rel=0.02)
+
+
+def test_lung_without_texture_below_the_pleura_warns(phantom, registration, pair):
+    rim = pair.lungs.mask(*LUNGS) & ~beneath_surface(pair.lungs, 12.0)
+    noise = np.random.default_rng(3).normal(-750, 25, (2, *rim.shape))
+    bare = replace(
+        pair,
+        expiration=pair.expiration.with_array(np.where(rim, noise[0], pair.expiration.array)),
+        inspiration_hu=np.where(rim, noise[1], pair.inspiration_hu).astype(np.float32),
+    )
+    verdicts = [
+        {gate.id: gate.verdict for gate in registration_gates(registration, given, lungs)}
+        for lungs in (phantom.inspiration_lungs,)
+        for given in (pair, bare)
+    ]
+    assert [entry["registration_rim"] for entry in verdicts] == ["pass", "warn"]
+
+
+def test_a_softer_field_is_left_out_where_noise_hides_the_texture(phantom, registration):
+    lung = LUNGS[0]
+    parts = [
+        Part.cut(phantom.expiration, phantom.expiration_lungs.mask(lung)),
+        Part.cut(phantom.inspiration, phantom.inspiration_lungs.mask(lung)),
+    ]
+    start = registration.parts[lung].volume
+    (fine,) = FINE_STAGES
+    wanted = replace(fine, iterations=1, least_correlation=0.99)
+    assert align(*parts, stages=(wanted,), start=start) is start
+    noise = np.random.default_rng(4).normal(0, 150, parts[0].ct.array.shape)
+    parts[0] = Part(parts[0].ct.with_array(parts[0].ct.array + noise), parts[0].mask)
+    assert align(*parts, stages=(replace(fine, iterations=1),), start=start) is start
 
 
 def test_the_inspiration_of_another_chest_fails(little):
