@@ -129,7 +129,8 @@ def _function_figures(phantom, registration, lungs, lobes, name) -> Iterator[Fig
         lobes=lobes,
         vessels=label_vessels(trees, lungs[0]).mask(VESSELS),
     )
-    v, q, inside = map_ventilation(pair), map_perfusion(pair).combined, pair.mask
+    v, q = map_ventilation(pair), map_perfusion(pair).combined
+    inside = pair.mask & np.isfinite(q)  # dense lung has no perfusion
     true_v, true_q = phantom.ventilation.array, phantom.perfusion.array
     shares = {
         key: np.array([100 * values[lobes[0].mask(lobe) & inside].sum() for lobe in LOBES])

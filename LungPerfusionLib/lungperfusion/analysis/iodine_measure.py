@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.analysis.stages import remembered
+from lungperfusion.blood import find_blood_density
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import (
@@ -162,7 +165,7 @@ def measure_iodine(
     progress(0.0, "large vessels, streaks and pulmonary trunk")
     exclusion = given.exclusion or exclude(density, found, options)
     blood = _trunk(iodine, found.lungs, given.trunk)
-    pool = remembered(blood_mg_ml, iodine, density, found.lungs, blood)
+    pool = blood_mg_ml(blood, remembered(_aorta_mg_ml, iodine, density, found.lungs))
     pool_hu = None if isinstance(pool, str) else pool * iodine.hu_per_mg_ml
     exclusion = _with_streaks(iodine, exclusion, regions, options, pool_hu)
     measurable = exclusion.measurable(lungs) if options.exclusions == "exclude" else lungs.copy()
@@ -239,6 +242,15 @@ def exclude(
         streak_reach_mm=options.streak_reach_mm,
         heart_rim_mm=options.heart_rim_mm,
     )
+
+
+def _aorta_mg_ml(iodine: IodineMap, density: Volume, lungs: Labelmap) -> float | None:
+    """Median iodine of the descending aorta, sought with its contrast; None where none is found."""
+    enhanced = density.with_array(density.array + iodine.enhancement.array.astype(np.float32))
+    for site in find_blood_density(enhanced, lungs).sites:
+        if site.place == "descending_aorta":
+            return float(np.median(iodine.concentration.array[site.box][site.mask]))
+    return None
 
 
 def _level(measurements: tuple[Measurement, ...], pool: float | str) -> tuple[Gate, ...]:
