@@ -134,6 +134,26 @@ def resample_known(volume: Volume, target: Geometry) -> Volume:
     return Volume(array, target, volume.unit, None if valid.all() else valid)
 
 
+def labels_on(labels: Labelmap, target: Geometry, name: str) -> tuple[Labelmap, tuple[str, ...]]:
+    """Take labels to a grid, with the warning that results need where voxels do not coincide.
+
+    Parameters
+    ----------
+    labels
+        On any grid.
+    target
+        Grid of the CT, or of a part of it.
+    name
+        What the warning calls the labels; a file's name with its marks (`naming.named`).
+
+    """
+    if labels.geometry.shares_voxels(target):
+        return resample_labelmap(labels, target), ()
+    return resample_labelmap(labels, target), (
+        f"The label map {name} lies on another grid and was resampled onto the CT (nearest label).",
+    )
+
+
 def resample_labelmap(labelmap: Labelmap, target: Geometry) -> Labelmap:
     """Take the nearest label at every voxel centre of another grid."""
     if labelmap.geometry.same_as(target):

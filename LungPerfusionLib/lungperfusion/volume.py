@@ -183,6 +183,13 @@ class Geometry:
         """Whether both grids coincide."""
         return self.shape == other.shape and self.distance_mm(other) <= tolerance_mm
 
+    def shares_voxels(self, other: Geometry, *, tolerance_mm: float = GRID_TOLERANCE_MM) -> bool:
+        """Whether the voxels of both grids coincide where both have some, as after a crop."""
+        corner = np.rint(self.ijk_from_ras(other.ras_from_ijk((0, 0, 0))))
+        shifted = self.ijk_to_ras.copy()
+        shifted[:3, 3] = self.ras_from_ijk(corner)
+        return Geometry(other.shape, shifted).same_as(other, tolerance_mm=tolerance_mm)
+
     def require_same(
         self, other: Geometry, *, what: str = "", tolerance_mm: float = GRID_TOLERANCE_MM
     ) -> None:

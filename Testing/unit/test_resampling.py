@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from lungperfusion.resampling import (
     from_sitk,
     geometry_from_sitk,
+    labels_on,
     resample_array,
     resample_labelmap,
     resample_volume,
@@ -245,3 +246,24 @@ def test_integers_are_rounded_not_cut():
     sampled = resample_volume(Volume(ramp, geometry, "HU"), target)
     assert sampled.array.dtype == np.int16
     np.testing.assert_array_equal(sampled.array[0, 0], np.arange(-39, 39))
+
+
+def test_labels_of_another_grid_are_said_and_those_of_a_part_of_it_are_not():
+    geometry = Geometry.axial((8, 9, 10), (1.0, 1.0, 2.0), (5.0, 6.0, 7.0))
+    array = np.zeros(geometry.shape, np.uint8)
+    array[3:6, 3:6, 3:6] = 1
+    labels = Labelmap(array, geometry, {1: "blood"})
+    part = (slice(2, 8), slice(1, 9), slice(0, 9))
+
+    cropped, silent = labels_on(labels, geometry.crop(part), "of blood")
+    _, back = labels_on(cropped, geometry, "of blood")
+    shifted = Geometry.axial((8, 9, 10), (1.0, 1.0, 2.0), (5.4, 6.0, 7.0))
+    moved, said = labels_on(labels, shifted, "of blood")
+    _, thicker = labels_on(labels, Geometry.axial((8, 9, 10), (1.0, 1.0, 4.0)), "of blood")
+
+    np.testing.assert_array_equal(cropped.array, array[part])
+    assert silent == back == ()
+    assert moved.array.any()
+    (sentence,) = said
+    assert "The label map of blood lies on another grid" in sentence
+    assert len(thicker) == 1

@@ -29,7 +29,7 @@ from lungperfusion.orientation import axial
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
-from lungperfusion.resampling import resample_labelmap
+from lungperfusion.resampling import labels_on
 from lungperfusion.segmentation.correction import adopt_lobes, correct_lobes
 from lungperfusion.segmentation.imports import ImportedRegions, import_regions, import_vessels
 from lungperfusion.segmentation.lobe_quality import lobe_gates, tree_gates
@@ -311,7 +311,8 @@ def _lungs(
 ) -> LungSegmentation:
     if options.lung_mask is not None:
         progress(0.0, "taking the given lungs")
-        mask, warnings = _on_grid(options.lung_mask, ct.geometry)
+        given_mask = labelmap_of(options.lung_mask)
+        mask, warnings = labels_on(given_mask, ct.geometry, options.lung_mask.name)
         lungs = remembered(lungs_from_mask, ct, mask, acquisition=acquisition)
         return replace(lungs, warnings=(*warnings, *lungs.warnings))
     if given is not None and given.lobes is not None:
@@ -392,14 +393,3 @@ def _lobe_warnings(lobes: LobeSegmentation, lungs: Labelmap) -> list[str]:
     if left > 1.0:
         out.append(f"{left:.0f} mL of the lungs belong to no lobe of the given label map.")
     return out
-
-
-def _on_grid(image: LabelImage, geometry: Geometry) -> tuple[Labelmap, tuple[str, ...]]:
-    """Take labels under the IDs of their file, resampled with a warning where grids differ."""
-    labelmap = labelmap_of(image)
-    if labelmap.geometry.same_as(geometry):
-        return labelmap, ()
-    return resample_labelmap(labelmap, geometry), (
-        f"The label map {image.name} lies on another grid and was resampled onto the CT "
-        "(nearest label).",
-    )

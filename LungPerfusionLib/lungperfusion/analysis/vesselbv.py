@@ -25,7 +25,7 @@ from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.orientation import as_stored, axial
 from lungperfusion.progress import Progress, ignore, part
 from lungperfusion.quality import Gate
-from lungperfusion.resampling import resample_labelmap
+from lungperfusion.resampling import labels_on
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.section import Section
 from lungperfusion.results.vessel_sections import FINE_EDGES_MM2, vessel_labelmap, vessel_sections
@@ -150,7 +150,9 @@ def analyse_vesselbv(
     thickness = slice_gate(ct.geometry, acquisition)
     if thickness.verdict == "fail":
         return _refused(found, thickness, options, stored)
-    mapped = _map_vessels(ct, found, options, arteries_and_veins, blood, part(progress, 0.0, 0.7))
+    classes, notes = _on_grid(arteries_and_veins, ct, "of arteries and veins")
+    blood, more = _on_grid(blood, ct, "of blood")
+    mapped = _map_vessels(ct, found, options, classes, blood, part(progress, 0.0, 0.7))
     mapped, tables, warnings = _corrected(mapped, found)
     progress(0.7, "summing blood volumes")
     vessel_map, density = mapped.vessel_map, mapped.density
@@ -178,7 +180,7 @@ def analyse_vesselbv(
             *measure_oxygen(options.gas),
         ),
         gates=gates,
-        warnings=(*found.warnings, *warnings),
+        warnings=(*found.warnings, *notes, *more, *warnings),
         parameters={**found.parameters, **options.parameters, **mapped.parameters},
         labelmaps=_as_stored({**found.labelmaps, "vessels": labels}, stored),
         tables={
@@ -239,13 +241,12 @@ def _map_vessels(
     ct: Volume,
     found: FoundRegions,
     options: VesselOptions,
-    arteries_and_veins: Labelmap | None,
+    classes: Labelmap | None,
     blood: Labelmap | None,
     progress: Progress,
 ) -> _MappedVessels:
     """Find the vessels: again where their own cores tell the blood, or a softer scan is asked."""
     density = _blood_density(ct, found.lungs, options, blood)
-    classes = _on_grid(arteries_and_veins, ct)
     class_hu, class_words = _class_densities(ct, classes)
 
     def vessels_of(scan: Volume, steps: Progress) -> VesselMap:
@@ -318,7 +319,6 @@ def _blood_density(
     if options.blood_hu is not None:
         return given_blood_density(options.blood_hu)
     if labels is not None:
-        labels = _required_on_grid(labels, ct)
         names = tuple(name for name in labels.names.values() if name in BLOOD_LABELS)
         found = blood_density_of_label(ct, labels, *names) if names else None
         if found is None:
@@ -348,12 +348,11 @@ def _harmonised(ct: Volume, vessel_map: VesselMap, to_mm: float) -> tuple[Volume
     return harmonised(ct, spread, to_mm), f"; point spread {spread:.2f} smoothed to {to_mm:g} mm"
 
 
-def _on_grid(labels: Labelmap | None, ct: Volume) -> Labelmap | None:
-    return None if labels is None else _required_on_grid(labels, ct)
-
-
-def _required_on_grid(labels: Labelmap, ct: Volume) -> Labelmap:
-    return resample_labelmap(axial(labels), ct.geometry)
+def _on_grid(
+    labels: Labelmap | None, ct: Volume, name: str
+) -> tuple[Labelmap | None, tuple[str, ...]]:
+    """Given labels on the grid of the CT, with what is to be said of it."""
+    return (None, ()) if labels is None else labels_on(axial(labels), ct.geometry, name)
 
 
 def _class_densities(ct: Volume, classes: Labelmap | None) -> tuple[dict[str, float], str]:

@@ -25,9 +25,9 @@ from lungperfusion.commands.sign_arguments import (
     function_from_arguments,
     signs_from_arguments,
 )
-from lungperfusion.io import LabelImage, Scan, labelmap_of, read_labelmap
+from lungperfusion.io import LabelImage, labelmap_of, read_labelmap
 from lungperfusion.progress import Progress, part
-from lungperfusion.resampling import resample_labelmap
+from lungperfusion.resampling import labels_on
 from lungperfusion.threads import both
 from lungperfusion.volume import Mask
 
@@ -72,8 +72,9 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             partial(images.iodine, found, box, path, part(progress, 0.45, 0.6)),
             partial(exclude, images.chest.crop(box), found, options, images.hu_per_mg_ml(path)),
         )
-        trunk = None if arguments.trunk is None else read_labelmap(arguments.trunk)
-        reviewed = None if arguments.defects is None else read_labelmap(arguments.defects)
+        given = {"trunk": arguments.trunk, "defects": arguments.defects}
+        masks = {role: read_labelmap(path) for role, path in given.items() if path is not None}
+        placed = {role: _mask_on(image, found) for role, image in masks.items()}
         analysis = analyse_ipv(
             made.iodine,
             None if images.density is None else images.density.crop(box),
@@ -83,27 +84,20 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
                 parameters={**found.parameters, "water_path": path.text},
             ),
             options=options,
-            given=Given(
-                exclusion=exclusion,
-                trunk=None if trunk is None else _mask_on(trunk, found),
-                defects=None if reviewed is None else _mask_on(reviewed, found),
-            ),
+            given=Given(exclusion=exclusion, **{role: mask for role, (mask, _) in placed.items()}),
             clinical=clinical,
             pictures=not arguments.no_report,
             progress=part(progress, 0.6, 1.0),
         )
+        notes = (note for _, notes in placed.values() for note in notes)
         analysis = replace(
-            analysis, warnings=(*images.warnings, *made.warnings, *analysis.warnings)
+            analysis, warnings=(*images.warnings, *made.warnings, *notes, *analysis.warnings)
         )
-        sources: dict[str, Scan | LabelImage] = {**images.sources, **regions.sources}
-        if trunk is not None:
-            sources["trunk"] = trunk
-        if reviewed is not None:
-            sources["defects"] = reviewed
-        results.write(analysis, sources)
+        results.write(analysis, {**images.sources, **regions.sources, **masks})
     return 0
 
 
-def _mask_on(image: LabelImage, found: FoundRegions) -> Mask:
-    labels = labelmap_of(image)
-    return np.asarray(resample_labelmap(labels, found.lungs.geometry).array > 0)
+def _mask_on(image: LabelImage, found: FoundRegions) -> tuple[Mask, tuple[str, ...]]:
+    """All labels of a file as a mask on the grid of the regions, with what is to be said of it."""
+    labels, notes = labels_on(labelmap_of(image), found.lungs.geometry, image.name)
+    return np.asarray(labels.array > 0), notes
