@@ -50,7 +50,11 @@ def main() -> list[Figure]:
         folder = Path(place)
         write_dicom(Volume(ct, GRID, "HU"), folder / "ct", kind="lobes")
         source = read_source(folder / "ct")
-        seconds = _time_object(Export(source=source, entropy=("",), module="lobes", version="0"))
+        export = Export(source=source, entropy=("",), module="lobes", version="0")
+        started, used = time.perf_counter(), time.process_time()
+        made = make_segmentation(export, "lobes", lobes, number=1, by_hand={})
+        save(made.dataset, folder / "lobes.dcm")
+        seconds, used = time.perf_counter() - started, time.process_time() - used
         _write_results(folder / "results", lobes, source.scan.sha256)
         words = ["dicom", str(folder / "results"), "--source", str(folder / "ct")]
         words += ["-o", str(folder / "out"), "--no-key-images", "--quiet"]
@@ -58,18 +62,11 @@ def main() -> list[Figure]:
     name = "five lobes at 512 x 512 x 400"
     return [
         Figure(name=f"{name}: segmentation made and written", value=seconds, unit="s", at_most=10),
+        # on a busy machine the time says nothing, this does
+        Figure(name=f"{name}: the same, processor time", value=used, unit="s"),
         Figure(name=f"{name}: whole command", value=whole, unit="s"),
         Figure(name=f"{name}: peak memory", value=gib, unit="GiB", at_most=1.5),
     ]
-
-
-def _time_object(export: Export) -> float:
-    lobes = make_lobes()
-    started = time.perf_counter()
-    made = make_segmentation(export, "lobes", lobes, number=1, by_hand={})
-    with tempfile.TemporaryDirectory() as place:
-        save(made.dataset, Path(place) / "lobes.dcm")
-    return time.perf_counter() - started
 
 
 def _write_results(folder: Path, lobes: Labelmap, sha256: str) -> None:

@@ -133,13 +133,18 @@ def source_of(series: Series) -> SourceSeries:
             "slices of the source have no SOP Instance UID of their own, so nothing can refer to "
             "them; export the original series"
         )
+    if len(headers) > 1 and any("PerFrameFunctionalGroupsSequence" in h for h in headers):
+        raise InputError(
+            "the source lies in several multi-frame files, which no object can refer to as one "
+            "image; export it as single slices, or as one enhanced CT"
+        )
     frame_uid = header_text(first, "FrameOfReferenceUID") or generate_uid(
         entropy_srcs=["frame of reference", str(first.SeriesInstanceUID)]
     )
     date, time = _when(first)
     return SourceSeries(
         scan=series.scan,
-        references=tuple(_reference(header, frame_uid) for header in headers),
+        references=_references(headers, frame_uid, series.scan.volume.geometry.spacing_kji_mm[0]),
         identity=_identity(first),
         frame_of_reference_uid=str(frame_uid),
         date=date,
@@ -207,6 +212,21 @@ def _when(header: Dataset) -> tuple[str, str]:
     return _UNKNOWN_DATE, _UNKNOWN_TIME
 
 
+def _references(
+    headers: Sequence[Dataset], frame_of_reference_uid: str, spacing_mm: float
+) -> tuple[Dataset, ...]:
+    """Headers of all files with what places and names them; slices are as thick as they are far."""
+    references = tuple(_reference(header, frame_of_reference_uid) for header in headers)
+    for keyword in ("ImageOrientationPatient", "PixelSpacing"):  # equal but for rounding
+        if keyword in references[0]:
+            for reference in references[1:]:
+                reference[keyword] = references[0][keyword]
+    for reference in references:
+        if "NumberOfFrames" not in reference and "SliceThickness" not in reference:
+            reference.SliceThickness = f"{spacing_mm:.6g}"
+    return references
+
+
 def _reference(header: Dataset, frame_of_reference_uid: str) -> Dataset:
     """Header of one file with what places and names it, and nothing of the patient."""
     reference = Dataset()
@@ -221,6 +241,7 @@ def _reference(header: Dataset, frame_of_reference_uid: str) -> Dataset:
     for keyword in (
         *("Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
         *("SliceThickness", "NumberOfFrames", "LossyImageCompression"),
+        *("LossyImageCompressionRatio", "LossyImageCompressionMethod"),
     ):
         if header.get(keyword) not in (None, ""):
             reference[keyword] = header[keyword]

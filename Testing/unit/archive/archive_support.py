@@ -136,6 +136,7 @@ def write_enhanced_source(folder: Path, order: Sequence[int]) -> Path:
     ):
         delattr(data, keyword)
     data.SOPClassUID, data.NumberOfFrames = EnhancedCTImageStorage, len(order)
+    data.SOPInstanceUID = f"2.25.10.{100 + order[0]}"
     data.SharedFunctionalGroupsSequence = [shared]
     data.PerFrameFunctionalGroupsSequence = frames
     data.PixelData = hu[list(order)].astype("<i2").tobytes()

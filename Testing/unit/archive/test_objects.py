@@ -13,6 +13,7 @@ from archive_support import (
     PATIENT,
     faults,
     write_archive,
+    write_enhanced_source,
     write_measured,
     write_source,
 )
@@ -106,6 +107,7 @@ def test_what_the_source_lacks_or_garbles_is_empty(tmp_path):
         for keyword in ("AccessionNumber", "StudyID", "StudyTime", "ReferringPhysicianName"):
             delattr(data, keyword)
         del data.FrameOfReferenceUID, data.AcquisitionDate, data.PatientBirthDate
+        del data.SliceThickness
         data["PatientSex"].value = "FEMALE"
 
     source = write_source(tmp_path / "source", edit=edit)
@@ -119,6 +121,20 @@ def test_what_the_source_lacks_or_garbles_is_empty(tmp_path):
         assert header.ContentDate == "20200304"  # of the study
         frames |= {header.FrameOfReferenceUID} if "FrameOfReferenceUID" in header else set()
     assert len(frames) == 1
+    for name in ("report", "seg_lobes", "map_iodine"):
+        assert faults(objects / f"{name}.dcm") == []
+
+
+def test_directions_may_differ_by_rounding_and_pixels_may_be_lossy(tmp_path):
+    def edit(data, k):
+        data.ImageOrientationPatient = ["1", f"{1e-6 * k:.7f}", "0", "0", "1", "0"]
+        data.LossyImageCompression, data.LossyImageCompressionRatio = "01", "8"
+        data.LossyImageCompressionMethod = "ISO_10918_1"
+
+    source = write_source(tmp_path / "source", edit=edit)
+    results = write_measured(tmp_path / "results", source)
+    objects = write_archive(tmp_path / "objects", results, source)
+
     for name in ("report", "seg_lobes", "map_iodine"):
         assert faults(objects / f"{name}.dcm") == []
 
@@ -271,6 +287,13 @@ def test_a_source_that_nothing_can_refer_to_is_refused(tmp_path, keyword, words)
         data[keyword].value = ""
         data.save_as(path)
     with pytest.raises(InputError, match=words):
+        read_source(source)
+
+
+def test_several_multi_frame_files_are_refused(tmp_path):
+    source = write_enhanced_source(tmp_path / "source", range(5))
+    write_enhanced_source(source / "more", range(5, 9))
+    with pytest.raises(InputError, match="several multi-frame files"):
         read_source(source)
 
 
