@@ -62,7 +62,7 @@ def measure_lobes(lobes: LobeSegmentation, lungs: Labelmap) -> tuple[Measurement
             ]
             continue
         borders = [b for b in lobes.boundaries.values() if lobe in (*b.plan.above, *b.plan.below)]
-        doubt = next((doubts for b in borders if (doubts := why_unsure(b))), "")
+        doubt = next((doubts for b in borders if (doubts := why_unsure(b, lobes))), "")
         method = f"voxel count; {_origin(borders)}"
         volume = lobes.labelmap.volume_ml(lobe)
         out.append(measured(lobe, "lobe_volume", volume, method, caution=doubt))
@@ -107,7 +107,7 @@ def _fissure_measures(name: str, lobes: LobeSegmentation) -> list[Measurement]:
             else "the lobes do not meet"
         )
         return [missing(name, measure, reason) for measure in measures]
-    doubt = why_unsure(boundary) or _too_thick(lobes, boundary)
+    doubt = why_unsure(boundary, lobes) or _too_thick(lobes, boundary)
     return [
         _completeness(name, boundary, lobes),
         measured(name, measures[1], 100 * boundary.support, f"within {SUPPORT_MM:g} mm"),
@@ -120,7 +120,7 @@ def _completeness(region: str, boundary: Boundary, lobes: LobeSegmentation) -> M
     method = f"visible within {SEARCH_MM:g} mm of the boundary; {_how(boundary)}"
     if region != boundary.plan.id:
         method += f"; {title(boundary.plan.id).lower()}"
-    doubt = why_unsure(boundary) or _too_thick(lobes, boundary)
+    doubt = why_unsure(boundary, lobes) or _too_thick(lobes, boundary)
     if not judgeable(boundary):
         reason = f"the {title(boundary.plan.id).lower()} was not found: {doubt}"
         return missing(region, "fissure_completeness", reason, method)
@@ -139,11 +139,11 @@ def judgeable(boundary: Boundary) -> bool:
     return boundary.origin == "imported" or boundary.support >= SUPPORT_LEAST
 
 
-def why_unsure(boundary: Boundary) -> str:
+def why_unsure(boundary: Boundary, lobes: LobeSegmentation) -> str:
     """Reason why a boundary is not to be trusted, or an empty string."""
     support = boundary.support
     if support >= SUPPORT_GOOD:
-        return ""
+        return _ends_at_unseen(boundary, lobes)
     name = title(boundary.plan.id).lower()
     share = f"only {100 * support:.0f} %" if support >= 0.005 else "nothing"
     if boundary.origin == "imported":
@@ -151,6 +151,17 @@ def why_unsure(boundary: Boundary) -> str:
     return (
         f"{share} of the boundary along the {name} rests on visible fissure; the rest follows "
         f"gaps between vessels and smoothness{crossed(boundary)}"
+    )
+
+
+def _ends_at_unseen(boundary: Boundary, lobes: LobeSegmentation) -> str:
+    """Say that a fissure ends at one that was not found, and may be that one; else nothing."""
+    outer = lobes.boundaries.get(boundary.plan.within)
+    if outer is None or outer.origin == "imported" or outer.support >= SUPPORT_LEAST:
+        return ""
+    return (
+        f"the {title(boundary.plan.id).lower()} ends at the {title(outer.plan.id).lower()}, which "
+        "was not found: what is seen may be that one"
     )
 
 
@@ -196,7 +207,10 @@ def lobe_gates(lobes: LobeSegmentation) -> tuple[Gate, ...]:
         )
         if len(boundary.user_points_mm):
             message += f" or of {len(boundary.user_points_mm)} points of the user"
-        if verdict != "pass":
+        if verdict == "pass" and (doubt := _ends_at_unseen(boundary, lobes)):
+            verdict = "warn"
+            message += f", but {doubt}. Check the lobes, or place fissure points"
+        elif verdict != "pass":
             thick = _too_thick(lobes, boundary)
             causes = (
                 thick.split(":")[0]
@@ -257,8 +271,10 @@ def screening(name: str, lobes: LobeSegmentation) -> str:
     if boundary is None:
         return "no fissure to judge"
     share = boundary.evidence.completeness
-    if not judgeable(boundary) or why_unsure(boundary):
+    if not judgeable(boundary) or boundary.support < SUPPORT_GOOD:
         return "not judged: too little of the boundary shows a fissure"
+    if doubt := why_unsure(boundary, lobes):
+        return f"not judged: {doubt}"
     if _too_thick(lobes, boundary):
         return f"not judged: voxels over {THIN_SLICE_MM:g} mm blur fissures"
     if not predicts_collateral(name):

@@ -127,7 +127,6 @@ def measure_blood_volume(
     body_surface_m2: float | None = None,
     point_class: NDArray[Any] | None = None,
     note: str = "",
-    caution: str = "",
 ) -> tuple[Measurement, ...]:
     """Blood volumes by vessel size in every region.
 
@@ -145,8 +144,6 @@ def measure_blood_volume(
         ``"arterial"`` or ``"venous"`` for each axis point, where known.
     note
         Added to the method: density of blood and where it comes from.
-    caution
-        Why values should be read with care.
 
     """
     samples = {method: blood_sample(vessel_map, method) for method in methods}
@@ -166,21 +163,21 @@ def measure_blood_volume(
             sample = in_region(samples[method], inside)
             words = f"{METHOD_WORDS[method]}{note}"
             suffix = "" if method == "integral" else f"_{method}"
-            rows += _volume_rows(region, sample, words, caution, suffix=suffix)
+            rows += _volume_rows(region, sample, words, suffix=suffix)
             if method != "integral":
                 continue
-            rows += _convention_rows(region, sample, words, caution)
-            rows += _per_size_rows(region, sample, words, caution, litres, body_surface_m2)
+            rows += _convention_rows(region, sample, words)
+            rows += _per_size_rows(region, sample, words, litres, body_surface_m2)
             if point_class is not None:
                 for side in ("arterial", "venous"):
                     part = _points(sample, point_class == side)
-                    rows += _volume_rows(region, part, words, caution, prefix=f"{side}_")
+                    rows += _volume_rows(region, part, words, prefix=f"{side}_")
         metres = float(length[inside[axis]].sum()) / 1000
         words = "vessel axes by ridges of a Hessian scale space"
         rows += [
-            measured(region, "vessel_count", float(inside[middle].sum()), words, caution=caution),
-            measured(region, "vessel_length", metres, words, caution=caution),
-            measured(region, "vessel_length_density", metres / litres, words, caution=caution),
+            measured(region, "vessel_count", float(inside[middle].sum()), words),
+            measured(region, "vessel_length", metres, words),
+            measured(region, "vessel_length_density", metres / litres, words),
         ]
     return tuple(rows)
 
@@ -199,7 +196,6 @@ def _volume_rows(
     region: Region,
     sample: BloodSample,
     words: str,
-    caution: str,
     *,
     prefix: str = "",
     suffix: str = "",
@@ -207,27 +203,25 @@ def _volume_rows(
     """Total, bins and shares; the total is the sum of the bins."""
     volumes = volume_by_area(sample)
     total = float(volumes.sum())
-    rows = [measured(region, f"{prefix}tbv{suffix}", total, words, caution=caution)]
+    rows = [measured(region, f"{prefix}tbv{suffix}", total, words)]
     for id_, volume in zip(BIN_IDS, volumes.tolist(), strict=True):
-        rows.append(measured(region, f"{prefix}{id_}{suffix}", volume, words, caution=caution))
+        rows.append(measured(region, f"{prefix}{id_}{suffix}", volume, words))
     for id_, volume in zip(BIN_IDS, volumes.tolist(), strict=True):
         share = f"{prefix}{id_}_share{suffix}"
         if total > 0:
-            rows.append(measured(region, share, 100 * volume / total, words, caution=caution))
+            rows.append(measured(region, share, 100 * volume / total, words))
         else:
             rows.append(missing(region, share, "no vessel was seen in this region", words))
     return rows
 
 
-def _convention_rows(
-    region: Region, sample: BloodSample, words: str, caution: str
-) -> list[Measurement]:
+def _convention_rows(region: Region, sample: BloodSample, words: str) -> list[Measurement]:
     """Shares after the letter and after the Chest Imaging Platform."""
     letter = volume_by_area(sample)[1:].tolist()
     low, rest = volume_by_area(sample, (0.0, CIP_BV5_MM2, CIP_TBV_MM2)).tolist()
     rows = [
-        measured(region, "cip_bv5", low, words, caution=caution),
-        measured(region, "cip_tbv", low + rest, words, caution=caution),
+        measured(region, "cip_bv5", low, words),
+        measured(region, "cip_tbv", low + rest, words),
     ]
     shares = [
         (f"{id_}_letter_share", part, sum(letter))
@@ -235,7 +229,7 @@ def _convention_rows(
     ]
     for id_, part, total in (*shares, ("cip_bv5_share", low, low + rest)):
         if total > 0:
-            rows.append(measured(region, id_, 100 * part / total, words, caution=caution))
+            rows.append(measured(region, id_, 100 * part / total, words))
         else:
             rows.append(missing(region, id_, "no vessel was seen in this region", words))
     return rows
@@ -245,20 +239,16 @@ def _per_size_rows(
     region: Region,
     sample: BloodSample,
     words: str,
-    caution: str,
     litres: float,
     body_surface_m2: float | None,
 ) -> list[Measurement]:
     """Volumes per lung volume and per body surface."""
     volumes = volume_by_area(sample)
     pairs = (("tbv", float(volumes.sum())), ("bv5", float(volumes[1])))
-    rows = [
-        measured(region, f"{id_}_per_volume", volume / litres, words, caution=caution)
-        for id_, volume in pairs
-    ]
+    rows = [measured(region, f"{id_}_per_volume", volume / litres, words) for id_, volume in pairs]
     if body_surface_m2:
         rows += [
-            measured(region, f"{id_}_per_bsa", volume / body_surface_m2, words, caution=caution)
+            measured(region, f"{id_}_per_bsa", volume / body_surface_m2, words)
             for id_, volume in pairs
         ]
     return rows

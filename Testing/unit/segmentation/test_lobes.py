@@ -1,5 +1,7 @@
 """Lobes of a lung with analytic fissures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -86,6 +88,24 @@ def test_missing_left_lung_is_said(right_lung, right_lobes):
     assert "open" in screening("right_oblique_fissure", right_lobes)
     assert "poorly" in screening("right_horizontal_fissure", right_lobes)
     assert screening("left_oblique_fissure", right_lobes) == "no fissure to judge"
+
+
+def test_a_fissure_that_ends_at_one_that_was_not_found_is_not_sure(right_lung, right_lobes):
+    """What lies in plain sight may be the fissure that was missed."""
+    outer = right_lobes.boundaries["right_oblique_fissure"]
+    nothing = np.zeros_like(outer.evidence.seen)
+    unseen = replace(outer, evidence=replace(outer.evidence, seen=nothing))
+    boundaries = {**right_lobes.boundaries, "right_oblique_fissure": unseen}
+    lobes = replace(right_lobes, boundaries=boundaries)
+
+    gates = {gate.id: gate for gate in lobe_gates(lobes)}
+    assert gates["right_horizontal_fissure"].verdict == "warn"
+    assert "may be that one" in gates["right_horizontal_fissure"].message
+    assert screening("right_horizontal_fissure", lobes).startswith("not judged: the right hor")
+    rows = {(m.region, m.measure): m for m in measure_lobes(lobes, right_lung.lungs)}
+    assert rows["right_horizontal_fissure", "fissure_completeness"].status == "caution"
+    gates = {gate.id: gate for gate in lobe_gates(right_lobes)}
+    assert gates["right_horizontal_fissure"].verdict == "pass"
 
 
 def test_incomplete_fissures_turned_and_thick():
@@ -257,10 +277,15 @@ def test_other_grid_is_refused(right_lung):
 
 @pytest.mark.real
 def test_real_scan_of_2_5_mm_is_marked_as_low_confidence(real_data):
+    """A slab of 45 mm through the middle of a real lung, from front to back."""
     folder = real_data / "lung_followup_pair"
     ct = read_ct(folder / "baseline.nii.gz").volume
     mask = labelmap_of(read_labelmap(folder / "baseline_mask.mha"))
     lungs = lungs_from_mask(ct, mask).labelmap
+    middle = int(np.argwhere(lungs.mask("right_lung"))[:, 2].mean())
+    half = round(22.5 / ct.geometry.spacing_kji_mm[2])
+    slab = slice(None), slice(None), slice(middle - half, middle + half)
+    ct, lungs = ct.crop(slab), lungs.crop(slab)
     lobes = segment_lobes(ct, lungs)
     gates = {gate.id: gate for gate in lobe_gates(lobes)}
 
