@@ -17,6 +17,17 @@ def own_group() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
+def ask_group(process: subprocess.Popen[Any]) -> None:
+    """Ask a program started with `own_group` and all it started to clean up and end.
+
+    Windows has no way to ask; there they are ended.
+    """
+    if sys.platform == "win32":
+        end_group(process)
+    else:
+        _signal(process, signal.SIGTERM)
+
+
 def end_group(process: subprocess.Popen[Any]) -> None:
     """End a program started with `own_group` and all it started, at once."""
     if sys.platform == "win32":
@@ -24,8 +35,13 @@ def end_group(process: subprocess.Popen[Any]) -> None:
             ["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False
         )
     else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _signal(process, signal.SIGKILL)
     with contextlib.suppress(OSError):
         process.kill()
     process.wait()
+
+
+def _signal(process: subprocess.Popen[Any], number: int) -> None:
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)

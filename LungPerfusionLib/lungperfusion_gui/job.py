@@ -1,12 +1,10 @@
 """A command in a process of its own, so that the application stays responsive."""
 
 import collections
-import contextlib
 import json
 import os
 import queue
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +13,8 @@ from typing import ClassVar
 
 import qt
 import slicer
+
+from lungperfusion.processes import ask_group, end_group, own_group
 
 LIBRARY = Path(__file__).resolve().parents[1]
 
@@ -57,11 +57,6 @@ class Job:
     def __init__(self, words, on_progress, on_done):
         environment = dict(os.environ)
         environment.update(PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8", MPLBACKEND="Agg")
-        apart = (
-            {"creationflags": subprocess.CREATE_NO_WINDOW}
-            if os.name == "nt"
-            else {"start_new_session": True}
-        )
         self._on_progress, self._on_done = on_progress, on_done
         self._lines = queue.Queue()
         self._tail = collections.deque(maxlen=40)
@@ -76,7 +71,7 @@ class Job:
             text=True,
             encoding="utf-8",
             errors="replace",
-            **apart,
+            **own_group(),
         )
         threading.Thread(target=self._read, daemon=True).start()
         self._timer = qt.QTimer()  # lets the reading thread run, too
@@ -131,23 +126,12 @@ class Job:
         if self.ended or self.cancelled:
             return
         self.cancelled = True
-        if os.name == "nt":
-            subprocess.run(
-                ["taskkill", "/T", "/F", "/PID", str(self._process.pid)],
-                capture_output=True,
-                check=False,
-            )
-        else:
-            self._signal(signal.SIGTERM)
-            qt.QTimer.singleShot(KILL_AFTER_MS, self._kill)
+        ask_group(self._process)
+        qt.QTimer.singleShot(KILL_AFTER_MS, self._kill)
 
     def _kill(self):
         if not self.ended:
-            self._signal(signal.SIGKILL)
-
-    def _signal(self, number):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+            end_group(self._process)
 
     def abandon(self):
         """Stop without telling anyone: the panel or the application goes."""

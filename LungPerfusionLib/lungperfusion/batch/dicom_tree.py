@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydicom.dataset import Dataset
 
+from lungperfusion.acquisition import Sharpness, kernel_sharpness
 from lungperfusion.errors import InputError
 from lungperfusion.io.bounds import without_deflation
 from lungperfusion.io.dicom.acquisition import tin_filter
@@ -30,7 +31,6 @@ from lungperfusion.progress import Progress, ignore
 
 Kind = Literal["ct", "iodine", "virtual native", "monoenergetic", "reformatted", "localizer"]
 Breath = Literal["inspiration", "expiration"]
-Sharpness = Literal["soft", "sharp"]
 
 _TAGS = [
     *("SOPClassUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
@@ -50,13 +50,6 @@ _INSPIRATION = r"\binsp|\btlc\b|einatm|deep breath"
 _EXPIRATION = r"\bex(s)?pir|\bexsp|\bexp\b|\bfrc\b|\brv\b|ausatm"
 _NATIVE = r"\bnativ|non.?contrast|without|unenhanced|\bw/?o\b|\bohne\b|\bnc\b"
 _CONTRAST = r"\bcontrast|(?<!un)enhanced|angio|\bcta\b|\bctpa\b|\bkm\b|\bpbv\b|arterial"
-
-SOFT_UP_TO = 45
-"""Sharpness number in kernel names such as B40f or Br36 up to which density can be measured; names
-from 50 on enhance edges."""
-_SHARP_FROM = 50
-_SHARP_NAMES = r"lung|bone|edge|sharp|detail|\byc\b|\byd\b|^l$|^fc[358]\d"
-_SOFT_NAMES = r"standard|\bsoft|smooth|^stnd|^[abc]$|^fc[01]\d"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +241,7 @@ def _series(uid: str, members: list[tuple[Path, Dataset]], path: Path | None) ->
         kind=_kind(types.lower(), description, header),
         breath=stated_breath(text),
         contrast=_contrast(header, text),
-        sharpness=sharpness(_kernel(header)),
+        sharpness=kernel_sharpness(_kernel(header)),
         kernel=_kernel(header),
         kvp=header_number(header, "KVP"),
         thickness_mm=header_number(header, "SliceThickness"),
@@ -310,26 +303,6 @@ def _contrast(header: Dataset, text: str) -> bool | None:
     if re.search(_NATIVE, text):
         return False
     return True if re.search(_CONTRAST, text) else None
-
-
-def sharpness(kernel: str) -> Sharpness | None:
-    """Tell a soft kernel from a sharp one by its name; None where the name does not tell.
-
-    Examples
-    --------
-    >>> sharpness("B40f"), sharpness("Br59d\\\\3"), sharpness("LUNG"), sharpness("FC08")
-    ('soft', 'sharp', 'sharp', 'soft')
-
-    """
-    name = kernel.strip().lower()
-    if re.search(_SHARP_NAMES, name):
-        return "sharp"
-    if re.search(_SOFT_NAMES, name):
-        return "soft"
-    number = re.match(r"[a-z]{1,2}(\d\d)", name)
-    if number is None or SOFT_UP_TO < int(number[1]) < _SHARP_FROM:
-        return None
-    return "soft" if int(number[1]) <= SOFT_UP_TO else "sharp"
 
 
 def _kernel(header: Dataset) -> str:

@@ -26,6 +26,7 @@ from lungperfusion.commands.region_arguments import add_region_arguments, region
 from lungperfusion.commands.train import read_table
 from lungperfusion.errors import InputError
 from lungperfusion.io import Scan, read_ct, read_labelmap, read_map
+from lungperfusion.io.json_files import read_json
 from lungperfusion.io.markups import read_markups
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress, part
@@ -367,4 +368,6 @@ def _aligned(
 
 
 def _read_model(path: Path | None) -> LogisticModel | None:
-    return None if path is None else LogisticModel.from_json(path.read_text(encoding="utf-8"))
+    if path is None:
+        return None
+    return LogisticModel.from_record(read_json(path, "a model that `lungperfusion train` wrote"))

@@ -76,8 +76,7 @@ def read_image(
         If the file is no image of this kind or damaged.
 
     """
-    _require_all_bytes(path)
-    header = nifti_header(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else None
+    header = _require_all_bytes(path)
     warnings = _notes(path, header)
     with scratch_folder() as folder:
         image = _read_by_itk(path, _for_itk(path, header, folder), layers)
@@ -266,8 +265,11 @@ def _damaged(path: Path) -> InputError:
 # ------------------------------------------------------------------- what ITK lets through
 
 
-def _require_all_bytes(path: Path) -> None:
-    """Refuse files that end too early, which readers fill with zeros or noise."""
+def _require_all_bytes(path: Path) -> NiftiHeader | None:
+    """Refuse files that end too early, which readers fill with zeros or noise.
+
+    Returns the header of a NIfTI file.
+    """
     name = path.name.lower()
     if path.stat().st_size == 0:
         raise InputError(f"{named(path.name)} is empty (0 bytes); export it again")
@@ -277,12 +279,12 @@ def _require_all_bytes(path: Path) -> None:
                 f"{named(path.name)} refers to {named(file.name)}, which is not there or no "
                 "file; keep both files in one folder"
             )
-    if name.endswith(NIFTI_SUFFIXES):
-        header = nifti_header(path)
-        if header is not None:
-            require_nifti_bytes(path, header)
     if name.endswith((".mha", ".mhd")):
         _require_metaimage_bytes(path)
+    header = nifti_header(path) if name.endswith(NIFTI_SUFFIXES) else None
+    if header is not None:
+        require_nifti_bytes(path, header)
+    return header
 
 
 def _require_metaimage_bytes(path: Path) -> None:

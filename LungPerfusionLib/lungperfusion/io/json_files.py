@@ -35,9 +35,8 @@ def read_json(path: Path, what: str) -> Any:
     if not path.is_file():
         raise InputError(f"there is no file {named(path.name)}; expected {what}")
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{named(path.name)} is too large for {what}; name the right file")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        if path.stat().st_size <= MAX_BYTES:
+            return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{named(path.name)} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -51,6 +50,7 @@ def read_json(path: Path, what: str) -> Any:
         raise InputError(
             f"{named(path.name)} is JSON nested or written as no program does; expected {what}"
         ) from error
+    raise InputError(f"{named(path.name)} is too large for {what}; name the right file")
 
 
 def shown(value: object) -> str:

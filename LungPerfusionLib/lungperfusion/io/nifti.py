@@ -123,49 +123,56 @@ def nifti_header(path: Path) -> NiftiHeader | None:
         (size,) = struct.unpack(f"{order}i", header[:4])
         version = _SIZES.get(size)
         if version == 1 and header[344:347] == b"n+1":
-            return _first(order, header, packed)
+            return _parsed(header, order, 1, packed)
         if version == 2 and header[4:7] == b"n+2" and len(header) == 540:
-            return _second(order, header, packed)
+            return _parsed(header, order, 2, packed)
     return None
 
 
-def _first(order: str, header: bytes, packed: bool) -> NiftiHeader:
-    datatype, bits = struct.unpack(f"{order}2h", header[70:74])
-    (start,) = struct.unpack(f"{order}f", header[108:112])
-    qform_code, sform_code = struct.unpack(f"{order}2h", header[252:256])
+_FIELDS = {
+    1: {
+        "dim": (40, "8h"),
+        "kind": (70, "2h"),
+        "pixdim": (76, "8f"),
+        "start": (108, "f"),
+        "scale": (112, "2f"),
+        "codes": (252, "2h"),
+        "quaternion": (256, "6f"),
+        "sform": (280, "12f"),
+    },
+    2: {
+        "dim": (16, "8q"),
+        "kind": (12, "2h"),
+        "pixdim": (104, "8d"),
+        "start": (168, "q"),
+        "scale": (176, "2d"),
+        "codes": (344, "2i"),
+        "quaternion": (352, "6d"),
+        "sform": (400, "12d"),
+    },
+}
+"""Offset and format of fields by version, as the standards define them."""
+
+
+def _parsed(header: bytes, order: str, version: int, packed: bool) -> NiftiHeader:
+    found = {
+        name: struct.unpack_from(f"{order}{form}", header, offset)
+        for name, (offset, form) in _FIELDS[version].items()
+    }
+    (start,) = found["start"]
     return NiftiHeader(
-        version=1,
+        version=version,
         packed=packed,
-        dim=struct.unpack(f"{order}8h", header[40:56]),
-        datatype=datatype,
-        bits=bits,
+        dim=found["dim"],
+        datatype=found["kind"][0],
+        bits=found["kind"][1],
         start=int(start) if math.isfinite(start) else 0,
-        scale=struct.unpack(f"{order}2f", header[112:120]),
-        pixdim=struct.unpack(f"{order}8f", header[76:108]),
-        qform_code=qform_code,
-        sform_code=sform_code,
-        quaternion=struct.unpack(f"{order}6f", header[256:280]),
-        sform=np.array(struct.unpack(f"{order}12f", header[280:328])).reshape(3, 4),
-    )
-
-
-def _second(order: str, header: bytes, packed: bool) -> NiftiHeader:
-    datatype, bits = struct.unpack(f"{order}2h", header[12:16])
-    (start,) = struct.unpack(f"{order}q", header[168:176])
-    qform_code, sform_code = struct.unpack(f"{order}2i", header[344:352])
-    return NiftiHeader(
-        version=2,
-        packed=packed,
-        dim=struct.unpack(f"{order}8q", header[16:80]),
-        datatype=datatype,
-        bits=bits,
-        start=start,
-        scale=struct.unpack(f"{order}2d", header[176:192]),
-        pixdim=struct.unpack(f"{order}8d", header[104:168]),
-        qform_code=qform_code,
-        sform_code=sform_code,
-        quaternion=struct.unpack(f"{order}6d", header[352:400]),
-        sform=np.array(struct.unpack(f"{order}12d", header[400:496])).reshape(3, 4),
+        scale=(found["scale"][0], found["scale"][1]),
+        pixdim=found["pixdim"],
+        qform_code=found["codes"][0],
+        sform_code=found["codes"][1],
+        quaternion=found["quaternion"],
+        sform=np.array(found["sform"]).reshape(3, 4),
     )
 
 

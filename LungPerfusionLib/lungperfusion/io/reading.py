@@ -18,7 +18,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.io.dicom import is_dicom, read_dicom
 from lungperfusion.io.dicom.segmentations import read_dicom_seg
 from lungperfusion.io.files import SUFFIXES, file_sha256, is_image_file, read_image
-from lungperfusion.io.folders import in_words, list_files
+from lungperfusion.io.folders import list_files
 from lungperfusion.io.padding import AIR_HU, padding_in_volume
 from lungperfusion.io.plausibility import require_hounsfield, require_no_factor
 from lungperfusion.io.scan import Scan
@@ -137,9 +137,7 @@ def read_segmentation(path: Path) -> Labelmap:
 def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress: Progress) -> Scan:
     if path.name.upper() == "DICOMDIR" and path.is_file():  # an index of the folder it lies in
         path = path.absolute().parent
-    if path.is_dir():
-        _require_files(path)
-    else:
+    if not path.is_dir():
         _require_file(path)
     named_image = path.is_file() and is_image_file(path)
     if not named_image and (path.is_dir() or _is_dicom_file(path) or zipfile.is_zipfile(path)):
@@ -168,24 +166,6 @@ def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress
         array[padding] = AIR_HU if unit == "HU" else 0
     volume = Volume(array, geometry, unit, None if padding is None else ~padding)
     return Scan(volume, Acquisition(), named(path.name), file_sha256(path), tuple(notes))
-
-
-def _require_files(folder: Path) -> None:
-    """Refuse a folder without any file, or with image files and no DICOM."""
-    listing = list_files(folder)
-    images = [file for file in listing.files if is_image_file(file)]
-    if not listing.files:
-        words = in_words(listing.left_out)
-        raise InputError(
-            f"the folder {named(folder.name)} is empty"
-            + (f" but for {words}" if words else "")
-            + "; give a folder with a CT series"
-        )
-    if len(images) == len(listing.files):
-        raise InputError(
-            f"the folder {named(folder.name)} holds {len(images)} image file(s) but no DICOM; "
-            f"name one file, such as {named(images[0].name)}"
-        )
 
 
 def _require_file(path: Path) -> None:

@@ -13,7 +13,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from lungperfusion.acquisition import Acquisition
+from lungperfusion.acquisition import Acquisition, kernel_sharpness
 from lungperfusion.body import Coarse, body_mask, to_upright
 from lungperfusion.morphology import dilated, distance_mm, eroded
 from lungperfusion.noise import CUT_OFF_HU, LOUD_HU, Noise
@@ -51,15 +51,6 @@ CONSTANT_SHARE = 0.9
 SHARP_GRAIN_MM = 0.48
 """Noise of soft-tissue kernels is alike over 0.55 to 0.58 mm (0.64 and 0.88 mm pixels), that of a
 lung kernel over 0.42 mm."""
-
-_SHARP_NAMES = (
-    r"(?:B|BR|BL|BF|BV|BP|BC|I|J|U|UB|QR|HR|HF)(?:[5-9]\d)[A-Z]*(?:\\.*|\s.*|/.*)?",  # Siemens
-    r"(?:LUNG|BONE|BONEPLUS|BONE PLUS|EDGE|ULTRA)",  # GE
-    r"FC(?:[358]\d)",  # Canon
-    r"(?:L|D|E|YC|YD|YE)",  # Philips
-)
-"""Names of kernels for lung and bone, from the manufacturers' lists; numbers of 50 and more of
-Siemens, FC30 to FC39, FC50 to FC59 and FC80 to FC89 of Canon."""
 
 
 def air_gate(ct: Volume, lungs: Labelmap, coarse: Coarse) -> Gate:
@@ -203,7 +194,7 @@ def noise_gate(noise: Noise | None) -> Gate:
 def kernel_gate(noise: Noise | None, facts: Acquisition) -> Gate:
     """Tell kernels for lung and bone by their name and by the grain of the noise."""
     limit = f"grain of {SHARP_GRAIN_MM:g} mm or more, soft-tissue kernel"
-    named = facts.kernel is not None and is_sharp(facts.kernel)
+    named = facts.kernel is not None and kernel_sharpness(facts.kernel) == "sharp"
     grain = None if noise is None or np.isnan(noise.grain_mm) else noise.grain_mm
     if facts.kernel is None and grain is None:
         return Gate(
@@ -244,18 +235,3 @@ KERNEL_NAMES = re.compile(
 
 def _spelt(kernel: str) -> str:
     return kernel if KERNEL_NAMES.fullmatch(kernel.strip()) else "another kernel"
-
-
-def is_sharp(kernel: str) -> bool:
-    """Whether a kernel of this name is made for lung or bone.
-
-    Examples
-    --------
-    >>> [is_sharp(name) for name in ("B70f", "Br64d\\\\3", "LUNG", "FC51", "YC", "L")]
-    [True, True, True, True, True, True]
-    >>> [is_sharp(name) for name in ("B31f", "I40f", "STANDARD", "FC08", "B", "Qr40")]
-    [False, False, False, False, False, False]
-
-    """
-    text = kernel.strip().upper()
-    return any(re.fullmatch(pattern, text) for pattern in _SHARP_NAMES)

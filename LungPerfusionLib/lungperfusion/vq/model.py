@@ -88,36 +88,39 @@ class LogisticModel:
             )
 
     @classmethod
-    def from_json(cls, text: str) -> LogisticModel:
-        """Read what `to_json` wrote.
+    def from_record(cls, record: Any) -> LogisticModel:
+        """Make a model of what the JSON of `to_json` holds.
 
         Raises
         ------
         InputError
-            If the text is not such a model.
+            If it is not such a model.
 
         """
         try:
-            record = json.loads(text)
             rows = record["features"]
             if record["format"] != FORMAT:
                 raise InputError(
                     f"the model has format {record['format']}, this version reads {FORMAT}; "
                     "train it again"
                 )
-            return cls(
+            model = cls(
                 purpose=str(record["purpose"]),
                 features=tuple(str(row["name"]) for row in rows),
                 means=tuple(float(row["mean"]) for row in rows),
                 sds=tuple(float(row["sd"]) for row in rows),
                 coefficients=tuple(float(row["coefficient"]) for row in rows),
                 intercept=float(record["intercept"]),
-                validation=record["validation"],
-                provenance=record["provenance"],
+                validation=dict(record["validation"]),
+                provenance=dict(record["provenance"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
+            numbers = (model.intercept, *model.means, *model.sds, *model.coefficients)
+            if not (all(map(math.isfinite, numbers)) and min(model.sds, default=0.0) > 0):
+                raise ValueError("numbers that no training gives")
+            return model
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 "the model file is not a model that `lungperfusion train` wrote "
                 f"({type(error).__name__}: {named(error)}); train it again"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lungperfusion.acquisition import Acquisition
+from lungperfusion.acquisition import Acquisition, kernel_sharpness
 from lungperfusion.body import coarse_copy
 from lungperfusion.noise import Noise
 from lungperfusion.segmentation.calibration import (
     air_gate,
-    is_sharp,
     kernel_gate,
     noise_gate,
     outside_air_hu,
@@ -110,5 +109,16 @@ def test_kernels_by_name_and_grain(grain, kernel, verdict):
     assert kernel_gate(noise, Acquisition(kernel=kernel)).verdict == verdict
 
 
-def test_names_of_soft_kernels_are_not_sharp():
-    assert not any(is_sharp(name) for name in ("B30s", "Bf39f", "SOFT", "CHST", "FC13", "C", ""))
+@pytest.mark.parametrize(
+    ("names", "sharpness"),
+    [
+        (
+            ("B50f", "Br59d/3", "Hr60", "BONEPLUS", "EDGE", "FC81", "YE", "lung", "I70f"),
+            "sharp",
+        ),
+        (("B30s", "B45f", "Bf39f", "Sa36", "SOFT", "CHST", "STND", "FC13", "C", "D30f"), "soft"),
+        (("B46f", "Qr49", "FC27", "DETAIL", "F", "kernel 70", ""), None),
+    ],
+)
+def test_kernel_names_at_their_limits(names, sharpness):
+    assert [kernel_sharpness(name) for name in names] == [sharpness] * len(names)

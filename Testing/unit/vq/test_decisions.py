@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from lungperfusion.commands.ctvq import _read_model
 from lungperfusion.commands.train import read_table
 from lungperfusion.errors import InputError
 from lungperfusion.measurement import measured
@@ -282,7 +283,7 @@ def test_area_under_curve_counts_pairs():
 def test_model_survives_its_json_and_predicts_the_same(good):
     model = good
     text = model.to_json()
-    again = LogisticModel.from_json(text)
+    again = LogisticModel.from_record(json.loads(text))
     assert again.to_json() == text
     case = {"a": 1.0, "b": -0.3}
     assert again.probability(case) == model.probability(case)
@@ -308,10 +309,32 @@ def test_training_refuses(rows, message):
         fit(rows)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 9, "features": []}'])
-def test_broken_model_file_is_refused(text):
+@pytest.mark.parametrize("record", [None, {}, [1], {"format": 9, "features": []}])
+def test_what_is_no_model_is_refused(record):
     with pytest.raises(InputError, match="train it again"):
-        LogisticModel.from_json(text)
+        LogisticModel.from_record(record)
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [("sd", 0.0), ("sd", math.nan), ("mean", "x"), ("coefficient", math.inf), ("mean", 10**400)],
+)
+def test_model_with_impossible_numbers_is_refused(good, number, value):
+    record = json.loads(good.to_json())
+    record["features"][0][number] = value
+    with pytest.raises(InputError, match="train it again"):
+        LogisticModel.from_record(record)
+
+
+def test_model_file_is_not_read_without_a_limit(tmp_path):
+    path = tmp_path / "model.json"
+    with path.open("wb") as stream:
+        stream.truncate(2**31)  # holes take no room on the disk
+    with pytest.raises(InputError, match="too large"):
+        _read_model(path)
+    path.write_bytes(b'{"purpose": "\xff"}')
+    with pytest.raises(InputError, match="no text in UTF-8"):
+        _read_model(path)
 
 
 def test_wilson_interval_of_29_in_30():
@@ -569,7 +592,7 @@ def test_train_command_writes_a_model_that_predicts(tmp_path, capsys):
     words += ["-o", str(tmp_path / "model.json")]
     assert command.run(parser.parse_args(words), lambda f, m: None) == 0
     assert "AUC" in capsys.readouterr().out
-    model = LogisticModel.from_json((tmp_path / "model.json").read_text(encoding="utf-8"))
+    model = _read_model(tmp_path / "model.json")
     assert model.probability({"a": 3, "b": 0}) > 0.9
     assert len(model.provenance["table_sha256"]) == 64
     with pytest.raises(InputError, match="give --overwrite"):

@@ -24,7 +24,8 @@ from lungperfusion.io.bounds import (
     without_deflation,
 )
 from lungperfusion.io.dicom.header import HEADER_ERRORS, header_count, header_number, header_values
-from lungperfusion.io.folders import CUT, EMPTY, in_words, list_files
+from lungperfusion.io.files import is_image_file
+from lungperfusion.io.folders import CUT, EMPTY, Listing, in_words, list_files
 from lungperfusion.naming import Name, named
 from lungperfusion.progress import Progress, ignore
 
@@ -132,6 +133,7 @@ def dicom_files(path: Path, progress: Progress) -> Iterator[DicomFiles]:
     """All DICOM files below a path; a zip stays open meanwhile and nothing is unpacked to disk."""
     if path.is_dir():
         listing = list_files(path)
+        _require_files(path, listing)
         sources = [_file_source(file) for file in listing.files]
         yield _headers(sources, progress, path, listing.left_out)
     elif zipfile.is_zipfile(path):
@@ -156,6 +158,23 @@ def dicom_files(path: Path, progress: Progress) -> Iterator[DicomFiles]:
         found = _headers(beside, progress, path, listing.left_out)
         files = [file for file in found.files if file.series_uid == wanted]
         yield DicomFiles(files, found.left_out)
+
+
+def _require_files(folder: Path, listing: Listing) -> None:
+    """Refuse a folder without any file, or with image files alone."""
+    images = [file for file in listing.files if is_image_file(file)]
+    if not listing.files:
+        words = in_words(listing.left_out)
+        raise InputError(
+            f"the folder {named(folder.name)} is empty"
+            + (f" but for {words}" if words else "")
+            + "; give a folder with a CT series"
+        )
+    if len(images) == len(listing.files):
+        raise InputError(
+            f"the folder {named(folder.name)} holds {len(images)} image file(s) but no DICOM; "
+            f"name one file, such as {named(images[0].name)}"
+        )
 
 
 def _file_source(path: Path) -> _Source:
