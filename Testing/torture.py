@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import builtins
+import collections
 import contextlib
 import ctypes
 import errno
@@ -23,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -197,11 +199,21 @@ EDITED = {"demo": "manifest.csv", "phantom": "truth.json", "batch": "cases/c0/me
 """What the user has changed below OUT; a table of the others."""
 
 
+class TimeIsOver(Exception):
+    """A trial could not be brought to its end."""
+
+
+def end(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+
+
 class Place:
     """A folder with one output that holds an earlier result, a note and a correction."""
 
-    def __init__(self, root: Path, name: str, words: list[str]) -> None:
-        self.root = root / "place"
+    def __init__(self, root: Path, name: str, words: list[str], until: float) -> None:
+        self.root = root / f"place-{name}"
+        self.until = until
         self.first = root / f"first-{name}"
         self.name = name
         self.out = self.root / FILES.get(name, "out")
@@ -209,6 +221,7 @@ class Place:
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir()
         code, said = self.run()
+        self.in_time()
         assert code == 0, said
         if name in FILES:
             self.out.write_text(CORRECTED, encoding="utf-8")
@@ -245,9 +258,19 @@ class Place:
             os._exit(code)
 
     def run(self, spoil: Callable[[], None] = lambda: None) -> tuple[int, str]:
-        """Run the command to its end; its exit code and what it said."""
+        """Run the command to its end or that of the time; its exit code and what it said."""
         child, words = self.start(spoil)
-        return waited(child, words)
+        alarm = threading.Timer(max(0.0, self.until - time.monotonic()), end, (child,))
+        alarm.start()
+        try:
+            return waited(child, words)
+        finally:
+            alarm.cancel()
+
+    def in_time(self) -> None:
+        """Go on only while there is time: what was ended at its end says nothing."""
+        if time.monotonic() > self.until:
+            raise TimeIsOver
 
     def lost(self) -> list[str]:
         """What of the user is not there any more, after the next run has come to its end."""
@@ -276,13 +299,12 @@ def waited(child: int, words: int) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
 
-def killed(place: Place, delay_s: float) -> bool:
-    """Kill the command after a time; tell whether it was still at work."""
+def killed(place: Place, delay_s: float) -> tuple[int, str]:
+    """Kill the command after a time; its exit code, if it was faster, and what it said."""
     child, words = place.start()
     time.sleep(delay_s)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
-    return waited(child, words)[0] == -signal.SIGKILL
+    end(child)
+    return waited(child, words)
 
 
 def at_operation(act: Callable[[int], None]) -> Callable[[], None]:
@@ -365,25 +387,40 @@ def with_file_size(most_bytes: int) -> Callable[[], None]:
 def torture_commands(
     root: Path, rng: random.Random, trials: int, until: float, count: Counter[str]
 ) -> None:
-    """Share the time among the commands; what one does not need is for those after it."""
-    commands = prepare(root)
-    for number, (name, words) in enumerate(commands.items()):
-        share = (until - time.monotonic()) / (len(commands) - number)
-        before = count.copy()
-        torture_command(Place(root, name, words), rng, trials, time.monotonic() + share, count)
-        print(f"{name}: {figures(count - before)}", flush=True)
+    """Let all commands have a trial in turn until the time is over, and say what each had."""
+    counts: dict[str, Counter[str]] = {}
+    turns = collections.deque()
+    for name, words in prepare(root).items():
+        counts[name] = Counter()
+        turns.append(torture_command(root, name, words, rng, trials, until, counts[name]))
+    while turns and time.monotonic() < until:
+        with contextlib.suppress(StopIteration, TimeIsOver):
+            next(turns[0])
+            turns.append(turns[0])
+        turns.popleft()
+    for name, had in counts.items():
+        print(f"{name}: {figures(had)}", flush=True)
+        count.update(had)
 
 
 def torture_command(
-    place: Place, rng: random.Random, trials: int, until: float, count: Counter[str]
-) -> None:
-    """Draw trials of all kinds in turn, until each is through or the time is over."""
+    root: Path,
+    name: str,
+    words: list[str],
+    rng: random.Random,
+    trials: int,
+    until: float,
+    count: Counter[str],
+) -> Iterator[None]:
+    """Draw trials of all kinds in turn and make one with each step, after a step to prepare."""
+    place = Place(root, name, words, until)
     begun = time.monotonic()
     place.renew()
-    assert place.run()[0] == 0
+    assert place.run()[0] == 0 or place.in_time()
     lasts = time.monotonic() - begun
     place.renew()
     steps = operations(place)
+    place.in_time()
     biggest = max(path.stat().st_size for path in place.first.rglob("*") if path.is_file())
 
     def drawn() -> list[int]:
@@ -391,32 +428,41 @@ def torture_command(
 
     kinds: list[Iterator[tuple[str, str, Callable[[], None] | float]]] = [
         (("failed writes", f"write {n}", failing_at(n)) for n in drawn()),
-        (("kills", f"killed at write {n}", dying_at(n)) for n in drawn()),
-        (("kills", f"killed after {s:.3f} s", s) for s in (rng.uniform(0, lasts) for _ in drawn())),
         (("memory limits reached", f"{n} MiB more", with_memory(n)) for n in MEMORY_MIB),
+        (("kills", f"killed at write {n}", dying_at(n)) for n in drawn()),
         (
             ("limits of file size reached", f"{n} bytes", with_file_size(n))
             for n in (int(biggest ** rng.uniform(0, 1)) for _ in drawn())
         ),
+        (("kills", f"killed after {s:.3f} s", s) for s in (rng.uniform(0, lasts) for _ in drawn())),
     ]
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*kinds))
-    for trial in filter(None, in_turn):
-        if time.monotonic() > until:
-            break
-        kind, what, spoil = trial
-        what = f"{place.name}, {what}"
-        place.renew()
-        if callable(spoil):
-            code, said = place.run(spoil)
-            count[kind] += code != 0
-            if code == 98 or (code > 0 and place.name not in WHOLE and said.count("\n") != 1):
-                complain(count, "tracebacks", f"{what}: {code} {said}")
-        else:
-            count[kind] += killed(place, spoil)
-        for lost in place.lost():
-            complain(count, "lost", f"{what}: {lost}")
-        for name in place.leftovers():
-            complain(count, "leftovers", f"{what}: {name}")
+    for kind, what, spoil in filter(None, in_turn):
+        yield
+        trial(place, kind, what, spoil, count)
+
+
+def trial(
+    place: Place,
+    kind: str,
+    what: str,
+    spoil: Callable[[], None] | float,
+    count: Counter[str],
+) -> None:
+    """Spoil one run and look at what the next one finds."""
+    what = f"{place.name}, {what}"
+    place.renew()
+    code, said = place.run(spoil) if callable(spoil) else killed(place, spoil)
+    place.in_time()
+    lost = place.lost()
+    place.in_time()
+    count[kind] += code != 0
+    if code == 98 or (code > 0 and place.name not in WHOLE and said.count("\n") != 1):
+        complain(count, "tracebacks", f"{what}: {code} {said}")
+    for text in lost:
+        complain(count, "lost", f"{what}: {text}")
+    for name in place.leftovers():
+        complain(count, "leftovers", f"{what}: {name}")
 
 
 MEMORY_MIB = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -493,7 +539,7 @@ def torture_batch(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=300.0, help="begin no trial after this")
+    parser.add_argument("--seconds", type=float, default=300.0, help="for all, preparation as well")
     parser.add_argument("--kills", type=int, default=60, help="and failures, of each command")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)

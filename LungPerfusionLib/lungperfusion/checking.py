@@ -8,12 +8,12 @@ where the two differ the analysis is right.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lungperfusion.acquisition import Acquisition
+from lungperfusion.acquisition import Acquisition, kernel_sharpness
 from lungperfusion.blood import CONTRAST_FROM_HU
 from lungperfusion.body import Coarse, coarse_copy, from_upright, lung_air, upright
 from lungperfusion.errors import InputError
@@ -23,13 +23,13 @@ from lungperfusion.noise import Noise, measure_noise
 from lungperfusion.quality import Gate
 from lungperfusion.segmentation.airways import find_trachea
 from lungperfusion.segmentation.bowel import without_bowel
-from lungperfusion.segmentation.calibration import is_sharp, kernel_gate, noise_gate
-from lungperfusion.segmentation.gates import SLICE_MM, lung_gates
-from lungperfusion.segmentation.lobe_quality import THIN_SLICE_MM
+from lungperfusion.segmentation.calibration import kernel_gate, noise_gate
+from lungperfusion.segmentation.gates import SLICE_MM, lung_gates, thickness_gate
 from lungperfusion.segmentation.lungs import NAMES, SMALLEST_LUNGS_ML, TREE, split_sides
 from lungperfusion.stature import body_width_mm, relative_size, require_patient
+from lungperfusion.terms.gates import concerns
 from lungperfusion.vessels.quality import slice_gate
-from lungperfusion.volume import Box, Geometry, Labelmap, Mask, Volume, bounding_box
+from lungperfusion.volume import Box, Geometry, Labelmap, Volume, bounding_box
 
 CHECK_MM = 3.0
 """Voxels of the coarse copy: as large as the walls that decide what is lung allow (`COARSE_MM`)."""
@@ -40,26 +40,43 @@ NOISE_SLAB_MM = 40.0
 SKEW_DEGREES = 5.0
 """Axes this far from those of the patient are worth a remark."""
 
+NOT_LOOKED = "Not looked at here; `lungperfusion check` does, and so does the analysis."
+
 Breath = Literal["inspiration", "expiration"]
 Suits = Literal["yes", "caution", "no"]
 ANALYSES = ("lungs", "lobes", "ipv", "ctvq", "vesselbv")
 
-CONCERNS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "complete_series": ("slices may be missing", ANALYSES),
-    "both_lungs": ("only one lung", ANALYSES),
-    "side_ratio": ("unusual share of the left lung", ("lungs", "lobes")),
-    "lung_volume": ("unusual lung volume", ANALYSES),
-    "truncation": ("lungs cut off by the field of view", ANALYSES),
-    "noise": ("noise", ("lungs", "vesselbv")),
-    "kernel": ("sharp kernel", ("lungs", "vesselbv")),
-    "contrast": ("contrast medium", ("lungs", "ctvq")),
-    "blood_agreement": ("places of blood differ in density", ("vesselbv",)),
-    "inspiration": ("scanned in expiration", ("lungs", "vesselbv")),
-    "dense_lung": ("much dense lung", ("lungs", "ipv", "ctvq")),
-    "missed_disease": ("dense tissue in the place of lung", ("lungs", "lobes")),
+WORDS = {
+    "complete_series": "slices may be missing",
+    "voxel_size": "voxel size not stated",
+    "orientation": "ends or sides may be exchanged",
+    "both_lungs": "only one lung",
+    "side_ratio": "unusual share of the left lung",
+    "lung_volume": "unusual lung volume",
+    "truncation": "lungs cut off by the field of view",
+    "air_calibration": "unusual CT number of air",
+    "noise": "noise",
+    "kernel": "sharp kernel",
+    "blood_calibration": "unusual CT number of blood",
+    "contrast": "contrast medium",
+    "blood_agreement": "places of blood differ in density",
+    "slice_thickness": "slices of {value:.2f} mm blur fissures and small holes of emphysema",
+    "vessel_slice_thickness": "slices of {value:.2f} mm move blood between size bins",
+    "inspiration": "scanned in expiration",
+    "dense_lung": "much dense lung",
+    "missed_disease": "dense tissue in the place of lung",
+    "gas_pocket": "a large pocket of gas",
 }
-"""What is the matter when a gate warns or fails, and the analyses whose values suffer, in keeping
-with `terms.gates`."""
+"""What is the matter when a gate warns or fails; gates of what a glance does not show, such as
+``airways``, are left to the analyses.  `terms.gates` says which analyses suffer."""
+
+FORESEEN = {
+    "contrast": "vessel_contrast",
+    "inspiration": "vessel_breath",
+    "noise": "vessel_detectability",
+    "kernel": "vessel_point_spread",
+}
+"""Gates of an analysis that will look at the same as a gate of the lungs does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +134,7 @@ def check_ct(
     breath: Breath | None = None,
     gates: Sequence[Gate] = (),
     warnings: Sequence[str] = (),
+    quick: bool = False,
 ) -> ScanCheck:
     """Say what a CT is and which analyses it suits.
 
@@ -132,33 +150,35 @@ def check_ct(
         Gates of the files, such as ``complete_series``.
     warnings
         What was mended on reading.
+    quick
+        Tell what header and grid tell, at once; the lungs are not looked for.
 
     """
     ct.require_unit("HU", "the chest CT")
     facts = acquisition or Acquisition()
-    found = _glance(ct)
-    refusal = found.rstrip(".") if isinstance(found, str) else ""
-    seen = {} if isinstance(found, str) else _gates_at_a_glance(ct, found, facts)
+    found = _outside(ct) if quick else _glance(ct)
+    refusal = found.rstrip(".") if isinstance(found, str) and found != NOT_LOOKED else ""
+    thick = {"slice_thickness": thickness_gate(ct.geometry, facts)}
+    seen = thick if isinstance(found, str) else _gates_at_a_glance(ct, found, facts)
     stated = (_stated_breath(breath), _stated_contrast(facts))
     remarks = [
         _modality(facts),
         Remark("kernel", _kernel(facts, seen)),
         _grid(ct, facts),
         _size(ct),
-        Remark("lungs", _sentence(refusal) if refusal else " ".join(_told(seen, "lung_volume"))),
+        Remark("lungs", found if isinstance(found, str) else seen["lung_volume"].message),
         Remark("breath", " ".join((*_told(seen, "inspiration"), stated[0]))),
         Remark("contrast", " ".join((*_told(seen, "contrast"), stated[1]))),
-        _orientation(ct.geometry, None if isinstance(found, str) else found),
+        _orientation(ct.geometry, seen),
         *(Remark("slices", gate.message) for gate in gates),
         *_on_reading(warnings, gates),
         *(Remark("quality", text) for text in _worse(seen)),
     ]
-    judged = {**{gate.id: gate for gate in gates}, **seen}
-    doubts = _doubts(facts, found)
+    judged = {gate.id: gate for gate in (*gates, slice_gate(ct.geometry, facts))} | seen
     suits = tuple(
         Suitability(name, "no", "", (refusal,))
         if refusal
-        else _suitability(name, ct, facts, judged, breath, doubts)
+        else _suitability(name, ct, facts, judged, breath)
         for name in ANALYSES
     )
     return ScanCheck(tuple(remarks), suits)
@@ -196,16 +216,12 @@ def check_map(
         Remark("values", f"{span}, in {unit or 'a unit that the file does not state'}."),
         _grid(image, facts),
         _size(image),
-        _orientation(image.geometry, None),
+        _orientation(image.geometry, {}),
         *(Remark("slices", gate.message) for gate in gates),
     ]
     remarks.insert(1, Remark("no CT in HU", _sentence(why_no_ct)))
     others = [Suitability(name, "no", "", ("no CT in HU",)) for name in ANALYSES if name != "ipv"]
-    cautions = tuple(
-        CONCERNS[gate.id][0]
-        for gate in gates
-        if gate.id in CONCERNS and gate.verdict in ("warn", "fail")
-    )
+    cautions = _cautions("ipv", {gate.id: gate for gate in gates})
     role = "if it is an iodine map, together with its CT"
     if facts.modality not in (None, "CT"):
         ipv = Suitability("ipv", "no", "", (f"iodine maps are CT, this is {facts.modality}",))
@@ -253,8 +269,15 @@ class _Glance:
     ct: Volume
     labels: Labelmap
     coarse: Coarse
-    upside_down: bool
-    """Whether a trachea is found only when the image is turned upside down."""
+
+
+def _outside(ct: Volume) -> str:
+    """Look at the size of the image alone."""
+    try:
+        require_patient(ct, None)
+    except InputError as error:
+        return _sentence(str(error))
+    return NOT_LOOKED
 
 
 def _glance(ct: Volume) -> _Glance | str:
@@ -275,13 +298,7 @@ def _glance(ct: Volume) -> _Glance | str:
     labels[trachea] = TREE
     geometry = _block_geometry(ct.geometry, coarse)
     small = Volume(np.ascontiguousarray(coarse.hu), geometry, "HU", coarse.valid)
-    turned = not trachea.any() and _trachea_upside_down(coarse, air, gas)
-    return _Glance(small, Labelmap(labels, geometry, NAMES), coarse, turned)
-
-
-def _trachea_upside_down(coarse: Coarse, air: Mask, gas: Mask) -> bool:
-    turned = replace(coarse, hu=coarse.hu[::-1], valid=coarse.valid[::-1])
-    return bool(find_trachea(turned, air[::-1], gas[::-1]).any())
+    return _Glance(small, Labelmap(labels, geometry, NAMES), coarse)
 
 
 def _block_geometry(geometry: Geometry, coarse: Coarse) -> Geometry:
@@ -299,11 +316,12 @@ def _block_geometry(geometry: Geometry, coarse: Coarse) -> Geometry:
 
 
 def _gates_at_a_glance(ct: Volume, found: _Glance, facts: Acquisition) -> dict[str, Gate]:
-    """Gates of the lungs on the coarse copy; noise and kernel on the CT itself."""
+    """Gates of the lungs on the coarse copy; noise, kernel and slices of the CT itself."""
     seen = {gate.id: gate for gate in lung_gates(found.ct, found.labels, facts)}
     noise = _noise(ct, found)
-    fine = {gate.id: gate for gate in (noise_gate(noise), kernel_gate(noise, facts))}
-    return {name: gate for name, gate in {**seen, **fine}.items() if name in CONCERNS}
+    own = (noise_gate(noise), kernel_gate(noise, facts), thickness_gate(ct.geometry, facts))
+    fine = {gate.id: gate for gate in own}
+    return {name: gate for name, gate in {**seen, **fine}.items() if name in WORDS}
 
 
 def _noise(ct: Volume, found: _Glance) -> Noise | None:
@@ -346,7 +364,8 @@ def _kernel(facts: Acquisition, seen: Mapping[str, Gate]) -> str:
         return seen["kernel"].message
     if facts.kernel is None:
         return "The file names no kernel."
-    return f"{facts.kernel}, {'sharp' if is_sharp(facts.kernel) else 'soft'} by its name."
+    sharpness = kernel_sharpness(facts.kernel) or "neither soft nor sharp"
+    return f"The kernel is {sharpness} by its name."
 
 
 def _grid(image: Volume, facts: Acquisition) -> Remark:
@@ -376,7 +395,7 @@ def _told(seen: Mapping[str, Gate], *names: str) -> list[str]:
 
 def _worse(seen: Mapping[str, Gate]) -> list[str]:
     """Messages of gates that did not pass, but those that are told anyway."""
-    told = ("lung_volume", "inspiration", "contrast", "kernel")
+    told = ("lung_volume", "inspiration", "contrast", "kernel", "orientation", "slice_thickness")
     worse = (name for name, gate in seen.items() if gate.verdict in ("warn", "fail"))
     return _told(seen, *(name for name in worse if name not in told))
 
@@ -390,7 +409,7 @@ def _stated_contrast(facts: Acquisition) -> str:
     return f"On contrast medium the header {said}."
 
 
-def _orientation(geometry: Geometry, found: _Glance | None) -> Remark:
+def _orientation(geometry: Geometry, seen: Mapping[str, Gate]) -> Remark:
     axes, flips = upright(geometry)
     plane = {0: "axial", 1: "coronal", 2: "sagittal"}[axes.index(0)]
     order = "from foot to head" if (flips[0].step or 1) > 0 else "from head to foot"
@@ -400,16 +419,7 @@ def _orientation(geometry: Geometry, found: _Glance | None) -> Remark:
     degrees = _tilt_degrees(geometry)
     if degrees > SKEW_DEGREES:
         words.append(f", {degrees:.0f} degrees off the axes of the patient")
-    text = "".join(words) + "."
-    if found is not None and found.upside_down:
-        text += f" {UPSIDE_DOWN}"
-    return Remark("orientation", text)
-
-
-UPSIDE_DOWN = (
-    "The airway leaves the lungs at the foot end: the image seems to be upside down; check how it "
-    "was converted."
-)
+    return Remark("orientation", " ".join(("".join(words) + ".", *_told(seen, "orientation"))))
 
 
 def _tilt_degrees(geometry: Geometry) -> float:
@@ -432,39 +442,47 @@ def _sentence(text: str) -> str:
 # ---- what it suits -------------------------------------------------------------------------------
 
 
-def _doubts(facts: Acquisition, found: _Glance | str) -> tuple[str, ...]:
-    """Return what every analysis has to be careful of."""
-    doubts = []
-    if facts.monoenergetic_kev:
-        doubts.append(
-            f"CT numbers of a virtual monoenergetic image ({facts.monoenergetic_kev:g} keV) differ "
-            "from those of a plain CT"
-        )
-    if not isinstance(found, str) and found.upside_down:
-        doubts.append("the image seems to be upside down")
-    return tuple(doubts)
-
-
 def _suitability(
     analysis: str,
     ct: Volume,
     facts: Acquisition,
     gates: Mapping[str, Gate],
     breath: Breath | None,
-    doubts: tuple[str, ...],
 ) -> Suitability:
     refused = _refused(analysis, ct, facts, gates)
     if refused:
         return Suitability(analysis, "no", "", (refused,))
-    reasons = [
-        words
-        for name, (words, concerned) in CONCERNS.items()
-        if analysis in concerned and name in gates and gates[name].verdict in ("warn", "fail")
-    ]
-    reasons += [*_of_slices(analysis, ct, facts), *doubts]
-    return Suitability(
-        analysis, "caution" if reasons else "yes", _role(analysis, gates, breath), tuple(reasons)
-    )
+    breath = breath or _breath(gates)
+    state = breath if analysis == "ctvq" else None
+    reasons = list(_cautions(analysis, gates, state))
+    if facts.monoenergetic_kev:
+        reasons.append(
+            f"CT numbers of a virtual monoenergetic image ({facts.monoenergetic_kev:g} keV) differ "
+            "from those of a plain CT"
+        )
+    role = _role(analysis, gates, breath)
+    return Suitability(analysis, "caution" if reasons else "yes", role, tuple(reasons))
+
+
+def _cautions(
+    analysis: str, gates: Mapping[str, Gate], state: Breath | None = None
+) -> tuple[str, ...]:
+    """Say what lowers the values of an analysis; of one of two scans, at the given breath."""
+    reasons = []
+    for name, gate in gates.items():
+        if name not in WORDS or (name, state) == ("inspiration", "expiration"):
+            continue
+        bears = (f"{state}_{name}" if state else name, FORESEEN.get(name, name))
+        if any(concerns(gate_id, gate.verdict, analysis) for gate_id in bears):
+            value = 0.0 if gate.value is None else gate.value
+            reasons.append(WORDS[name].format(value=value))
+    return tuple(reasons)
+
+
+def _breath(gates: Mapping[str, Gate]) -> Breath | None:
+    """Breath that the lungs show."""
+    verdict = gates["inspiration"].verdict if "inspiration" in gates else "unknown"
+    return {"warn": "expiration", "pass": "inspiration"}.get(verdict)  # type: ignore[return-value]
 
 
 def _thickness_mm(ct: Volume, facts: Acquisition) -> float:
@@ -478,38 +496,23 @@ def _refused(analysis: str, ct: Volume, facts: Acquisition, gates: Mapping[str, 
         return f"slices of {thick:.2f} mm are too thick for small vessels"
     if analysis == "lobes" and thick > SLICE_MM[1]:
         return f"slices of {thick:.2f} mm are too thick for fissures"
-    if gates["both_lungs"].verdict == "fail":
+    if "both_lungs" in gates and gates["both_lungs"].verdict == "fail":
         return "no lung was found"
     return ""
-
-
-def _of_slices(analysis: str, ct: Volume, facts: Acquisition) -> list[str]:
-    """Say what slices blur that are thinner than those refused."""
-    thick = _thickness_mm(ct, facts)
-    if analysis == "vesselbv":
-        gate = slice_gate(ct.geometry, facts)
-        doubt = f"slices of {thick:.2f} mm move blood between size bins"
-        return [doubt] if gate.verdict == "warn" else []
-    if analysis == "lobes" and thick > THIN_SLICE_MM:
-        return [f"slices of {thick:.2f} mm blur fissures"]
-    if analysis in ("lungs", "ctvq") and thick > SLICE_MM[1]:
-        return [f"slices of {thick:.2f} mm are too thick for exact volumes"]
-    if analysis == "lungs" and thick > SLICE_MM[0]:
-        return [f"slices of {thick:.2f} mm show less emphysema than thin ones"]
-    return []
 
 
 def _role(analysis: str, gates: Mapping[str, Gate], breath: Breath | None) -> str:
     """Say what a CT serves as where an analysis needs more than one image."""
     if analysis == "ipv":
+        alone = "beside an iodine map (--ct), as one of a dual-energy pair (--low, --high), or as "
+        if "contrast" not in gates:
+            return f"{alone}one of a pair to subtract (--native, --contrast)"
         enhanced = (gates["contrast"].value or 0.0) >= CONTRAST_FROM_HU
         kind, other = ("contrast", "native") if enhanced else ("native", "contrast")
-        return (
-            f"beside an iodine map (--ct), as one of a dual-energy pair (--low, --high), or as the "
-            f"{kind} CT together with a {other} one to subtract (--{kind})"
-        )
+        return f"{alone}the {kind} CT together with a {other} one to subtract (--{kind})"
     if analysis == "ctvq":
-        shallow = gates["inspiration"].verdict == "warn" if breath is None else breath[0] == "e"
-        mine, other = ("expiration", "inspiration")[:: 1 if shallow else -1]
-        return f"as the {mine}, together with a CT at {other}"
+        if breath is None:
+            return "as the expiration or the inspiration, together with a CT at the other breath"
+        other_breath = {"expiration": "inspiration", "inspiration": "expiration"}[breath]
+        return f"as the {breath}, together with a CT at {other_breath}"
     return ""

@@ -42,16 +42,15 @@ def show(label, analysis, nodes):
 
 
 def check(node):
-    """Check a volume once; a look at a coarse copy, some two seconds for a chest."""
+    """Check a volume once, by what header and grid tell: looking for lungs would take seconds."""
     geometry = mrml.geometry_from_node(node)
     key = (node.GetID(), node.GetImageData().GetMTime(), geometry.ijk_to_ras.tobytes())
     if key not in _checked:
         while len(_checked) >= MOST_KEPT:
             del _checked[next(iter(_checked))]
         unit = node.GetAttribute(UNIT)
-        with slicer.util.WaitCursor():
-            volume = mrml.volume_from_node(node, unit or "HU")
-            _checked[key] = check_volume(volume, acquisition(node), unit=unit)
+        volume = mrml.volume_from_node(node, unit or "HU")
+        _checked[key] = check_volume(volume, acquisition(node), unit=unit, quick=True)
     return _checked[key]
 
 

@@ -86,7 +86,7 @@ def check_scan(path: Path, *, series_uid: str | None, progress: Progress) -> Sca
 
 
 def check_volume(
-    image: Volume, acquisition: Acquisition | None = None, *, unit: str | None
+    image: Volume, acquisition: Acquisition | None = None, *, unit: str | None, quick: bool = False
 ) -> ScanCheck:
     """Check an image that is open already.
 
@@ -98,6 +98,8 @@ def check_volume(
         Technical facts as far as known.
     unit
         Unit of its values where it is stated.
+    quick
+        As for `check_ct`.
 
     """
     try:
@@ -107,7 +109,7 @@ def check_volume(
     except InputError as refusal:
         why = without_names(str(refusal))
         return check_map(image, acquisition, unit=unit, why_no_ct=why)
-    return check_ct(image, acquisition)
+    return check_ct(image, acquisition, quick=quick)
 
 
 def _labels(path: Path) -> LabelImage | None:

@@ -296,7 +296,7 @@ def _read_in_the_stated_unit(path: Path, progress: Progress) -> Scan:
             refused = error
             continue
         _require_iodine(scan)
-        if scan.acquisition.rescale_unit in (None, "", "US"):
+        if (scan.acquisition.rescale_unit or "") in UNSPECIFIED:
             raise InputError(
                 f"{scan.name} does not state the unit of its iodine, and it is not guessed; give "
                 "--iodine-unit mg/mL or HU"

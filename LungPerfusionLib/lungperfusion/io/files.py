@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lungperfusion.io.nifti import (
     nifti_header,
     orientation_notes,
     require_nifti_bytes,
+    require_sound_header,
 )
 from lungperfusion.io.nifti import SUFFIXES as NIFTI_SUFFIXES
 from lungperfusion.io.scratch import scratch_folder
@@ -185,12 +187,20 @@ def _nrrd_notes(path: Path) -> list[str]:
             "the NRRD file does not say how the image lies in the patient (no anatomical space): "
             "left and right may be swapped"
         )
-    if not fields.get("spacings") and not fields.get("space directions"):
-        notes.append(
-            "the NRRD file does not say how large its voxels are; 1 mm was assumed, so volumes may "
-            "be wrong"
-        )
     return notes
+
+
+def states_spacing(path: Path) -> bool:
+    """Whether an image file says how large its voxels are; readers take 1 mm where it does not."""
+    name = path.name.lower()
+    if name.endswith((".nrrd", ".nhdr")):
+        fields = _nrrd_fields(path)
+        return bool(fields.get("spacings") or fields.get("space directions"))
+    if name.endswith((".mha", ".mhd")):
+        header, _ = _metaimage_header(path)
+        return "elementspacing" in header or "elementsize" in header
+    nifti = nifti_header(path)
+    return nifti is None or nifti.sform_code > 0 or all(nifti.pixdim[1:4])
 
 
 def _nrrd_fields(path: Path) -> dict[str, str]:
@@ -283,33 +293,49 @@ def _require_all_bytes(path: Path) -> NiftiHeader | None:
         _require_metaimage_bytes(path)
     header = nifti_header(path) if name.endswith(NIFTI_SUFFIXES) else None
     if header is not None:
+        require_sound_header(path, header)
         require_nifti_bytes(path, header)
     return header
 
 
 def _require_metaimage_bytes(path: Path) -> None:
     header, start = _metaimage_header(path)
-    if header.get("compresseddata", "false").lower() == "true" or "dimsize" not in header:
-        return
     sizes = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
     kind = header.get("elementtype", "").upper().removeprefix("MET_").replace("UCHAR", "CHAR")
     size = sizes.get(kind.removeprefix("U"), 0)
     try:
         channels = int(header.get("elementnumberofchannels", "1"))
         count = int(np.prod([int(n) for n in header["dimsize"].split()])) * channels
-    except ValueError:
+        skipped = max(0, int(header.get("headersize", "0")))
+    except (KeyError, ValueError):
         return
-    data = header.get("elementdatafile", "LOCAL")
-    files = data_files(path)
-    if data.upper() == "LOCAL":
-        held = path.stat().st_size - start
+    local = header.get("elementdatafile", "LOCAL").upper() == "LOCAL"
+    files = [path] if local else data_files(path)
+    if header.get("compresseddata", "false").lower() == "true":
+        held = _inflated_bytes(files[0], start if local else 0, count * size) if files else 0
     else:
-        held = sum(file.stat().st_size for file in files)
+        held = sum(file.stat().st_size - skipped for file in files) - (start if local else 0)
     if held < count * size:
         raise InputError(
             f"{named(path.name)} is cut short: its header announces {count * size} bytes of "
             f"voxels, {held} are there; copy or export it again"
         )
+
+
+def _inflated_bytes(path: Path, start: int, enough: int) -> int:
+    """Size of what a zlib stream holds, up to what is wanted; 0 where it is none."""
+    unpacking = zlib.decompressobj()
+    held = 0
+    try:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            while held < enough and (piece := stream.read(1 << 20)):
+                while piece and held < enough:
+                    held += len(unpacking.decompress(piece, 1 << 24))
+                    piece = unpacking.unconsumed_tail
+    except zlib.error:
+        return 0
+    return held
 
 
 def _metaimage_header(path: Path) -> tuple[dict[str, str], int]:
@@ -332,7 +358,8 @@ def data_files(path: Path) -> list[Path]:
     if name.endswith(".mhd"):
         fields, _ = _metaimage_header(path)
         data = fields.get("elementdatafile", "LOCAL")
-        listed = _lines_after(path, "elementdatafile") if data.upper() == "LIST" else [data]
+        is_list = data.upper().split()[:1] == ["LIST"]
+        listed = _lines_after(path, "elementdatafile") if is_list else [data]
         listed = [] if data.upper() == "LOCAL" else listed
     elif name.endswith(".nhdr"):
         lines = _header_lines(path)

@@ -34,6 +34,13 @@ More is a gantry tilt or a damaged header."""
 SKEW_SEEN_DEGREES = 0.01
 """Rounding of the numbers in a header stays below."""
 
+VALUE_BYTES = {
+    **{2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4},
+    **{1024: 8, 1280: 8, 1792: 16, 2304: 4},
+}
+"""Bytes of a voxel by the data type of the NIfTI-1 standard; colour and complex numbers too, which
+are refused in words of their own."""
+
 _SIZES = {348: 1, 540: 2}
 _GZIP = b"\x1f\x8b"
 
@@ -82,7 +89,7 @@ class NiftiHeader:
         elif self.qform_code > 0:
             matrix[:3] = self.qform
         else:
-            matrix[:3, :3] = np.diag(self.pixdim[1:4])
+            matrix[:3, :3] = np.diag([abs(size) or 1.0 for size in self.pixdim[1:4]])
         return matrix
 
     @property
@@ -176,10 +183,32 @@ def _parsed(header: bytes, order: str, version: int, packed: bool) -> NiftiHeade
     )
 
 
+def require_sound_header(path: Path, header: NiftiHeader) -> None:
+    """Refuse numbers that no image has, of which libraries complain in words of their own."""
+    axes = header.dim[0]
+    sizes = header.dim[1 : axes + 1]
+    if not 1 <= axes <= 7 or min(sizes) < 1:
+        fault = f"{axes} axes of {' x '.join(map(str, sizes)) or 'no'} voxels"
+    elif header.datatype not in VALUE_BYTES:
+        fault = f"values of type {header.datatype}, which are no numbers of a CT"
+    elif not _is_invertible(header.ijk_to_ras):
+        fault = "an orientation that is no matrix of finite numbers with three directions"
+    else:
+        return
+    raise InputError(
+        f"the NIfTI header of {named(path.name)} says {fault}; repair it, or convert the original "
+        "DICOM files again"
+    )
+
+
+def _is_invertible(matrix: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(matrix).all() and np.linalg.det(matrix[:3, :3]) != 0)
+
+
 def require_nifti_bytes(path: Path, header: NiftiHeader) -> None:
     """Refuse a file that ends before its voxels do."""
-    count = math.prod(header.dim[1 : max(0, min(7, header.dim[0])) + 1])
-    announced = header.start + count * header.bits // 8
+    count = math.prod(header.dim[1 : header.dim[0] + 1])
+    announced = max(0, header.start) + count * VALUE_BYTES[header.datatype]
     require_bounded(path.name, announced, path.stat().st_size)
     held = _unpacked_bytes(path, announced) if header.packed else path.stat().st_size
     if held < announced:

@@ -17,7 +17,13 @@ from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
 from lungperfusion.io.dicom import is_dicom, read_dicom
 from lungperfusion.io.dicom.segmentations import read_dicom_seg
-from lungperfusion.io.files import SUFFIXES, file_sha256, is_image_file, read_image
+from lungperfusion.io.files import (
+    SUFFIXES,
+    file_sha256,
+    is_image_file,
+    read_image,
+    states_spacing,
+)
 from lungperfusion.io.folders import list_files
 from lungperfusion.io.padding import AIR_HU, padding_in_volume
 from lungperfusion.io.plausibility import require_hounsfield, require_no_factor
@@ -25,6 +31,7 @@ from lungperfusion.io.scan import Scan
 from lungperfusion.labels import LabelImage, Segment, labelmap_of
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
+from lungperfusion.quality import Gate
 from lungperfusion.segmentation.imports import structure_of
 from lungperfusion.volume import Labelmap, Mask, Volume
 
@@ -164,8 +171,20 @@ def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress
         padding = missing if padding is None else padding | missing
     if padding is not None:
         array[padding] = AIR_HU if unit == "HU" else 0
+    gates = () if states_spacing(path) else (_NO_SPACING,)
+    notes += [gate.message for gate in gates]
     volume = Volume(array, geometry, unit, None if padding is None else ~padding)
-    return Scan(volume, Acquisition(), named(path.name), file_sha256(path), tuple(notes))
+    return Scan(volume, Acquisition(), named(path.name), file_sha256(path), tuple(notes), gates)
+
+
+_NO_SPACING = Gate(
+    id="voxel_size",
+    verdict="warn",
+    message="The file does not say how large its voxels are; 1 mm was assumed, so volumes and all "
+    "that rests on sizes may be wrong.",
+    unit="mm",
+    limit="stated in the file",
+)
 
 
 def _require_file(path: Path) -> None:

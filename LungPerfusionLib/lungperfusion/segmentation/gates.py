@@ -31,7 +31,7 @@ from lungperfusion.segmentation.pathology import midline, mirror_dents, wall_den
 from lungperfusion.stature import body_width_mm, relative_size
 from lungperfusion.terms import AIRWAYS, LUNGS, STRUCTURES, Region
 from lungperfusion.threads import both
-from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 
 SIDE_RATIO = (0.7, 1.1)
 """Left to right lung volume in health: the heart takes from the left."""
@@ -145,7 +145,7 @@ def lung_gates(
         _blood(blood),
         _contrast(blood, facts),
         _blood_agreement(blood),
-        _slices(ct, facts),
+        thickness_gate(ct.geometry, facts),
         inspiration,
         dense,
         missed,
@@ -388,9 +388,10 @@ def _blood_agreement(blood: BloodDensity) -> Gate:
     )
 
 
-def _slices(ct: Volume, facts: Acquisition) -> Gate:
-    axes, _ = upright(ct.geometry)
-    step, *plane = (ct.geometry.spacing_kji_mm[axis] for axis in axes)
+def thickness_gate(geometry: Geometry, facts: Acquisition) -> Gate:
+    """Judge slice thickness or spacing, whichever is larger."""
+    axes, _ = upright(geometry)
+    step, *plane = (geometry.spacing_kji_mm[axis] for axis in axes)
     thick = max(step, facts.slice_thickness_mm or 0.0)
     verdict = _verdict(thick, (0, SLICE_MM[0]), (0, SLICE_MM[1]))
     message = f"Slices are {thick:g} mm thick, {step:g} mm apart, pixels {max(plane):.2f} mm"

@@ -23,9 +23,10 @@ from lungperfusion.volume import Mask
 CLEAR = 0.5
 """A sign of this weight speaks for itself; 1 is the usual anatomy, -1 its mirror image."""
 
-WRONG = -1.2
-"""A direction is doubted when its signs add up to this and at least two of them speak against it:
-two of full weight are outvoted by one for the usual anatomy."""
+WRONG = -0.55
+"""A direction is doubted when its signs have this mean and at least two of them speak against it:
+three of full weight are outvoted by one for the usual anatomy, as disease of one lung moves several
+signs of left and right at once."""
 
 SMALLER_LUNG_SHARE = 0.15
 """One lung must hold this part of both for the sides to be compared."""
@@ -60,6 +61,13 @@ TRACHEA_MM = 25.0
 HEART_MM = 6.0
 """The heart's weight lies to the left of the middle by at least this: two thirds of the heart."""
 
+AORTA_MM = 6.0
+"""Beside the spine, tissue reaches farther to the left than to the right by at least this: the
+descending aorta, of 20 to 30 mm, lies there, and lung on the other side."""
+
+AORTA_SLICES = 5
+"""Slices that the aorta is looked for in at least."""
+
 RIGHT_SHARE = 0.06
 """The right lung holds more than the left by this part of both (53 to 57 %)."""
 
@@ -71,6 +79,10 @@ RECESS_MM = 25.0
 """Behind, the lungs reach lower than in front by more than this: the diaphragm is attached from
 the xiphoid down to the first lumbar vertebrae."""
 
+APEX_MM = 25.0
+"""Behind, the lungs reach higher than in front by more than this: the first rib slopes down to the
+sternum by half its length of 90 mm and more."""
+
 BONE_HU = 180.0
 """Blocks of the coarse copy above are bone, or vessels in contrast, whose places are left out."""
 
@@ -79,6 +91,10 @@ BONE_STRIP_MM = 30.0
 
 BONE_MM2 = 80.0
 """Least bone in the midline of an average section for its place to be told."""
+
+BACK_SHARE, FRONT_SHARE = 0.25, 0.75
+"""Parts of the lungs' depth behind and before which spine and sternum lie; vessels full of contrast
+medium lie between."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +166,7 @@ def orientation_gate(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
 def _speak_against(signs: Iterable[Sign]) -> bool:
     scores = [sign.score for sign in signs]
     against = sum(score <= -CLEAR for score in scores)
-    return against >= 2 and sum(scores) <= WRONG
+    return against >= 2 and sum(scores) <= WRONG * len(scores)
 
 
 def _speak_for(signs: Iterable[Sign]) -> bool:
@@ -322,10 +338,15 @@ def _bulge_mm(chest: _Chest) -> float | None:
 
 def _front_signs(chest: _Chest) -> list[Sign]:
     signs = []
+    sides = (chest.left, chest.right)
     if not chest.cut[1]:
         signs.append(_bone_sign(chest))
+        apex = np.mean([_lower_behind_mm(chest, np.flip(side, 0)) for side in sides])
+        signs.append(
+            _scored(float(apex), APEX_MM, "the tops of the lungs reach higher in front than behind")
+        )
     if not chest.cut[0]:
-        recess = np.mean([_recess_mm(chest, side) for side in (chest.left, chest.right)])
+        recess = np.mean([_lower_behind_mm(chest, side) for side in sides])
         signs.append(
             _scored(
                 float(recess), RECESS_MM, "the lungs reach lower in front of the liver than behind"
@@ -334,16 +355,14 @@ def _front_signs(chest: _Chest) -> list[Sign]:
     return signs
 
 
-def _recess_mm(chest: _Chest, side: Mask) -> float:
-    """How much lower a lung reaches behind than in front."""
+def _lower_behind_mm(chest: _Chest, side: Mask) -> float:
+    """How much nearer to the first slice a lung reaches behind than in front."""
     held = side.any(axis=0)
     rows = np.nonzero(held)[0]
-    foot = side.argmax(axis=0)[held]
+    end = side.argmax(axis=0)[held]
     back, front = np.percentile(rows, (20, 80))
-    return (
-        float(np.median(foot[rows >= front]) - np.median(foot[rows <= back]))
-        * (chest.spacing_mm[0])
-    )
+    away = float(np.median(end[rows >= front]) - np.median(end[rows <= back]))
+    return away * chest.spacing_mm[0]
 
 
 def _bone_sign(chest: _Chest) -> Sign:
@@ -353,9 +372,10 @@ def _bone_sign(chest: _Chest) -> Sign:
     rows, columns = (np.flatnonzero(lung.any(axis=(0, axis))) for axis in (2, 1))
     middle, reach = int(columns.mean()), round(BONE_STRIP_MM / chest.spacing_mm[2])
     bone = chest.hu[part, :, max(0, middle - reach) : middle + reach + 1] > BONE_HU
-    half = int((rows[0] + rows[-1]) / 2)
+    behind, before = (int(rows[0] + at * np.ptp(rows)) for at in (BACK_SHARE, FRONT_SHARE))
     block_mm2 = float(np.prod(chest.spacing_mm[1:])) / len(bone)
-    back, front = (np.count_nonzero(b) * block_mm2 for b in (bone[:, :half], bone[:, half:]))
+    ends = bone[:, :behind], bone[:, before:]
+    back, front = (np.count_nonzero(end) * block_mm2 for end in ends)
     if back + front < BONE_MM2:
         return Sign(0.0, "")
     return _scored((back - front) / (back + front), CLEAR, "the spine lies in front of the lungs")
@@ -373,6 +393,8 @@ def _left_signs(chest: _Chest) -> list[Sign]:
         )
     if not chest.cut[1]:
         signs.append(_scored(_heart_mm(chest), HEART_MM, "the heart lies on the right"))
+        aorta = _scored(_aorta_mm(chest), AORTA_MM, "the aorta lies to the right of the spine")
+        signs.append(aorta)
     if not chest.cut[0]:
         domes = [_dome(side) for side in (chest.left, chest.right)]
         signs.append(
@@ -394,6 +416,31 @@ def _heart_mm(chest: _Chest) -> float:
         if between.any():
             found.append((columns[0] + columns[-1]) / 2 - np.nonzero(between)[1].mean())
     return float(np.median(found)) * chest.spacing_mm[2] if found else 0.0
+
+
+def _aorta_mm(chest: _Chest) -> float:
+    """How much farther tissue reaches to the left of the spine than to the right, in front of it.
+
+    Median over slices beside the heart; 0 where too few show the spine between both lungs.
+    """
+    part = chest.part(0.3, 0.7)
+    lung = chest.lung[part]
+    columns = np.flatnonzero(lung.any(axis=(0, 1)))
+    reach = BONE_STRIP_MM / chest.spacing_mm[2]
+    strip = np.abs(np.arange(lung.shape[2]) - (columns[0] + columns[-1]) / 2) <= reach
+    block_mm2 = float(np.prod(chest.spacing_mm[1:]))
+    found = []
+    for between, section, hu in zip(_between(chest, part), lung, chest.hu[part], strict=True):
+        rows = np.flatnonzero(section.any(axis=1))
+        if not rows.size:
+            continue
+        first, low, high = (rows[0] + round(at * len(rows)) for at in (0.18, 0.2, 0.5))
+        spine = np.nonzero((hu[:first] > BONE_HU) & strip)[1]
+        if spine.size * block_mm2 < BONE_MM2:
+            continue
+        edges = [np.flatnonzero(row)[[0, -1]] for row in between[low:high] if row.any()]
+        found += [2 * float(spine.mean() - np.mean(edges))] if edges else []
+    return float(np.median(found)) * chest.spacing_mm[2] if len(found) >= AORTA_SLICES else 0.0
 
 
 def _dome(side: Mask) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lungperfusion.terms import MEASURES, decisions, iodine, lobes, vessels, vq
+from lungperfusion.terms import MEASURES, decisions, density, iodine, lobes, vessels, vq
 from lungperfusion.terms.measures import Measure
 from lungperfusion.terms.regions import FISSURES, LOBES, LUNGS, Region
 
@@ -184,6 +184,7 @@ def _fissure(*beside: Region) -> tuple[Effect, ...]:
 GATES: dict[str, tuple[Effect, ...]] = {
     # files: what was left out may have been slices at an end
     "complete_series": (_doubt(IMAGED),),
+    "voxel_size": (_doubt(IMAGED),),
     # lungs
     # a mirrored or turned image puts every value on the wrong side or end
     "orientation": (_doubt(IMAGED),),
@@ -307,4 +308,23 @@ def effects_of(gate_id: str) -> tuple[Effect, ...]:
             regions=effect.regions,
         )
         for effect in GATES[base]
+    )
+
+
+OF_ANALYSIS: dict[str, frozenset[str]] = {
+    "lungs": _ids(density.DENSITY_MEASURES),
+    "lobes": _ids(lobes.LOBE_MEASURES),
+    "ipv": IODINE,
+    "ctvq": _ids(vq.VQ_MEASURES),
+    "vesselbv": VESSELS,
+}
+"""What each analysis of an image is made for."""
+
+
+def concerns(gate_id: str, verdict: str, analysis: str) -> bool:
+    """Whether a gate with this verdict lowers a value that an analysis is made for."""
+    return any(
+        effect.measures & OF_ANALYSIS[analysis]
+        and {"warn": effect.on_warn, "fail": effect.on_fail}.get(verdict)
+        for effect in effects_of(gate_id)
     )

@@ -477,6 +477,24 @@ def test_concentrations_of_any_unit_are_converted(
         read_ct(folder)
 
 
+@pytest.mark.parametrize("written", ["Hounsfield units", "H.U.", "[hnsf'U]", "none", "UNKNOWN"])
+def test_hounsfield_units_in_other_spellings(tmp_path, chest, grid, write_series, written):
+    def edit(header, k):
+        header.RescaleType = written
+
+    scan = read_ct(write_series(tmp_path / "case", chest(), grid, edit=edit))
+    assert np.array_equal(scan.volume.array, chest())
+
+
+@pytest.mark.parametrize(
+    ("written", "factor"),
+    [("mg·mL^-1", 1), ("Iodine mg/ml", 1), ("0,1 mg/cm³", 0.1), ("kg/m3", 1), ("mg mL-1", 1)],
+)
+def test_concentrations_in_other_spellings(written, factor):
+    assert stated_unit(written).factor == pytest.approx(factor)
+    assert stated_unit(written).unit == "mg/mL"
+
+
 @pytest.mark.parametrize("written", ["g/mL", "Z_EFF", "EDW", "UG", "ML", "mg/0ml", "counts"])
 def test_what_is_no_concentration_is_not_taken_for_one(written):
     assert stated_unit(written) is None

@@ -103,12 +103,12 @@ def test_folder_of_dead_links_says_so(tmp_path):
         read_ct(folder)
 
 
-def two_passes(tmp_path, chest, grid, write_series, offset_mm):
+def two_passes(tmp_path, chest, grid, write_series, offset_mm, tag="AcquisitionNumber"):
     """One series of two passes, the second ``offset_mm`` along the body from the first."""
 
     def number(which, by_mm):
         def edit(data, k):
-            data.AcquisitionNumber = which
+            setattr(data, tag, f"10150{which}" if tag == "AcquisitionTime" else which)
             x, y, z = data.ImagePositionPatient
             data.ImagePositionPatient = [x, y, float(z) + by_mm]
             data.SOPInstanceUID = f"2.25.9{which}{k}"
@@ -128,8 +128,23 @@ def test_passes_between_each_other_are_refused(tmp_path, chest, grid, write_seri
         read_ct(folder)
 
 
-def test_passes_that_follow_each_other_are_one_scan(tmp_path, chest, grid, write_series):
-    folder = two_passes(tmp_path, chest, grid, write_series, 16.0)
+def test_passes_without_a_number_are_told_by_their_time(tmp_path, chest, grid, write_series):
+    folder = two_passes(tmp_path, chest, grid, write_series, 1.0, tag="AcquisitionTime")
+    with pytest.raises(InputError, match="number 2 with 8 slices by the time of acquisition"):
+        read_ct(folder)
+
+
+def test_slices_with_a_time_each_are_one_scan(tmp_path, chest, grid, write_series):
+    def edit(data, k):
+        data.AcquisitionTime = f"1015{(k * 5) % 8:02d}"
+
+    write_series(tmp_path / "series", chest(), grid, edit=edit)
+    assert read_ct(tmp_path / "series").volume.geometry.shape == (8, 24, 20)
+
+
+@pytest.mark.parametrize("tag", ["AcquisitionNumber", "AcquisitionTime"])
+def test_passes_that_follow_each_other_are_one_scan(tmp_path, chest, grid, write_series, tag):
+    folder = two_passes(tmp_path, chest, grid, write_series, 16.0, tag)
     assert read_ct(folder).volume.geometry.shape == (16, 24, 20)
 
 

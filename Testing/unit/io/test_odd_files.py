@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -195,6 +196,57 @@ def test_short_list_of_slices_is_refused(tmp_path, chest):
     (tmp_path / "ct.mhd").write_text(f"{header}ElementDataFile = LIST\n{names}\n")
     with pytest.raises(InputError, match="cut short: its header announces 7680 bytes"):
         read_ct(tmp_path / "ct.mhd")
+
+
+def test_voxels_that_are_not_packed_as_the_header_says_are_refused(tmp_path, chest):
+    """A reader that does not look measures memory that nobody has written."""
+    (tmp_path / "ct.raw").write_bytes(chest().astype("<i2").tobytes())
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 20 24 8\nElementType = MET_SHORT\n"
+    header += "ElementSpacing = 0.8 0.8 2\nCompressedData = True\n"
+    (tmp_path / "ct.mhd").write_text(f"{header}ElementDataFile = ct.raw\n")
+    with pytest.raises(InputError, match="announces 7680 bytes of voxels, 0 are there"):
+        read_ct(tmp_path / "ct.mhd")
+    (tmp_path / "ct.raw").write_bytes(zlib.compress(chest().astype("<i2").tobytes()[:-2]))
+    with pytest.raises(InputError, match="7678 are there"):
+        read_ct(tmp_path / "ct.mhd")
+    (tmp_path / "ct.raw").write_bytes(zlib.compress(chest().astype("<i2").tobytes()))
+    assert np.array_equal(read_ct(tmp_path / "ct.mhd").volume.array, chest())
+
+
+@pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
+def test_assumed_voxel_size_is_a_gate(tmp_path, chest, name):
+    head = {
+        "ct.nrrd": NRRD.format(""),
+        "ct.mha": "ObjectType = Image\nNDims = 3\nDimSize = 20 24 8\nElementType = MET_SHORT\n"
+        "ElementDataFile = LOCAL\n",
+    }[name]
+    (tmp_path / name).write_bytes(head.encode() + chest().astype("<i2").tobytes())
+    scan = read_ct(tmp_path / name)
+    assert [(gate.id, gate.verdict) for gate in scan.gates] == [("voxel_size", "warn")]
+    assert any("1 mm was assumed" in warning for warning in scan.warnings)
+
+
+@pytest.mark.parametrize(
+    ("offset", "form", "values", "message"),
+    [
+        (40, "8h", (-3, 20, 24, 8, 1, 1, 1, 1), "-3 axes"),
+        (40, "8h", (3, 20, -24, 8, 1, 1, 1, 1), "20 x -24 x 8 voxels"),
+        (70, "2h", (1, 1), "values of type 1"),
+        (280, "12f", (np.nan,) * 12, "no matrix of finite numbers"),
+        (280, "12f", (0.0,) * 12, "no matrix of finite numbers"),
+    ],
+)
+def test_impossible_nifti_headers_are_told_without_the_library(
+    tmp_path, chest, grid, write_image, capfd, offset, form, values, message
+):
+    path = write_image(tmp_path / "ct.nii", chest(), grid)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(f"<{form}", content, offset, *values)
+    struct.pack_into("<h", content, 254, 1)  # the sform counts
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_ct(path)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_list_of_millions_of_slices_is_refused(tmp_path):

@@ -117,7 +117,8 @@ def header_numbers(
         ) from error
     if numbers.size != count or not np.isfinite(numbers).all():
         raise InputError(
-            f"a DICOM slice has no usable {words} ({numbers.size} of {count} numbers), so its "
+            f"a DICOM slice has no usable {words} ({np.isfinite(numbers).sum()} of {count} "
+            "numbers), so its "
             "place is unknown; export the original series"
             if default is None
             else f"a DICOM slice has an unusable {words}; export the series again"

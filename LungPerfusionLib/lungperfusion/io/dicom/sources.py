@@ -99,6 +99,12 @@ class DicomFile:
         return None if number is None else int(number)
 
     @property
+    def acquisition_time(self) -> str:
+        """Date and time of the acquisition as written, empty where the header has none."""
+        names = ("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime")
+        return " ".join(str(self.header.get(name) or "") for name in names).strip()
+
+    @property
     def is_localizer(self) -> bool:
         """Whether this is an overview image."""
         return any("LOCALIZER" in value or "SCOUT" in value for value in self.image_type)

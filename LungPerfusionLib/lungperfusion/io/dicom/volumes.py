@@ -158,11 +158,15 @@ def _perpendicular(
     return row, column / np.linalg.norm(column)
 
 
+MOST_PASSES = 6
+"""More times of acquisition than this are those of single slices or rotations."""
+
+
 def _require_one_pass(frames: Sequence[Frame]) -> None:
-    """Refuse passes of the scanner (Acquisition Number) whose slices lie between each other.
+    """Refuse passes of the scanner whose slices lie between each other.
 
     The patient breathes between two passes.  Passes that follow each other along the body are one
-    scan.
+    scan.  They are told by Acquisition Number, else by the time of acquisition.
 
     Parameters
     ----------
@@ -170,16 +174,20 @@ def _require_one_pass(frames: Sequence[Frame]) -> None:
         Sorted by height.
 
     """
-    numbers = [frame.file.acquisition_number for frame in frames]
-    passes = sorted({number for number in numbers if number is not None})
-    changes = sum(a != b for a, b in pairwise(numbers) if a is not None and b is not None)
-    if len(passes) < 2 or changes < len(passes):
-        return
-    counts = ", ".join(f"number {n} with {numbers.count(n)} slices" for n in passes[:6])
-    raise InputError(
-        f"the series holds {len(passes)} acquisitions whose slices lie between each other "
-        f"({counts}); the breath may differ between them: export one of them as a series of its own"
-    )
+    by_number = [frame.file.acquisition_number for frame in frames]
+    times = [frame.file.acquisition_time or None for frame in frames]
+    known = sorted({time for time in times if time is not None})
+    by_time = [None if time is None else known.index(time) + 1 for time in times]
+    for passes in (by_number, by_time if len(known) <= MOST_PASSES else []):
+        numbers = sorted({number for number in passes if number is not None})
+        changes = sum(a != b for a, b in pairwise(passes) if a is not None and b is not None)
+        if len(numbers) >= 2 and changes >= len(numbers):
+            counts = ", ".join(f"number {n} with {passes.count(n)} slices" for n in numbers[:6])
+            raise InputError(
+                f"the series holds {len(numbers)} acquisitions whose slices lie between each other "
+                f"({counts}{'' if passes is by_number else ' by the time of acquisition'}); the "
+                "breath may differ between them: export one of them as a series of its own"
+            )
 
 
 def _require_identical(
