@@ -123,7 +123,7 @@ def _neighbours_alike(array: NDArray[Any]) -> float:
 
 def _in_scale(array: NDArray[Any]) -> NDArray[np.float32]:
     """CT numbers of air to bone: one voxel of metal must not outweigh all others."""
-    return np.clip(array, NO_AIR_HU, -NO_AIR_HU).astype(np.float32)
+    return np.asarray(np.clip(array, NO_AIR_HU, -NO_AIR_HU), np.float32)
 
 
 def _few_integers(values: NDArray[Any]) -> bool:

@@ -171,20 +171,26 @@ def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress
         padding = missing if padding is None else padding | missing
     if padding is not None:
         array[padding] = AIR_HU if unit == "HU" else 0
-    gates = () if states_spacing(path) else (_NO_SPACING,)
+    gates = _size_gates(path)
     notes += [gate.message for gate in gates]
     volume = Volume(array, geometry, unit, None if padding is None else ~padding)
     return Scan(volume, Acquisition(), named(path.name), file_sha256(path), tuple(notes), gates)
 
 
-_NO_SPACING = Gate(
-    id="voxel_size",
-    verdict="warn",
-    message="The file does not say how large its voxels are; 1 mm was assumed, so volumes and all "
-    "that rests on sizes may be wrong.",
-    unit="mm",
-    limit="stated in the file",
-)
+def _size_gates(path: Path) -> tuple[Gate, ...]:
+    """Doubt an image whose file does not say how large its voxels are."""
+    if states_spacing(path):
+        return ()
+    return (
+        Gate(
+            id="voxel_size",
+            verdict="warn",
+            message="The file does not say how large its voxels are; 1 mm was assumed, so volumes "
+            "and all that rests on sizes may be wrong.",
+            unit="mm",
+            limit="stated in the file",
+        ),
+    )
 
 
 def _require_file(path: Path) -> None:
