@@ -15,6 +15,7 @@ from lungperfusion.io.json_files import read_json
 from lungperfusion.measurement import Measurement
 from lungperfusion.naming import named
 from lungperfusion.quality import Gate
+from lungperfusion.registry import analyses
 from lungperfusion.results.writing import RESULTS_FORMAT
 
 SEGMENTATION = ".seg.nrrd"
@@ -84,9 +85,10 @@ def read_results(folder: Path) -> FinishedResults:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
+        *others, last = analyses()
         raise InputError(
-            f"{named(folder.name)} holds no results of an analysis; give a folder that lungs, "
-            "lobes, ipv, ctvq or vesselbv wrote (of a batch: OUT/cases/CASE/ANALYSIS)"
+            f"{named(folder.name)} holds no results of an analysis; give a folder that "
+            f"{', '.join(others)} or {last} wrote (of a batch: OUT/cases/CASE/ANALYSIS)"
         ) from error
 
 

@@ -160,6 +160,21 @@ def _distance_on(mask: Mask, source: Geometry, target: Geometry) -> NDArray[np.f
     return np.asarray(np.maximum(from_sitk(image), 0), np.float32)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stages:
+    """Stages of `lungperfusion.vq.alignment` that a registration goes through."""
+
+    coarse: tuple[Stage, ...] = COARSE_STAGES
+    """For the whole lung."""
+    fine: tuple[Stage, ...] = FINE_STAGES
+    """From there for least landmark error."""
+    volume: tuple[Stage, ...] = VOLUME_STAGES
+    """From there for the truest Jacobian."""
+
+
+DEFAULT_STAGES = Stages()
+
+
 def register_lungs(
     expiration: Volume,
     inspiration: Volume,
@@ -168,9 +183,7 @@ def register_lungs(
     *,
     lobes: tuple[Labelmap, Labelmap] | None = None,
     landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    coarse: Sequence[Stage] = COARSE_STAGES,
-    fine: Sequence[Stage] = FINE_STAGES,
-    volume: Sequence[Stage] = VOLUME_STAGES,
+    stages: Stages = DEFAULT_STAGES,
     progress: Progress = ignore,
 ) -> Registration:
     """Register both lungs of an expiratory with an inspiratory CT.
@@ -188,9 +201,8 @@ def register_lungs(
         glide along the fissures.  Only as good as both lobe segmentations.
     landmarks
         Corresponding points, RAS mm, shapes (N, 3), expiratory and inspiratory: they steer.
-    coarse, fine, volume
-        Stages of `lungperfusion.vq.alignment`: ``fine`` refines the coarse result for least
-        landmark error, ``volume`` for the truest Jacobian.
+    stages
+        How finely it is aligned.
     progress
         Called from the calling thread only; may raise to cancel.
 
@@ -227,10 +239,15 @@ def register_lungs(
         ) -> list[tuple[Region, PartFields]]:
             pair = Part.cut(expiration, masks[0]), Part.cut(inspiration, masks[1])
             marks = _landmarks_in(landmarks, expiration_lungs, lung)
-            start = align(*pair, stages=coarse, landmarks=marks, progress=part(report, 0, 0.25))
+            start = align(
+                *pair, stages=stages.coarse, landmarks=marks, progress=part(report, 0, 0.25)
+            )
             swapped = None if marks is None else marks[::-1]
             back = align(
-                *pair[::-1], stages=coarse, landmarks=swapped, progress=part(report, 0.25, 0.45)
+                *pair[::-1],
+                stages=stages.coarse,
+                landmarks=swapped,
+                progress=part(report, 0.25, 0.45),
             )
             done = []
             for number, (region, (here, there)) in enumerate(parts.items()):
@@ -239,7 +256,7 @@ def register_lungs(
                 scans = pair
                 if region not in LUNGS:
                     scans = Part.cut(expiration, here), Part.cut(inspiration, there)
-                fields = _refine(scans, start, marks, fine, volume, part(report, low, high))
+                fields = _refine(scans, start, marks, stages, part(report, low, high))
                 if region in LUNGS:
                     fields = replace(fields, back=back)
                 done.append((region, fields))
@@ -321,18 +338,21 @@ def _refine(
     scans: tuple[Part, Part],
     start: DisplacementField,
     marks: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
-    fine: Sequence[Stage],
-    volume: Sequence[Stage],
+    stages: Stages,
     progress: Progress,
 ) -> PartFields:
     # The stiff solution first: the softer one then needs a few steps only.
     stiff = align(
-        *scans, stages=volume, start=start, landmarks=marks, progress=part(progress, 0, 0.6)
+        *scans, stages=stages.volume, start=start, landmarks=marks, progress=part(progress, 0, 0.6)
     )
     soft = stiff
-    if tuple(fine) != tuple(volume):
+    if stages.fine != stages.volume:
         soft = align(
-            *scans, stages=fine, start=stiff, landmarks=marks, progress=part(progress, 0.6, 1)
+            *scans,
+            stages=stages.fine,
+            start=stiff,
+            landmarks=marks,
+            progress=part(progress, 0.6, 1),
         )
     soft, share, repairs = repair_folding(soft, scans[0])
     stiff = stiff if soft is stiff else repair_folding(stiff, scans[0])[0]

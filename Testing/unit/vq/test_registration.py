@@ -24,7 +24,12 @@ from lungperfusion.vq.displacement import (
 from lungperfusion.vq.gates import registration_gates
 from lungperfusion.vq.jacobian import cut_area_mm2, jacobian_of, scale_to_volumes
 from lungperfusion.vq.pair import beneath_surface, pair_breaths
-from lungperfusion.vq.registration import register_lungs, registration_from_field, repair_folding
+from lungperfusion.vq.registration import (
+    Stages,
+    register_lungs,
+    registration_from_field,
+    repair_folding,
+)
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "lung_followup_pair"
 QUICK = (
@@ -198,15 +203,16 @@ def test_lobes_slide_along_the_fissure():
     assert np.percentile(sliding, 95) < 2.5
 
 
+QUICK_STAGES = Stages(coarse=QUICK[:1], fine=QUICK[1:], volume=QUICK[1:])
+
+
 def quick(phantom, **settings):
     return register_lungs(
         phantom.expiration,
         phantom.inspiration,
         phantom.expiration_lungs,
         phantom.inspiration_lungs,
-        coarse=QUICK[:1],
-        fine=QUICK[1:],
-        volume=QUICK[1:],
+        stages=QUICK_STAGES,
         **settings,
     )
 
@@ -243,9 +249,7 @@ def test_same_result_on_every_run_and_for_flipped_and_permuted_voxels(little):
                 little.inspiration_lungs,
             )
         ),
-        coarse=QUICK[:1],
-        fine=QUICK[1:],
-        volume=QUICK[1:],
+        stages=QUICK_STAGES,
     )
     for lung in LUNGS:
         points = voxel_positions(little.expiration.geometry, little.expiration_lungs.mask(lung))
@@ -277,9 +281,7 @@ def test_missing_lung_is_said_and_the_other_registered(little):
         little.inspiration,
         one,
         little.inspiration_lungs,
-        coarse=QUICK[:1],
-        fine=QUICK[1:],
-        volume=QUICK[1:],
+        stages=QUICK_STAGES,
     )
     assert set(result.parts) == {Region.LEFT_LUNG}
     assert "0 mL in the expiratory scan" in result.missing[Region.RIGHT_LUNG]
