@@ -25,6 +25,7 @@ from lungperfusion.engines import (
 )
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.phantoms import KINDS
+from lungperfusion.segmentation.imports import CONVENTIONS
 from lungperfusion.volume import Geometry, Labelmap, Volume
 
 pytestmark = pytest.mark.skipif(
@@ -42,8 +43,9 @@ def machine(tmp_path, monkeypatch):
     path.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", str(path))
-    for name in ("TORCH_HOME", "TOTALSEG_WEIGHTS_PATH", "TOTALSEG_HOME_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    for engine in ENGINES.values():
+        for name in engine.homes:
+            monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
@@ -101,11 +103,36 @@ def test_engine_without_weights_is_not_started(fake, machine, small_ct):
     assert not (machine / "home" / "started").exists()
 
 
-def test_weights_are_looked_for_where_the_variable_says(fake, machine, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(machine / "torch"))
-    fake("lungmask", "")
-    assert (machine / "torch" / "hub" / "checkpoints").is_dir()
-    assert find_engine("lungmask").why_not("lobes") == ""
+@pytest.mark.parametrize(
+    ("name", "variable", "below"),
+    [
+        ("lungmask", "TORCH_HOME", "hub/checkpoints"),
+        ("lungmask", "XDG_CACHE_HOME", "torch/hub/checkpoints"),
+        ("totalsegmentator", "TOTALSEG_WEIGHTS_PATH", ""),
+        ("totalsegmentator", "TOTALSEG_HOME_DIR", "nnunet/results"),
+    ],
+)
+def test_weights_are_looked_for_where_the_variable_says(
+    fake, machine, monkeypatch, name, variable, below
+):
+    monkeypatch.setenv(variable, str(machine / "elsewhere"))
+    assert f"are not in ${variable}" in _why_not(fake(name, "", weights=False), name)
+    fake(name, "")
+    assert ENGINES[name].weights_folder == machine / "elsewhere" / below
+    assert find_engine(name).why_not("lobes") == ""
+
+
+def _why_not(program, name):
+    assert program.exists()
+    return find_engine(name).why_not("lobes")
+
+
+@pytest.mark.parametrize("part", range(291, 296))
+def test_each_part_that_totalsegmentator_would_fetch_must_be_there(fake, part):
+    fake("totalsegmentator", "")
+    folder = ENGINES["totalsegmentator"].weights_folder
+    (folder / f"Dataset{part}_x").unlink()
+    assert f"Dataset{part}_*" in find_engine("totalsegmentator").why_not("lungs")
 
 
 def test_labels_come_back_on_the_grid_of_the_ct(fake, small_ct):
@@ -123,6 +150,20 @@ def test_version_is_that_of_the_engines_environment(fake, machine):
     record.mkdir(parents=True)
     assert program.parent.parent == machine
     assert find_engine("lungmask").version == "0.2.22"
+
+
+def test_command_lines_are_those_of_the_programs():
+    """As read in the sources of lungmask 0.2.22 and TotalSegmentator 2.18.0."""
+    words = {name: [*engine.jobs["lobes"].arguments] for name, engine in ENGINES.items()}
+    assert words["lungmask"] == ["ct.nii.gz", "labels.nii.gz", "--modelname", "LTRCLobes_R231"]
+    first, second, *parts = " ".join(words["totalsegmentator"]).split(" --")
+    assert first == "-i ct.nii.gz -o labels.nii.gz"
+    assert second == "ml"
+    assert parts[0].split()[0] == "roi_subset"
+    assert CONVENTIONS["totalsegmentator"].labels[13] == "right_middle_lobe"
+    assert CONVENTIONS["totalsegmentator"].labels[16] == "airways"
+    assert CONVENTIONS["lungmask"].labels == {1: "right_lung", 2: "left_lung"}
+    assert CONVENTIONS["lungmask-lobes"].labels[4] == "right_middle_lobe"
 
 
 def test_engine_has_no_network_and_sends_no_statistics(fake, small_ct, machine):
@@ -262,8 +303,6 @@ def test_lungs_of_an_engine_are_used_and_compared(chest, fake, lungmask_file):
 
 
 def test_lobes_of_an_engine_are_used_and_compared(chest, fake, machine):
-    from lungperfusion.segmentation.imports import CONVENTIONS
-
     convention = CONVENTIONS["totalsegmentator"].labels
     truth = chest.truth.lobes
     labels = np.zeros(truth.array.shape, np.uint8)

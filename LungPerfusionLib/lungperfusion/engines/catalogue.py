@@ -43,20 +43,23 @@ class Engine:
     """Name of its Python package, for its version."""
     licence: str
     reference: str
-    home: str
-    """Environment variable that names its folder of weights."""
-    below_home: str
-    """Where the weights lie below that folder."""
+    homes: Mapping[str, str]
+    """Environment variables that name its folders, the first that is set counts, and where the
+    weights lie below each."""
     otherwise: tuple[str, ...]
-    """Where they lie without the variable, below the user's home."""
+    """Where they lie without a variable, below the user's home."""
     jobs: Mapping[Task, Job] = field(default_factory=dict)
+
+    @property
+    def home(self) -> str:
+        """Variable that names the folder of its weights on this machine; empty if none is set."""
+        return next((variable for variable in self.homes if os.environ.get(variable)), "")
 
     @property
     def weights_folder(self) -> Path:
         """Folder that its weights are looked for in."""
-        home = os.environ.get(self.home)
-        if home:
-            return Path(home) / self.below_home
+        if self.home:
+            return Path(os.environ[self.home]) / self.homes[self.home]
         return Path.home().joinpath(*self.otherwise)
 
 
@@ -67,8 +70,9 @@ _ROI = (
 _TOTAL = Job(
     arguments=("-i", CT_FILE, "-o", LABEL_FILE, "--ml", "--roi_subset", *_ROI),
     convention="totalsegmentator",
-    # Organs with the lobes, and the rough model that finds where they are.
-    weights=("Dataset291_*", "Dataset298_*"),
+    # It runs 291 (organs, with the lobes) after 298 (where they are), but first fetches whatever
+    # it lacks of all five parts of the task: without a network that ends the run.
+    weights=(*(f"Dataset{number}_*" for number in range(291, 296)), "Dataset298_*"),
 )
 
 ENGINES: dict[str, Engine] = {
@@ -81,8 +85,7 @@ ENGINES: dict[str, Engine] = {
             distribution="lungmask",
             licence="Apache-2.0",
             reference="Hofmanninger 2020, Eur Radiol Exp 4:50, doi:10.1186/s41747-020-00173-2",
-            home="TORCH_HOME",
-            below_home="hub/checkpoints",
+            homes={"TORCH_HOME": "hub/checkpoints", "XDG_CACHE_HOME": "torch/hub/checkpoints"},
             otherwise=(".cache", "torch", "hub", "checkpoints"),
             jobs={
                 "lungs": Job(
@@ -104,8 +107,7 @@ ENGINES: dict[str, Engine] = {
             distribution="TotalSegmentator",
             licence="Apache-2.0",
             reference="Wasserthal 2023, Radiol Artif Intell 5:e230024, doi:10.1148/ryai.230024",
-            home="TOTALSEG_WEIGHTS_PATH",
-            below_home="",
+            homes={"TOTALSEG_WEIGHTS_PATH": "", "TOTALSEG_HOME_DIR": "nnunet/results"},
             otherwise=(".totalsegmentator", "nnunet", "results"),
             jobs={"lungs": _TOTAL, "lobes": _TOTAL},
         ),
@@ -144,15 +146,17 @@ class Installed:
             return (
                 f"its weights ({files}) are not in {_plain(engine)}; let {engine.title} "
                 "fetch them once on a connected machine and copy them there, or name their place "
-                f"in the environment variable {engine.home}. Nothing is downloaded by this program"
+                f"in the environment variable {next(iter(engine.homes))}. Nothing is downloaded by "
+                "this program"
             )
         return ""
 
 
 def _plain(engine: Engine) -> str:
     """Name the folder of weights without the user's home."""
-    if os.environ.get(engine.home):
-        return f"the folder that {engine.home} names"
+    if engine.home:
+        below = engine.homes[engine.home]
+        return "/".join(part for part in (f"${engine.home}", below) if part)
     return "/".join(("~", *engine.otherwise))
 
 
