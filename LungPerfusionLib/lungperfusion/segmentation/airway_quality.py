@@ -23,9 +23,16 @@ TREE_SHARE = (0.04, 0.06)
 hold 66 mL down to a lumen of 1.9 mm (Weibel 1963, Morphometry of the Human Lung, generations 0 to
 8), 1 to 2 % of lungs breathed in and 3 % of lungs breathed out."""
 
+LEAST_TREE_SHARE = 0.002
+"""Both main bronchi alone hold more: 11 mL (Weibel, generation 1) of lungs of 4.8 L."""
+
 BRONCHI_SHARE = (0.0003, 0.02)
 """Bronchi beyond the main ones relative to the lungs: 0.1 to 1 % where CT shows them.  Below the
 first none was followed, above the second lung is among them."""
+
+UNSEEN_SHARE = 0.005
+"""Bronchi that may count as lung where none was followed: 24 mL (Weibel, generations 2 to 8) of
+lungs of 4.8 L.  They shift the mean density by less than 1 HU."""
 
 RESOLVED_MM = 2.6
 """Voxels longer than this show no bronchi beyond the main ones: lobar and segmental lumens are 4 to
@@ -113,8 +120,9 @@ def airway_gate(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
     tree = blocks == STRUCTURES[AIRWAYS].label
     lung = (blocks == STRUCTURES[LUNGS[0]].label) | (blocks == STRUCTURES[LUNGS[1]].label)
     limit = (
-        f"bronchi {100 * BRONCHI_SHARE[0]:g} to {100 * BRONCHI_SHARE[1]:g} % of the lungs, at most "
-        f"{100 * RIM_SHARE[0]:g} % of them next to the ribs"
+        f"airways {100 * LEAST_TREE_SHARE:g} to {100 * TREE_SHARE[0]:g} % of the lungs, bronchi at "
+        f"most {100 * BRONCHI_SHARE[1]:g} %, at most {100 * RIM_SHARE[0]:g} % of them next to the "
+        "ribs"
     )
     if not (tree.any() and lung.any()):
         message = "There are no airways to check: bronchi count as lung, if any are in the image."
@@ -130,11 +138,16 @@ def airway_gate(coarse: Coarse, blocks: NDArray[Any]) -> Gate:
             f"of these {100 * shape.rim_share:.0f} % next to the ribs: the airways seem to have "
             "leaked into the lung, whose volume and density then come out wrong"
         )
+    elif shape.tree_share < LEAST_TREE_SHARE:
+        verdict = "warn"
+        tail = "less than the main bronchi alone: these may count as lung"
     elif share is None:
         tail = "voxels are too coarse to judge more"
     elif share < BRONCHI_SHARE[0]:
-        verdict = "warn"
-        tail = "hardly any: bronchi count as lung, which adds up to 1 % to its low attenuation"
+        tail = (
+            f"hardly any, so bronchi count as lung: at most {100 * UNSEEN_SHARE:g} % of it, which "
+            "low attenuation is too high by"
+        )
     else:
         tail = "shaped as a tree"
     return Gate(

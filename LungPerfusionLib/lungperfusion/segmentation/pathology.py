@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from lungperfusion.body import Coarse, components
 from lungperfusion.morphology import dilated, distance_mm, eroded, opened
-from lungperfusion.terms import LUNGS, STRUCTURES
-from lungperfusion.volume import Mask, bounding_box
+from lungperfusion.terms import LUNGS, STRUCTURES, Region
+from lungperfusion.volume import Box, Mask, bounding_box
 
 BONE_HU = 180.0
 """Coarse voxels above are ribs (or contrast medium, which lies on the other side of the lung)."""
@@ -27,7 +27,8 @@ RIB_GAP_MM = 14.0
 """Half the distance between neighbouring ribs: the closing that makes a sheet of them."""
 
 SPINE_HALF_WIDTH_MM = (26.0, 42.0)
-"""Strip beside the midline that is left alone, right and left: vertebrae, azygos, aorta."""
+"""Strip beside the midline that is left alone, right and left: vertebrae, azygos, aorta.  A dent
+within the wider one on either side is tissue beside the spine: disease reaches beyond it."""
 
 USUAL_GAP_MM = (2.0, 8.0)
 """Pleura, muscle and fat between lung and ribs, in health."""
@@ -150,6 +151,7 @@ def wall_dents(coarse: Coarse, sides: NDArray[np.uint8], midline: float) -> Dent
     from_ribs = distance_mm(sheet, spacing)
     across = (np.arange(inside.shape[2]) + box[2].start - midline) * spacing[2]
     lateral = (across > SPINE_HALF_WIDTH_MM[0]) | (across < -SPINE_HALF_WIDTH_MM[1])
+    beside = np.broadcast_to(np.abs(across) > max(SPINE_HALF_WIDTH_MM), inside.shape)
     thick = opened(inside, THICK_LUNG_MM / 2, spacing)
     fat = ndimage.binary_opening((hu > FAT_RANGE_HU[0]) & (hu < FAT_RANGE_HU[1]))
     between = _between(inside, thick, sheet, fat) & lateral
@@ -176,7 +178,8 @@ def wall_dents(coarse: Coarse, sides: NDArray[np.uint8], midline: float) -> Dent
         (fluid, dent & (solid_hu < FLUID_HU) & (solid_hu >= FAT_HU)),
     ):
         for piece in _pieces(part, coarse.voxel_ml, SMALLEST_DENT_ML):
-            target[box] |= piece
+            if (piece & beside).any():
+                target[box] |= piece
     return Dents(dense, fluid)
 
 
@@ -281,8 +284,12 @@ SMALLEST_MIRROR_DENT_ML = 15.0
 """Smaller ones as well."""
 
 HEART_WIDTH_SHARE, HEART_DEPTH_SHARE = 0.38, 0.75
-"""Left of the midline in front, the heart may take this share of the width and of the depth of the
+"""Beside the midline in front, the heart may take this share of the width and of the depth of the
 pair of lungs (cardiothoracic ratio up to 0.55, two thirds of it on the left)."""
+
+OTHER_SIDE_FACTOR = 2.0
+"""The heart lies on the right where its place holds so much more dense tissue there than on the
+left: in mirrored images and patients, and with a lung that has drawn it over."""
 
 HEART_TOP_MM, HEART_WIDEST_MM = 10.0, -60.0
 """The pulmonary trunk reaches this far above the carina; below the second level the heart is as
@@ -397,6 +404,7 @@ def mirror_dents(
     middle = middle_of_lungs(sides, midline(sides, trachea))
     spacing = coarse.spacing_mm
     tissue = (coarse.hu > DENSE_HU[0]) & (coarse.hu < DENSE_HU[1]) & coarse.valid & ~main
+    rooms: dict[Region, tuple[Box, Mask]] = {}
     for name in LUNGS:
         own = sides == STRUCTURES[name].label
         other = mirrored(lung & ~own, middle)
@@ -410,36 +418,67 @@ def mirror_dents(
         pattern = _on_own_dome(own, other, spacing)
         found["pattern"] |= pattern
         box = bounding_box(own | pattern, (2, 2, 2))
-        inside, hu = own[box], coarse.hu[box]
+        inside = own[box]
         free = pattern[box] & ~lung[box]
         room = ndimage.binary_closing(tissue[box] & ~lung[box]) & free
         core = eroded(room | inside, MIRROR_OPENING_MM, spacing) & room
-        room &= dilated(core, MIRROR_OPENING_MM + max(spacing), spacing)
-        vessels, heart = (zone[box] for zone in _mediastinal(sides, name, middle, trachea, spacing))
-        below = ~np.logical_or.accumulate(inside, axis=0)
-        bronchi = _bronchograms(hu, inside, room & ~vessels, airways[box], spacing)
-        reach = dilated(bronchi, BRONCHUS_REACH_MM, spacing)
-        for dent in _pieces(room & ~heart, coarse.voxel_ml, SMALLEST_MIRROR_DENT_ML):
-            median = float(np.median(hu[dent]))
-            if median < FAT_HU:
-                continue
-            if median < FLUID_HU:
-                found["fluid"][box] |= dent
-                continue
-            if np.count_nonzero(bronchi & dent) >= BRONCHOGRAM_SPOTS:
-                found["dense"][box] |= dent & reach & ~vessels
-                dent = dent & ~(reach & ~vessels)
-            if (dent & vessels).sum() > dent.sum() * DOUBTFUL_SHARE:
-                target = "heart"
-            elif np.count_nonzero(dent & below) > DOUBTFUL_SHARE * np.count_nonzero(dent):
-                target = "base"
-            else:
-                target = "doubtful"
-            found[target][box] |= dent
-        for dent in _pieces(room & heart, coarse.voxel_ml, SMALLEST_MIRROR_DENT_ML):
-            if np.median(hu[dent]) >= FAT_HU:
+        rooms[name] = box, room & dilated(core, MIRROR_OPENING_MM + max(spacing), spacing)
+    if not rooms:
+        return MirrorDents(**found)
+    vessels, heart = _mediastinal(sides, middle, trachea, spacing)
+    heart_side = _heart_side(rooms, heart)
+    for name, (box, room) in rooms.items():
+        zone = heart[box] & (name == heart_side)
+        own = (sides == STRUCTURES[name].label)[box]
+        parts = _sorted_dents(coarse, box, own, room & ~zone, vessels[box], airways[box])
+        for target, mask in parts.items():
+            found[target][box] |= mask
+        for dent in _pieces(room & zone, coarse.voxel_ml, SMALLEST_MIRROR_DENT_ML):
+            if np.median(coarse.hu[box][dent]) >= FAT_HU:
                 found["heart"][box] |= dent
     return MirrorDents(**found)
+
+
+def _heart_side(rooms: dict[Region, tuple[Box, Mask]], heart: Mask) -> Region:
+    """Say on which side the heart lies: on the left, unless far more of its place is full there.
+
+    So the heart of a mirrored image or patient is no disease of the right lung.
+    """
+    left, right = (
+        np.count_nonzero(rooms[name][1] & heart[rooms[name][0]]) if name in rooms else 0
+        for name in LUNGS
+    )
+    return LUNGS[1] if right > OTHER_SIDE_FACTOR * left else LUNGS[0]
+
+
+def _sorted_dents(
+    coarse: Coarse, box: Box, inside: Mask, room: Mask, vessels: Mask, airways: Mask
+) -> dict[str, Mask]:
+    """Tell dents of one side, all on a box, by density, bronchi and place."""
+    hu, spacing = coarse.hu[box], coarse.spacing_mm
+    kinds = ("dense", "doubtful", "fluid", "heart", "base")
+    parts = {kind: np.zeros(room.shape, np.bool_) for kind in kinds}
+    below = ~np.logical_or.accumulate(inside, axis=0)
+    bronchi = _bronchograms(hu, inside, room & ~vessels, airways, spacing)
+    reach = dilated(bronchi, BRONCHUS_REACH_MM, spacing)
+    for dent in _pieces(room, coarse.voxel_ml, SMALLEST_MIRROR_DENT_ML):
+        median = float(np.median(hu[dent]))
+        if median < FAT_HU:
+            continue
+        if median < FLUID_HU:
+            parts["fluid"] |= dent
+            continue
+        if np.count_nonzero(bronchi & dent) >= BRONCHOGRAM_SPOTS:
+            parts["dense"] |= dent & reach & ~vessels
+            dent = dent & ~(reach & ~vessels)
+        if (dent & vessels).sum() > dent.sum() * DOUBTFUL_SHARE:
+            target = "heart"
+        elif np.count_nonzero(dent & below) > DOUBTFUL_SHARE * np.count_nonzero(dent):
+            target = "base"
+        else:
+            target = "doubtful"
+        parts[target] |= dent
+    return parts
 
 
 def _bronchograms(
@@ -469,18 +508,15 @@ def _pieces(mask: Mask, voxel_ml: float, least_ml: float) -> Iterator[Mask]:
 
 def _mediastinal(
     sides: NDArray[np.uint8],
-    side: str,
     middle: float,
     trachea: Mask,
     spacing_mm: tuple[float, float, float],
 ) -> tuple[Mask, Mask]:
-    """Where great vessels, and where the heart may lie in place of the mirrored lung."""
+    """Where great vessels, and where a heart may lie in place of the mirrored lung, either side."""
     k, j, i = (np.flatnonzero(sides.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
     up, forward, across = np.ogrid[tuple(slice(n) for n in sides.shape)]
     away = np.abs(across - middle)
     vessels = np.broadcast_to(away * spacing_mm[2] < VESSELS_HALF_WIDTH_MM, sides.shape)
-    if side != LUNGS[0]:
-        return vessels, np.zeros(sides.shape, np.bool_)
     if trachea.any():
         carina = float(np.nonzero(trachea.any(axis=(1, 2)))[0].min())
     elif k[-1] == sides.shape[0] - 1:  # the top of the lungs is cut off, and the carina with it

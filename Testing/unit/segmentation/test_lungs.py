@@ -400,6 +400,13 @@ def test_what_lies_on_one_side_only_in_health_is_not_added(what, centre, radii, 
     assert "pleural fluid" not in gates(result)["missed_disease"].message
 
 
+@pytest.mark.parametrize(("middle_mm", "verdict"), [(33.0, "pass"), (60.0, "warn")])
+def test_tissue_beside_the_spine_is_no_fluid(middle_mm, verdict):
+    ct, _ = chest(extra=[("lung", (middle_mm, -72, -10), (9, 30, 80), 5.0)])
+
+    assert gates(segment_lungs(ct))["missed_disease"].verdict == verdict
+
+
 @pytest.mark.parametrize("cut", [0, 30])
 def test_heart_is_no_consolidation_where_the_top_of_the_scan_is_cut_off(cut):
     ct, truth = chest(heart_hu=180.0)
@@ -456,6 +463,18 @@ def test_disease_that_may_be_heart_is_told(sound):
     assert gate.verdict == "warn"
     assert "mostly on the left" in gate.message
     assert "toward the front" in gate.message
+
+
+def test_heart_of_a_mirrored_chest_is_neither_lung_nor_missed_disease(sound):
+    array, truth = sound.ct.array[..., ::-1], sound.truth.lungs.mask(*LUNGS)[..., ::-1]
+
+    result = segment_lungs(sound.ct.with_array(np.ascontiguousarray(array)))
+
+    airways = result.labelmap.mask("airways") | (sound.truth.airways.array[..., ::-1] > 0)
+    lung = result.labelmap.mask(*LUNGS) & ~airways
+    assert dice(lung, truth & ~airways) >= 0.985
+    assert gates(result)["missed_disease"].verdict == "pass"
+    assert gates(result)["orientation"].verdict == "warn"
 
 
 def test_wholly_consolidated_lung_is_told(sound):
