@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from lungperfusion.cohort.training import train
 from lungperfusion.phantoms.breathing import Defect, make_breathing_phantom
 from lungperfusion.regions import RegionSet
 from lungperfusion.vq.defects import FEATURES, PURPOSE, find_defects
 from lungperfusion.vq.displacement import DisplacementField, voxel_positions
-from lungperfusion.vq.model import train
 from lungperfusion.vq.pair import pair_breaths
 from lungperfusion.vq.perfusion import map_perfusion
 from lungperfusion.vq.registration import registration_from_field

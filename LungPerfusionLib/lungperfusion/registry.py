@@ -111,6 +111,11 @@ COMMANDS: dict[str, Command] = {
         Command("dicom", "results of an analysis as DICOM objects beside the study they are of"),
         Command("manifest", "propose a manifest from a folder with DICOM files"),
         Command("batch", "all cases of a manifest, on one machine or a cluster"),
+        Command(
+            "cohort",
+            "measurements and a clinical table to the tables, tests and figures of a paper",
+        ),
+        Command("context", "a D-dimer among published rules and patterns of embolism; no advice"),
         Command("demo", "one phantom patient, every analysis, one report"),
         Command(
             "train",

@@ -22,7 +22,7 @@ LAYERS = {
     1: "morphology smoothing body stature noise density opacity iodine blood vessels segmentation "
     "vq checking phantoms",
     2: "registry terminal arguments processes source io trouble engines results archive "
-    "analysis batch commands __main__",
+    "analysis batch cohort commands __main__",
     3: "mrml",
 }
 """Parts of the package by layer; each may import those that stand before it."""
@@ -34,7 +34,7 @@ ALLOWED_BELOW = {0: {0}, 1: {0, 1}, 2: {0, 1, 2}, 3: {0, 1, 2, 3}}
 SHIPPED_WITH_SLICER = {"numpy", "scipy", "SimpleITK", "pydicom", "highdicom"}
 FORBIDDEN = {
     *("slicer", "vtk", "vtkmodules", "qt", "ctk", "torch", "skimage", "matplotlib"),
-    *("pandas", "sklearn", "dask", "distributed", "numba", "PySide6"),
+    *("pandas", "sklearn", "statsmodels", "dask", "distributed", "numba", "PySide6"),
 }
 TOUCHES_FILES = {
     *("open", "ReadImage", "WriteImage", "dcmread", "save_as", "write_text", "write_bytes"),

@@ -17,6 +17,8 @@ from lungperfusion.results.tables import COLUMNS, number_text
 
 CASES_COLUMNS = ("case", "analysis", "line", "status", "reason")
 COSTS_COLUMNS = ("case", "analysis", "seconds", "cpu_seconds", "peak_memory_mib")
+SCHEMA_COLUMNS = ("columnName", "type")
+"""Of the file beside a table that tells Slicer which columns are numbers."""
 QUALITY_COLUMNS = ("case", "module", "check", "verdict", "value", "unit", "limit", "message")
 
 
@@ -84,8 +86,8 @@ def write_cohort(out: Path, cases: Sequence[Case], outcomes: Mapping[str, CaseOu
     ``cohort_tidy.csv`` has one line per value with unit, method, status and reason;
     ``cohort_wide.csv`` one line per case and one column per value, named
     ``analysis_measure_unit.region``, NaN where there is none, and the names of the columns whose
-    value has status caution; ``cohort_quality.csv`` one line per
-    quality check.
+    value has status caution, with ``cohort_wide.schema.csv`` beside it so that Slicer reads its
+    numbers as numbers; ``cohort_quality.csv`` one line per quality check.
 
     Parameters
     ----------
@@ -117,7 +119,10 @@ def write_cohort(out: Path, cases: Sequence[Case], outcomes: Mapping[str, CaseOu
             ]
 
     _write(out / "cohort_tidy.csv", COLUMNS, tidy())
-    _write(out / "cohort_wide.csv", ("case", "status", CAUTIONS, *columns), wide())
+    words = ("case", "status", CAUTIONS)
+    schema = [*((name, "string") for name in words), *((name, "double") for name in columns)]
+    _write(out / "cohort_wide.csv", (*words, *columns), wide())
+    _write(out / "cohort_wide.schema.csv", SCHEMA_COLUMNS, iter(schema))
     _write(out / "cohort_quality.csv", QUALITY_COLUMNS, _quality(out, cases, outcomes))
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lungperfusion.cohort.lobar import agree_by_region, agree_within_patients
 from lungperfusion.commands.output import warn
 from lungperfusion.commands.train import read_table
 from lungperfusion.errors import InputError
@@ -19,7 +20,6 @@ from lungperfusion.results.analysis import Table
 from lungperfusion.results.tables import csv_text
 from lungperfusion.results.vq_tables import agreement_table
 from lungperfusion.terms import LOBES, ZONES
-from lungperfusion.vq.comparison import agree_by_region, agree_within_patients
 from lungperfusion.vq.metrics import kendall_tau
 
 _PARTITIONS = {"lobes": LOBES, "zones": ZONES}

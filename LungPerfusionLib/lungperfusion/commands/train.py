@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import lungperfusion
+from lungperfusion.cohort.discrimination import FOLDS, REPEATS
+from lungperfusion.cohort.training import PENALTY, train
 from lungperfusion.commands.output import warn
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import kept_aside
@@ -17,7 +19,6 @@ from lungperfusion.naming import named
 from lungperfusion.progress import Progress
 from lungperfusion.terminal import show
 from lungperfusion.vq import collateral, defects
-from lungperfusion.vq.model import FOLDS, PENALTY, REPEATS, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,11 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             "one: if they are the same patient under two names, the figures are too good"
         )
     low, high = figures["auc_interval"]
+    slope = figures["calibration_slope"]
     show(
         f"{figures['cases']} rows of {figures['patients']} patients, {figures['method']}: "
         f"AUC {figures['auc']:.2f} ({low:.2f} to {high:.2f}), "
         f"sensitivity {figures['sensitivity']:.2f}, specificity {figures['specificity']:.2f}, "
-        f"calibration slope {figures['calibration_slope']:.2f}"
+        f"calibration slope {'not defined' if slope is None else format(slope, '.2f')}"
     )
     return 0

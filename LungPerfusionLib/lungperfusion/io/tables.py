@@ -72,7 +72,7 @@ class SmallTable:
         return cell
 
 
-def read_small_table(path: Path) -> SmallTable:
+def read_small_table(path: Path, *, longest_cell: int = LONGEST_CELL) -> SmallTable:
     """Read a CSV file.
 
     Text may be UTF-8, UTF-16 with its mark, or else Windows-1252; cells are separated by commas,
@@ -82,6 +82,8 @@ def read_small_table(path: Path) -> SmallTable:
     ----------
     path
         CSV file with a header line.
+    longest_cell
+        Characters that a cell may hold; more are a sign of damage.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def read_small_table(path: Path) -> SmallTable:
     body = rest if separator else text
     header = body.lstrip("\r\n").partition("\n")[0]
     separator = separator or max(SEPARATORS, key=header.count)
-    columns, rows = _rows(path, body, separator, skipped)
+    columns, rows = _rows(path, body, separator, skipped, longest_cell)
     _refuse_spreadsheet_errors(path, rows)
     return SmallTable(columns, rows, separator, notes)
 
@@ -165,7 +167,7 @@ def _decoded(path: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def _rows(
-    path: Path, body: str, separator: str, skipped: int
+    path: Path, body: str, separator: str, skipped: int, longest_cell: int
 ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     columns: tuple[str, ...] = ()
     rows: list[Row] = []
@@ -177,7 +179,7 @@ def _rows(
             if not columns:
                 columns = tuple(cells)
                 continue
-            if max(map(len, cells)) > LONGEST_CELL:
+            if max(map(len, cells)) > longest_cell:
                 raise InputError(
                     f"{named(path.name)}, line {number + skipped}: a cell has "
                     f"{max(map(len, cells))} characters; the table is damaged"

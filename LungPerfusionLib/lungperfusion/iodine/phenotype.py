@@ -11,11 +11,9 @@ from typing import Literal
 
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.signs import NORMAL_RATIO_BELOW
+from lungperfusion.terms.lung_function import LOW_PERCENT_PREDICTED, PERCENT_PREDICTED_RANGE
 
 Answer = Literal["met", "not met", "unknown"]
-
-LOW_PERCENT_PREDICTED = 80.0
-"""FVC and haemoglobin-corrected DLCO below 80 % predicted are low (iodine letter, strata)."""
 
 QANADLI_NORMAL_BELOW_PERCENT = 1.0
 """An obstruction index below 1 is no obstruction (iodine letter, Table 1 strata)."""
@@ -42,9 +40,6 @@ _RATIO = (
 _GROUND_GLASS = (
     "Ground glass: the limit is mean + 2 SD of normal values of another, unpublished definition."
 )
-
-PERCENT_PREDICTED_RANGE = (5.0, 250.0)
-"""Values outside are no % predicted: a fraction or litres were given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

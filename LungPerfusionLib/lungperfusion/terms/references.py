@@ -75,6 +75,13 @@ SMALL_VESSEL_LETTER = Work(
     "Preliminary results after Lins 2020, without a public identifier",
     alias="small-vessel letter",
 )
+PRESS_RELEASE = Work(
+    "RSNA",
+    2020,
+    "New research highlights blood clot dangers of COVID-19",
+    "Press release of the Radiological Society of North America, 23 April",
+    alias="thrombosis press release",
+)
 WHITE_PAPER = Work(
     "",
     None,
@@ -87,6 +94,7 @@ WORKS: tuple[Work, ...] = (
     IODINE_LETTER,
     SMALL_VESSEL_LETTER,
     WHITE_PAPER,
+    PRESS_RELEASE,
     Work(
         "AAPM",
         2014,
@@ -95,12 +103,33 @@ WORKS: tuple[Work, ...] = (
         "American Association of Physicists in Medicine, report 220",
     ),
     Work(
+        "Bland",
+        1986,
+        "Statistical methods for assessing agreement between two methods of clinical measurement",
+        "Lancet 327:307",
+        "doi:10.1016/S0140-6736(86)90837-8",
+    ),
+    Work(
+        "Bland",
+        1999,
+        "Measuring agreement in method comparison studies",
+        "Stat Methods Med Res 8:135",
+        "doi:10.1177/096228029900800204",
+    ),
+    Work(
         "Boedeker",
         2007,
         "Application of the noise power spectrum in modern diagnostic MDCT: part I. "
         "Measurement of noise power spectra and noise equivalent quanta",
         "Phys Med Biol 52:4027",
         "doi:10.1088/0031-9155/52/14/002",
+    ),
+    Work(
+        "Bonett",
+        2000,
+        "Sample size requirements for estimating Pearson, Kendall and Spearman correlations",
+        "Psychometrika 65:23",
+        "doi:10.1007/BF02294183",
     ),
     Work(
         "Breatnach",
@@ -145,11 +174,33 @@ WORKS: tuple[Work, ...] = (
         "doi:10.2214/AJR.14.13613",
     ),
     Work(
+        "Clopper",
+        1934,
+        "The use of confidence or fiducial limits illustrated in the case of the binomial",
+        "Biometrika 26:404",
+        "doi:10.1093/biomet/26.4.404",
+    ),
+    Work(
+        "Cochran",
+        1954,
+        "Some methods for strengthening the common chi-squared tests",
+        "Biometrics 10:417",
+        "doi:10.2307/3001616",
+    ),
+    Work(
         "Comaniciu",
         2002,
         "Mean shift: a robust approach toward feature space analysis",
         "IEEE Trans Pattern Anal Mach Intell 24:603",
         "doi:10.1109/34.1000236",
+    ),
+    Work(
+        "DeLong",
+        1988,
+        "Comparing the areas under two or more correlated receiver operating "
+        "characteristic curves: a nonparametric approach",
+        "Biometrics 44:837",
+        "doi:10.2307/2531595",
     ),
     Work(
         "Ding",
@@ -188,10 +239,18 @@ WORKS: tuple[Work, ...] = (
         "doi:10.1164/rccm.201301-0162OC",
     ),
     Work(
-        "Fuller",
-        1973,
-        "Transformations for estimation of linear models with nested-error structure",
-        "J Am Stat Assoc 68:626",
+        "Favaloro",
+        2020,
+        "Reporting of D-dimer data in COVID-19: some confusion and potential for misinformation",
+        "Clin Chem Lab Med 58:1191",
+        "doi:10.1515/cclm-2020-0573",
+    ),
+    Work(
+        "Fieller",
+        1957,
+        "Tests for rank correlation coefficients. I",
+        "Biometrika 44:470",
+        "doi:10.1093/biomet/44.3-4.470",
     ),
     Work(
         "Galban",
@@ -213,6 +272,14 @@ WORKS: tuple[Work, ...] = (
         1995,
         "Comparison of computed density and macroscopic morphometry in pulmonary emphysema",
         "Am J Respir Crit Care Med 152:653",
+    ),
+    Work(
+        "Grillet",
+        2020,
+        "Acute pulmonary embolism associated with COVID-19 pneumonia detected by "
+        "pulmonary CT angiography",
+        "Radiology 296:E186",
+        "doi:10.1148/radiol.2020201544",
     ),
     Work(
         "Grob",
@@ -305,6 +372,14 @@ WORKS: tuple[Work, ...] = (
         "Br J Radiol 38:937",
     ),
     Work(
+        "Leonard-Lorant",
+        2020,
+        "Acute pulmonary embolism in COVID-19 patients on CT angiography and "
+        "relationship to D-dimer levels",
+        "Radiology 296:E189",
+        "doi:10.1148/radiol.2020201561",
+    ),
+    Work(
         "Lins",
         2020,
         "Assessment of small pulmonary blood vessels in COVID-19 patients using HRCT",
@@ -331,6 +406,13 @@ WORKS: tuple[Work, ...] = (
         "binary images in arbitrary dimensions",
         "IEEE Trans Pattern Anal Mach Intell 25:265",
         "doi:10.1109/TPAMI.2003.1177156",
+    ),
+    Work(
+        "McGraw",
+        1996,
+        "Forming inferences about some intraclass correlation coefficients",
+        "Psychol Methods 1:30",
+        "doi:10.1037/1082-989X.1.1.30",
     ),
     Work(
         "Montaudon",
@@ -368,6 +450,14 @@ WORKS: tuple[Work, ...] = (
         "doi:10.1073/pnas.12.3.207",
     ),
     Work(
+        "Ooi",
+        2020,
+        "Pulmonary thromboembolic disease in COVID-19 patients on CT pulmonary "
+        "angiography - prevalence, pattern of disease and relationship to D-dimer",
+        "Eur J Radiol 132:109336",
+        "doi:10.1016/j.ejrad.2020.109336, PMC7537636",
+    ),
+    Work(
         "Otsu",
         1979,
         "A threshold selection method from gray-level histograms",
@@ -380,6 +470,21 @@ WORKS: tuple[Work, ...] = (
         "Value of the ventilation/perfusion scan in acute pulmonary embolism: results of "
         "the prospective investigation of pulmonary embolism diagnosis (PIOPED)",
         "JAMA 263:2753",
+    ),
+    Work(
+        "Peduzzi",
+        1996,
+        "A simulation study of the number of events per variable in logistic regression analysis",
+        "J Clin Epidemiol 49:1373",
+        "doi:10.1016/S0895-4356(96)00236-3",
+    ),
+    Work(
+        "Planquette",
+        2022,
+        "Adjusting D-dimer to lung disease extent to exclude pulmonary embolism in "
+        "COVID-19 patients (Co-LEAD)",
+        "Thromb Haemost 122:1888",
+        "doi:10.1055/a-1768-4371",
     ),
     Work(
         "Poletti",
@@ -412,12 +517,28 @@ WORKS: tuple[Work, ...] = (
         "doi:10.2214/ajr.176.6.1761415",
     ),
     Work(
+        "Quezada-Feijoo",
+        2021,
+        "Elderly population with COVID-19 and the accuracy of clinical scales and "
+        "D-dimer for pulmonary embolism: the OCTA-COVID study",
+        "J Clin Med 10:5433",
+        "doi:10.3390/jcm10225433",
+    ),
+    Work(
         "Reinhardt",
         2008,
         "Registration-based estimates of local lung tissue expansion compared to xenon CT "
         "measures of specific ventilation",
         "Med Image Anal 12:752",
         "doi:10.1016/j.media.2008.03.007",
+    ),
+    Work(
+        "Revel",
+        2022,
+        "What level of D-dimers can safely exclude pulmonary embolism in COVID-19 "
+        "patients presenting to the emergency department?",
+        "Eur Radiol 32:2704",
+        "doi:10.1007/s00330-021-08377-9, PMC8739682",
     ),
     Work(
         "Richardson",
@@ -439,6 +560,15 @@ WORKS: tuple[Work, ...] = (
         "Proc SPIE 4684:103",
     ),
     Work(
+        "Schouten",
+        2013,
+        "Diagnostic accuracy of conventional or age adjusted D-dimer cut-off values in "
+        "older patients with suspected venous thromboembolism: systematic review and "
+        "meta-analysis",
+        "BMJ 346:f2492",
+        "doi:10.1136/bmj.f2492, PMC3643284",
+    ),
+    Work(
         "Schroeder",
         2013,
         "Relationships between airflow obstruction and quantitative CT measurements of "
@@ -452,6 +582,13 @@ WORKS: tuple[Work, ...] = (
         2004,
         "Volume adjustment of lung density by computed tomography scans in patients with emphysema",
         "Acta Radiol 45:417",
+    ),
+    Work(
+        "Shrout",
+        1979,
+        "Intraclass correlations: uses in assessing rater reliability",
+        "Psychol Bull 86:420",
+        "doi:10.1037/0033-2909.86.2.420",
     ),
     Work(
         "Simon",
@@ -472,6 +609,14 @@ WORKS: tuple[Work, ...] = (
         "An unbiased detector of curvilinear structures",
         "IEEE Trans Pattern Anal Mach Intell 20:113",
         "doi:10.1109/34.659930",
+    ),
+    Work(
+        "Sun",
+        2014,
+        "Fast implementation of DeLong's algorithm for comparing the areas under "
+        "correlated receiver operating characteristic curves",
+        "IEEE Signal Process Lett 21:1389",
+        "doi:10.1109/LSP.2014.2337313",
     ),
     Work(
         "Tawhai",

@@ -7,9 +7,8 @@ Every correlation here comes with the one that volume alone would give.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,7 +20,6 @@ from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import resample_array, set_sitk_geometry, to_sitk
 from lungperfusion.terms import LOBES, LUNGS, ZONES
 from lungperfusion.volume import Mask, Volume
-from lungperfusion.vq.mixed_model import RandomIntercept, fit_random_intercept
 from lungperfusion.vq.pair import Float
 
 
@@ -90,62 +88,6 @@ def agree(ct: Sequence[float], reference: Sequence[float], volume: Sequence[floa
         bias=bias,
         limits=(mean - 1.96 * spread, mean + 1.96 * spread),
         mean_absolute=float(np.abs(difference).mean()),
-    )
-
-
-def agree_by_region(
-    rows: Sequence[Mapping[str, Any]], *, ct: str, reference: str, volume: str
-) -> dict[str, Agreement]:
-    """Agreement within each region over patients, and ``"all"`` pooled.
-
-    Parameters
-    ----------
-    rows
-        One per region and patient, with a ``region`` column.
-    ct, reference, volume
-        Columns with shares in %.
-
-    """
-    chosen: dict[str, list[Mapping[str, Any]]] = {"all": list(rows)}
-    for row in rows:
-        chosen.setdefault(str(row["region"]), []).append(row)
-    out = {}
-    for name, members in chosen.items():
-        if len(members) >= 3:
-            columns = [[float(row[key]) for row in members] for key in (ct, reference, volume)]
-            out[name] = agree(*columns)
-    return out
-
-
-def agree_within_patients(
-    rows: Sequence[Mapping[str, Any]], *, ct: str, reference: str, volume: str
-) -> RandomIntercept:
-    """Ask what the CT tells of the reference beyond which region it is and how large it is.
-
-    Mixed model with a random effect of the patient (methods 0.4 d): share of the reference on
-    that of the CT, with the volume share and one constant per region held fixed.  The slope is 1
-    where both agree, and 0 where only the usual sizes of lobes make them look alike.
-
-    Parameters
-    ----------
-    rows
-        One per region and patient, with the columns ``region`` and ``case``.
-    ct, reference, volume
-        Columns with shares in %.
-
-    Raises
-    ------
-    InputError
-        If there are too few patients, or the shares of the CT follow from the region.
-
-    """
-    regions = sorted({str(row["region"]) for row in rows})[1:]
-    shares = [[float(row[key]) for row in rows] for key in (ct, volume)]
-    constants = [[float(str(row["region"]) == region) for row in rows] for region in regions]
-    return fit_random_intercept(
-        [float(row[reference]) for row in rows],
-        [*shares, *constants],
-        [str(row["case"]) for row in rows],
     )
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 
 import numpy as np
 import pytest
 
 from lungperfusion.commands.ctvq import _read_model
-from lungperfusion.commands.train import read_table
 from lungperfusion.errors import InputError
 from lungperfusion.measurement import measured
 from lungperfusion.phantoms.breathing import make_breathing_phantom
@@ -27,8 +25,6 @@ from lungperfusion.vq.collateral import (
 from lungperfusion.vq.comparison import (
     agree,
     agree_by_partition,
-    agree_by_region,
-    agree_within_patients,
     align_reference,
     bring_to_ct,
     compare_with_reference,
@@ -44,8 +40,7 @@ from lungperfusion.vq.defects import (
     patient_score,
 )
 from lungperfusion.vq.displacement import DisplacementField
-from lungperfusion.vq.mixed_model import fit_random_intercept
-from lungperfusion.vq.model import LogisticModel, area_under_curve, train, wilson_interval
+from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.planning import flag_surgery, rank_targets
 from lungperfusion.vq.registration import registration_from_field
 
@@ -177,84 +172,6 @@ def test_lobes_that_glide_show_their_slip_and_those_that_do_not_show_none():
     assert found[1] == pytest.approx(8.0 * 0.6, rel=0.15)
 
 
-def table(n=80, signal=2.0, seed=0):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, 2))
-    y = (signal * x[:, 0] + rng.normal(size=n) > 0).astype(int)
-    return [
-        {"case": f"p{number}", "a": p, "b": q, "answer": int(r)}
-        for number, ((p, q), r) in enumerate(zip(x, y, strict=True))
-    ]
-
-
-def fit(rows, **settings):
-    return train(rows, outcome="answer", features=("a", "b"), purpose="test", repeats=4, **settings)
-
-
-@pytest.fixture(scope="module")
-def good():
-    return fit(table())
-
-
-def test_training_finds_the_signal_and_none_where_none_is(good):
-    assert good.validation["auc"] > 0.85
-    assert good.coefficients[0] > 3 * abs(good.coefficients[1])
-    assert good.validation["auc_interval"][0] < good.validation["auc"]
-    noise = fit(table(signal=0.0, n=60))
-    assert noise.validation["auc"] < 0.7
-    assert noise.validation["auc_in_sample"] >= noise.validation["auc"]
-
-
-def test_a_feature_that_can_only_protect_gets_no_other_sign(good):
-    assert good.coefficients[0] > 0
-    held = fit(table(), decreasing=("a",))
-    alone = train(table(), outcome="answer", features=("b",), purpose="test", repeats=4)
-    assert held.coefficients[0] == 0
-    assert held.coefficients[1] == pytest.approx(alone.coefficients[0], abs=1e-4)
-    assert held.validation["auc"] == pytest.approx(alone.validation["auc"], abs=1e-6)
-    assert fit(table(signal=-2.0), decreasing=("a",)).coefficients[0] < 0
-    assert held.provenance["decreasing"] == ["a"]
-
-
-def test_patients_with_several_rows_are_not_learnt_from_and_tested_on():
-    """Three nearly equal rows of each patient, and an answer that nothing tells."""
-    rng = np.random.default_rng(5)
-    rows = [
-        {
-            "case": f"p{patient}",
-            **{name: x[n] + rng.normal(0, 0.05) for n, name in enumerate("abcdefgh")},
-            "answer": answer,
-        }
-        for patient in range(40)
-        for x, answer in [(rng.normal(size=8), int(rng.integers(2)))]
-        for _ in range(3)
-    ]
-    settings = {"outcome": "answer", "features": tuple("abcdefgh"), "purpose": "test"}
-
-    honest = train(rows, repeats=4, **settings).validation
-    each = [{**row, "row": number} for number, row in enumerate(rows)]
-    leaking = train(each, repeats=4, group="row", **settings).validation
-
-    assert honest["auc"] < 0.6
-    assert leaking["auc"] > honest["auc"] + 0.05
-    assert honest["auc_interval"][0] < 0.5
-    assert (honest["cases"], honest["patients"]) == (120, 40)
-    assert "grouped by case, scored per fold" in honest["method"]
-
-
-def test_a_table_without_patients_is_refused_and_repeats_are_counted():
-    bare = [{k: v for k, v in row.items() if k != "case"} for row in table()]
-    with pytest.raises(InputError, match="column 'case' that names the patient"):
-        fit(bare)
-    doubled = [*table(), *({**row, "case": "again"} for row in table()[:5])]
-    assert fit(doubled).validation["repeated_rows"] == 5
-
-
-def test_calibration_of_a_model_without_signal_leaves_its_intercept_at_the_prevalence(good):
-    assert 0.5 < good.validation["calibration_slope"] < 2
-    assert abs(good.validation["calibration_intercept"]) < 0.5
-
-
 def test_a_trained_model_scores_the_candidates(pair, regions):
     q, _ = punched(pair, np.array([65.0, 0.0, 20.0]), 14, 0.2)
     even = np.where(pair.mask, 0.4, np.nan).astype(np.float32)
@@ -275,53 +192,8 @@ def test_a_trained_model_scores_the_candidates(pair, regions):
         by_volume.require_purpose("collateral ventilation")
 
 
-def test_area_under_curve_counts_pairs():
-    outcome, score = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.4, 0.8])
-    assert area_under_curve(outcome, score) == pytest.approx((1 + 1 + 0.5 + 1) / 4)
-
-
-def test_model_survives_its_json_and_predicts_the_same(good):
-    model = good
-    text = model.to_json()
-    again = LogisticModel.from_record(json.loads(text))
-    assert again.to_json() == text
-    case = {"a": 1.0, "b": -0.3}
-    assert again.probability(case) == model.probability(case)
-    assert model.probability({"a": 3, "b": 0}) > 0.9 > 0.1 > model.probability({"a": -3, "b": 0})
-    assert math.isnan(model.probability({"a": 1.0}))
-    assert text == fit(table()).to_json()
-    assert "Not for diagnosis" in json.loads(text)["notice"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([], "no rows"),
-        ([{"a": 1, "answer": 1}], "lacks the columns b"),
-        ([{"a": "x", "b": 1, "answer": 1}], "no number"),
-        ([{"a": math.nan, "b": 1, "answer": 1}], "columns a have empty values"),
-        ([{"a": 1, "b": 1, "answer": 2}], "must hold 0 and 1 only"),
-        ([{"a": 1, "b": 1, "answer": 1}] * 9, "has 9 with answer = 1 and 0 with 0"),
-    ],
-)
-def test_training_refuses(rows, message):
-    with pytest.raises(InputError, match=message):
-        fit(rows)
-
-
 @pytest.mark.parametrize("record", [None, {}, [1], {"format": 9, "features": []}])
 def test_what_is_no_model_is_refused(record):
-    with pytest.raises(InputError, match="train it again"):
-        LogisticModel.from_record(record)
-
-
-@pytest.mark.parametrize(
-    ("number", "value"),
-    [("sd", 0.0), ("sd", math.nan), ("mean", "x"), ("coefficient", math.inf), ("mean", 10**400)],
-)
-def test_model_with_impossible_numbers_is_refused(good, number, value):
-    record = json.loads(good.to_json())
-    record["features"][0][number] = value
     with pytest.raises(InputError, match="train it again"):
         LogisticModel.from_record(record)
 
@@ -335,12 +207,6 @@ def test_model_file_is_not_read_without_a_limit(tmp_path):
     path.write_bytes(b'{"purpose": "\xff"}')
     with pytest.raises(InputError, match="no text in UTF-8"):
         _read_model(path)
-
-
-def test_wilson_interval_of_29_in_30():
-    low, high = wilson_interval(29, 30)
-    assert low == pytest.approx(0.833, abs=1e-3)  # published tables
-    assert high == pytest.approx(0.994, abs=1e-3)
 
 
 def zone_values(emphysema, perfusion):
@@ -406,89 +272,6 @@ def test_target_ranking_puts_the_destroyed_idle_lobe_first():
     assert rank_targets([]) == ()
 
 
-def test_lobe_size_alone_gives_a_high_pooled_correlation_and_the_null_says_so():
-    rng = np.random.default_rng(0)
-    mean = np.array([20.0, 9.0, 26.0, 22.0, 23.0])
-    rows = []
-    for _ in range(56):
-        ct, reference = (mean + rng.normal(0, 2, 5) for _ in range(2))
-        rows += [
-            {"region": str(i), "ct": a, "ref": b, "vol": v}
-            for i, (a, b, v) in enumerate(zip(ct, reference, mean, strict=True))
-        ]
-    found = agree_by_region(rows, ct="ct", reference="ref", volume="vol")
-    assert found["all"].pearson == pytest.approx(0.91, abs=0.02)  # methods 0.4
-    assert found["all"].null_pearson > 0.9
-    assert abs(found["all"].partial_pearson) < 0.15
-    assert abs(found["all"].adjusted_pearson) < 0.2
-    assert abs(found["0"].pearson) < 0.3
-    assert math.isnan(found["0"].null_pearson)
-    assert found["all"].bias == pytest.approx(0, abs=0.5)
-    assert found["all"].limits[1] == pytest.approx(1.96 * 2 * 2**0.5, abs=0.6)
-
-
-def shares_of_patients(rng, patients, spread, error):
-    """Shares of five lobes: patients differ by ``spread``, of which the CT sees a part."""
-    mean = np.array([20.0, 9.0, 26.0, 22.0, 23.0])
-    rows = []
-    for case in range(patients):
-        volume, own = mean + rng.normal(0, 2, 5), rng.normal(0, spread, 5)
-        reference = volume + own
-        ct = volume + (own if error is None else rng.normal(0, spread, 5))
-        ct += rng.normal(0, error or 0.3, 5)
-        rows += [
-            {"case": str(case), "region": lobe, "ct": a, "ref": b, "vol": v}
-            for lobe, a, b, v in zip("abcde", ct, reference, volume, strict=True)
-        ]
-    return rows
-
-
-def test_mixed_model_tells_agreement_from_usual_lobe_sizes():
-    columns = {"ct": "ct", "reference": "ref", "volume": "vol"}
-    rng = np.random.default_rng(3)
-    null = shares_of_patients(rng, 40, 3.0, 0.3)
-    assert agree_by_region(null, **columns)["all"].pearson > 0.7
-    found = agree_within_patients(null, **columns)
-    assert found.interval[0] < 0 < found.interval[1]
-    assert abs(found.slope) < 0.15
-    true = agree_within_patients(shares_of_patients(rng, 40, 3.0, None), **columns)
-    assert true.slope == pytest.approx(1, abs=0.05)
-    assert true.interval[0] > 0.9
-    assert (true.subjects, true.count) == (40, 200)
-
-
-def test_random_intercept_is_that_of_the_analysis_of_variance():
-    # Balanced, and the predictor has no subject effect: restricted maximum likelihood is known.
-    rng = np.random.default_rng(0)
-    subjects, each = 6, 5
-    x = np.tile([-2.0, -1.0, 0.0, 1.0, 2.0], subjects)
-    member = np.repeat(np.arange(subjects), each)
-    y = 4 + 0.5 * x + rng.normal(0, 2, subjects)[member] + rng.normal(0, 1, member.size)
-    found = fit_random_intercept(y, [x], [f"s{i}" for i in member])
-    slope = (x * y).sum() / (x**2).sum()
-    means = y.reshape(subjects, each).mean(axis=1)
-    within = ((y - means[member] - slope * x) ** 2).sum() / (member.size - subjects - 1)
-    between = each * means.var(ddof=1)
-    assert found.slope == pytest.approx(slope)
-    assert found.residual_sd == pytest.approx(within**0.5, rel=1e-4)
-    assert found.subject_sd == pytest.approx(((between - within) / each) ** 0.5, rel=1e-4)
-    # The same by Student's t of the slope within subjects.
-    reach = found.interval[1] - slope
-    error = (within / (x**2).sum()) ** 0.5
-    assert reach == pytest.approx(2.0687 * error, rel=1e-3)  # t(0.975, 23)
-    flat = fit_random_intercept(y - means[member], [x], [f"s{i}" for i in member])
-    assert flat.subject_sd == 0
-
-
-def test_random_intercept_refuses_what_it_cannot_tell():
-    with pytest.raises(InputError, match="at least three subjects"):
-        fit_random_intercept([1, 2, 3, 4], [[1, 2, 1, 3]], ["a", "a", "b", "b"])
-    subjects = [name for name in "abcd" for _ in range(3)]
-    x = [1.0, 2.0, 3.0] * 4
-    with pytest.raises(InputError, match="follows from the others"):
-        fit_random_intercept(range(12), [x, [2 * v for v in x]], subjects)
-
-
 def test_agreement_of_a_map_with_itself_and_with_a_shifted_scale(pair, regions, phantom):
     truth = np.where(pair.mask, phantom.perfusion.array, np.nan).astype(np.float32)
     reference = Volume(300 * phantom.perfusion.array, pair.geometry, "1")
@@ -528,74 +311,3 @@ def test_reference_ct_is_aligned_rigidly(phantom):
     point = transform.TransformPoint((0.0, 0.0, 0.0))  # LPS
     assert point == pytest.approx((-9.0, 7.0, 12.0), abs=1.0)
     assert to_sitk(back.array, ct.geometry).GetSize() == to_sitk(ct.array, ct.geometry).GetSize()
-
-
-def test_agree_command_pools_cases_and_tells_zones_and_readers_apart(tmp_path):
-    from lungperfusion.commands import agree as command
-
-    rng = np.random.default_rng(1)
-    mean = dict(zip(LOBES, (20.0, 9.0, 26.0, 22.0, 23.0), strict=True))
-    for number in range(12):
-        folder = tmp_path / "cases" / f"case{number}" / "ctvq"
-        folder.mkdir(parents=True)
-        lines = ["region,ct_percent,reference_percent,volume_percent,voxel_pearson"]
-        for lobe, share in mean.items():
-            true = share + rng.normal(0, 3)
-            lines.append(f"{lobe},{true + rng.normal(0, 1)},{true},{share},0.5")
-        (folder / "reference_comparison.csv").write_text("\n".join(lines), encoding="utf-8")
-        lines = ["reader,region,derived_rating,given_rating"]
-        for zone in ("left_upper_zone", "right_lower_zone"):
-            derived = int(rng.integers(1, 6))
-            lines += [f"a,{zone},{derived},{derived}", f"b,{zone},{derived},{6 - derived}"]
-        (folder / "zone_ratings.csv").write_text("\n".join(lines), encoding="utf-8")
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    words = [str(tmp_path / "cases"), "-o", str(tmp_path / "out")]
-    assert command.run(parser.parse_args(words), lambda f, m: None) == 0
-    rows = {r["over"]: r for r in read_table(tmp_path / "out" / "agreement_lobes.csv")}
-    assert list(rows) == ["all lobes", *LOBES]
-    assert float(rows["all lobes"]["pearson"]) > 0.95
-    assert int(rows["all lobes"]["count"]) == 60
-    assert float(rows["left_upper_lobe"]["pearson"]) > 0.8
-    (mixed,) = read_table(tmp_path / "out" / "agreement_mixed_model.csv")
-    assert (mixed["over"], mixed["subjects"], mixed["reason"]) == ("all lobes", "12", "")
-    assert float(mixed["lower"]) < float(mixed["slope"]) < 1.1
-    assert float(mixed["lower"]) > 0.7
-    tau = {
-        r["over"]: float(r["kendall_tau"])
-        for r in read_table(tmp_path / "out" / "agreement_ratings.csv")
-    }
-    assert tau["reader a"] == pytest.approx(1)
-    assert tau["reader b"] == pytest.approx(-1)
-    assert set(tau) == {"all", "reader a", "reader b", "left_upper_zone", "right_lower_zone"}
-    assert not (tmp_path / "out" / "agreement_zones.csv").exists()
-    with pytest.raises(InputError, match="give --overwrite to replace"):
-        command.run(parser.parse_args(words), lambda f, m: None)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"run lungperfusion ctvq with --reference"):
-        command.run(
-            parser.parse_args([str(tmp_path / "empty"), "-o", str(tmp_path / "o")]),
-            lambda f, m: None,
-        )
-
-
-def test_train_command_writes_a_model_that_predicts(tmp_path, capsys):
-    from lungperfusion.commands import train as command
-
-    rows = table()
-    path = tmp_path / "cases.csv"
-    lines = ["case,a,b,answer", *(f"{r['case']},{r['a']},{r['b']},{r['answer']}" for r in rows)]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    words = [str(path), "--outcome", "answer", "--features", "a", "b", "--repeats", "2"]
-    words += ["-o", str(tmp_path / "model.json")]
-    assert command.run(parser.parse_args(words), lambda f, m: None) == 0
-    assert "AUC" in capsys.readouterr().out
-    model = _read_model(tmp_path / "model.json")
-    assert model.probability({"a": 3, "b": 0}) > 0.9
-    assert len(model.provenance["table_sha256"]) == 64
-    with pytest.raises(InputError, match="give --overwrite"):
-        command.run(parser.parse_args(words), lambda f, m: None)
-    with pytest.raises(InputError, match="there is no file"):
-        command.read_table(tmp_path / "absent.csv")
