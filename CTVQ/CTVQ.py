@@ -17,6 +17,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 from lungperfusion import mrml
 from lungperfusion.results.colours import VENTILATION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
+from lungperfusion.terms import Region
 from lungperfusion.vq.classes import LOW
 from lungperfusion.vq.perfusion import WEIGHTS
 from lungperfusion.vq.ventilation import DEFAULT_METHOD
@@ -24,6 +25,7 @@ from lungperfusion_gui import about, breathing, scan_check
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
+from lungperfusion_gui.remarks import of_both_lungs
 from lungperfusion_gui.self_test import AnalysisTest
 
 
@@ -71,6 +73,12 @@ class CTVQLogic(AnalysisLogic):
 
     command = "ctvq"
     findings = "vq_classes"
+    deciding = (
+        *of_both_lungs("ventilation_share"),
+        *of_both_lungs("perfusion_share"),
+        *(("shunt_share", Region.LUNGS), ("dead_space_share", Region.LUNGS)),
+        *(("vcv", Region.LUNGS), ("qcv", Region.LUNGS)),
+    )
     transforms = (
         "inspiration_to_expiration_transform",
         "inspiration_to_expiration_volume_transform",
@@ -179,8 +187,9 @@ class CTVQWidget(ModuleWidget):
         )
 
     def onParametersChanged(self):
-        words = breathing.warning(self.parameters)
+        words = breathing.warning(self.parameters, self.study)
         self.ui.inputsLabel.text = words
+        self.ui.inputsLabel.styleSheet = "color: #b8540b; font-weight: bold"
         self.ui.inputsLabel.visible = bool(words)
         self.showRelevant(["referenceKind", "referenceCt"])
         scans = [self.parameters.inspiration, self.parameters.expiration]

@@ -27,10 +27,12 @@ from lungperfusion.iodine.score import AERATED_HU
 from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM
 from lungperfusion.results.colours import IODINE_PERFUSION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
+from lungperfusion.terms import Region
 from lungperfusion_gui import about, blood_points, iodine_choice, scan_check, signs
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
+from lungperfusion_gui.remarks import of_both_lungs
 from lungperfusion_gui.self_test import AnalysisTest
 
 VENDOR_MAP, IMAGE_PAIR, SUBTRACTION = "vendor map", "image pair", "contrast minus native CT"
@@ -99,9 +101,6 @@ class PerfusionIPvParameters(ReviewParameters):
     defectRelativeBelow: Annotated[float, WithinRange(0.0, 1.0)] = RELATIVE_BELOW
     defectMinimalMl: Annotated[float, WithinRange(0.01, 100.0)] = MINIMAL_VOLUME_ML
     trunk: vtkMRMLSegmentationNode
-    clots: str = ""
-    """Degree of obstruction by artery, as JSON."""
-    clotsScored: bool = False
     fvc: Annotated[float, WithinRange(0.0, 250.0)] = 0.0
     fev1: Annotated[float, WithinRange(0.0, 250.0)] = 0.0
     tlc: Annotated[float, WithinRange(0.0, 250.0)] = 0.0
@@ -114,6 +113,12 @@ class PerfusionIPvLogic(AnalysisLogic):
 
     command = "ipv"
     findings = "defects"
+    deciding = (
+        *(("ipv", Region.LUNGS), ("iodine_mean", Region.LUNGS)),
+        *of_both_lungs("iodine_mean"),
+        *(("defect_share", Region.LUNGS), ("qanadli", Region.LUNGS)),
+        *(("pa_ao_ratio", Region.LUNGS), ("rv_lv_ratio", Region.LUNGS)),
+    )
     corrections: ClassVar = {**AnalysisLogic.corrections, "defects": "--defects"}
     option_fields = (
         *("iodineUnit", "iodineSlope", "iodineOffset", "model", "selfCalibrate"),
@@ -186,11 +191,11 @@ class PerfusionIPvLogic(AnalysisLogic):
         return words
 
     def extra_words(self, parameters, folder):
-        words = signs.request_words(parameters, folder)
+        study = self.study(parameters)
+        words = signs.request_words(study, folder)
         if parameters.trunk is None:
-            reference = self.reference(parameters)
             trunk = (blood_points.TRUNK,)
-            words += blood_points.request_words(parameters, folder, reference, "--trunk", trunk)
+            words += blood_points.request_words(study, folder, "--trunk", trunk)
         return words
 
     def lung_options(self, parameters):
@@ -232,9 +237,8 @@ class PerfusionIPvWidget(ModuleWidget):
     def onEnter(self):
         iodine_choice.choose(self.parameters)
 
-    def onBound(self):
-        self.signs.bind(self.parameters)
-        self.blood.bind(self.parameters)
+    def ownSections(self):
+        return (self.signs, self.blood)
 
     def takeVoltages(self):
         """Take tube voltages from DICOM as long as none was stated."""
@@ -279,5 +283,5 @@ class PerfusionIPvTest(AnalysisTest):
         panel = self.computed()
         mean_hu = self.value(panel, "iodine_mean")
         assert 30.0 < mean_hu < 46.0, mean_hu  # 1.7 mg/mL at 25 HU per mg/mL, less the defects
-        table = panel.logic.node(panel.parameters, "table.defects")
+        table = panel.study.node("table.defects")
         assert table.GetNumberOfRows() >= 3  # four wedges, a segment and more were painted

@@ -8,11 +8,13 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
+from lungperfusion.terms import Region
 from lungperfusion.vessels.oxygen import BODY_TEMPERATURE_C, SEA_LEVEL_MMHG
 from lungperfusion_gui import about, blood_points, ct_choice, scan_check
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
+from lungperfusion_gui.remarks import of_both_lungs
 from lungperfusion_gui.self_test import AnalysisTest
 
 
@@ -58,6 +60,11 @@ class VesselBVLogic(AnalysisLogic):
 
     command = "vesselbv"
     findings = "vessels"
+    deciding = (
+        *(("tbv", Region.LUNGS), ("bv5", Region.LUNGS), ("bv10", Region.LUNGS)),
+        *(("bv5_share", Region.LUNGS), ("bv5_per_volume", Region.LUNGS)),
+        *of_both_lungs("bv5"),
+    )
     corrections: ClassVar = {**AnalysisLogic.corrections, "vessels": "--vessel-mask"}
     option_fields = (
         *("lobes", "zones", "rimMm", "compareMethods", "temperatureC", "pressureMmhg"),
@@ -86,9 +93,8 @@ class VesselBVLogic(AnalysisLogic):
         if parameters.bloodMask is not None or parameters.bloodHu:
             return []
         vessels = (blood_points.AORTA, blood_points.TRUNK)
-        return blood_points.request_words(
-            parameters, folder, parameters.ct, "--blood-mask", vessels
-        )
+        study = self.study(parameters)
+        return blood_points.request_words(study, folder, "--blood-mask", vessels)
 
     def reference(self, parameters):
         return parameters.ct
@@ -112,8 +118,8 @@ class VesselBVWidget(ModuleWidget):
     def onEnter(self):
         ct_choice.choose(self.parameters)
 
-    def onBound(self):
-        self.blood.bind(self.parameters)
+    def ownSections(self):
+        return (self.blood,)
 
     def onParametersChanged(self):
         given = self.parameters.bloodMask is not None or self.parameters.bloodHu > 0

@@ -6,7 +6,7 @@ from lungperfusion import mrml
 from lungperfusion.io import write_labelmap
 from lungperfusion.iodine.trunk import ball_of_blood
 from lungperfusion.terms import title
-from lungperfusion_gui.marks import POINTS, Mark, MarkPlacer, mark_node
+from lungperfusion_gui.marks import POINTS, Mark, MarkPlacer
 
 TRUNK, AORTA = "pulmonary_artery", "aorta"
 """IDs of the segments, as the command line knows them."""
@@ -17,20 +17,20 @@ MARKS = {
 }
 
 
-def placed(parameters, names):
+def placed(study, names):
     """Places in RAS mm of the marks that were placed, by name."""
-    nodes = {name: mark_node(parameters, MARKS[name].role) for name in names}
+    nodes = {name: study.node(MARKS[name].role) for name in names}
     points = {name: mrml.points_ras_mm(node) for name, node in nodes.items() if node is not None}
     return {name: found[-1] for name, found in points.items() if len(found)}
 
 
-def request_words(parameters, folder, volume, option, names):
+def request_words(study, folder, option, names):
     """Write balls of blood around the points as a segmentation; return the words for it."""
-    places = placed(parameters, names)
+    places = placed(study, names)
     if not places:
         return []
     path = Path(folder) / "blood_points.seg.nrrd"
-    balls = ball_of_blood(mrml.geometry_from_node(volume), places)
+    balls = ball_of_blood(mrml.geometry_from_node(study.scan), places)
     write_labelmap(balls, path, compressed=False)
     return [option, str(path)]
 
@@ -54,9 +54,9 @@ class BloodPanel:
             self.marks.add_button(button, lambda mark=MARKS[name]: mark)
         clear_button.connect("clicked(bool)", lambda on=False: self._clear(buttons))
 
-    def bind(self, parameters):
-        """Watch the points of a scene; None before it goes."""
-        self.marks.bind(parameters)
+    def bind(self, study):
+        """Watch the points of a scan; None before it goes."""
+        self.marks.bind(study)
 
     def _clear(self, names):
         for name in names:

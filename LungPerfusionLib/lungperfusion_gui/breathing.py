@@ -1,11 +1,14 @@
 """Which of two scans is the deep breath."""
 
+import math
+
 import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
 from lungperfusion.segmentation.estimate import estimate_lung_volume_l
+from lungperfusion.terms import Region
 
 ATTRIBUTE = mrml.ATTRIBUTE_PREFIX + "estimatedLungVolume_l"
 
@@ -42,14 +45,35 @@ def choose(parameters):
         parameters.expiration, parameters.inspiration = small, large
 
 
-def warning(parameters):
-    """Say that the scans seem swapped; empty when they do not."""
+def warning(parameters, study):
+    """Say that the scans seem swapped; empty when they do not.
+
+    What was measured counts most, then given lungs, then a guess from the scans.
+    """
     inspiration, expiration = parameters.inspiration, parameters.expiration
     if inspiration is None or expiration is None or inspiration is expiration:
         return ""
-    deep, shallow = lung_volume_l(inspiration), lung_volume_l(expiration)
+    deep, shallow = (
+        _measured_l(study)
+        or _masks_l(parameters.inspirationLungMask, parameters.lungMask)
+        or (lung_volume_l(inspiration), lung_volume_l(expiration))
+    )
     if deep >= shallow:
         return ""
     return _(
         "The scans seem swapped: about {deep} L at inspiration, {shallow} L at expiration."
     ).format(deep=f"{deep:.1f}", shallow=f"{shallow:.1f}")
+
+
+def _measured_l(study):
+    """Volumes at inspiration and expiration of results; None without."""
+    known = {row.measure: row.value for row in study.measurements if row.region == Region.LUNGS}
+    volumes = [known.get(f"{breath}_volume", math.nan) for breath in ("inspiratory", "expiratory")]
+    return None if any(map(math.isnan, volumes)) else tuple(ml / 1000 for ml in volumes)
+
+
+def _masks_l(inspiration, expiration):
+    """Volumes of given lungs; None unless both are given."""
+    if inspiration is None or expiration is None:
+        return None
+    return tuple(mrml.segments_ml(node) / 1000 for node in (inspiration, expiration))

@@ -1,10 +1,14 @@
 """Section Display: which map and which classes the views show, and how."""
 
+import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
-from lungperfusion_gui import overlay
+from lungperfusion_gui import corrections, overlay
 from lungperfusion_gui.selectors import refill, select
+
+STYLED = mrml.ATTRIBUTE_PREFIX + "styled"
+"""Attribute of volumes that have got their looks: the reader's changes stay from then on."""
 
 ANATOMY = ("lobes", "lungs")
 """Label maps that are drawn as outlines around the findings; of several the first."""
@@ -23,17 +27,22 @@ class DisplayPanel:
     ----------
     ui
         Widgets of the panel.
-    logic
-        Finds the results of a parameter node.
+    findings
+        Name of the class map that is shown first.
+    colours_of
+        Gives the colours of a map by its name; None for one that stays grey.
     """
 
-    def __init__(self, ui, logic):
-        self.ui, self.logic = ui, logic
-        self.parameters = None
+    def __init__(self, ui, findings, colours_of):
+        self.ui = ui
+        self._first_findings, self._colours_of = findings, colours_of
+        self.study = self._shown = None
         self._overlay = overlay.Overlay()
         self._edited = ""
-        ui.layoutSelector.addItem(_("Views as they are"))
-        ui.layoutSelector.addItem(_("CT | map | findings"))
+        self._following = False
+        ui.layoutSelector.addItem(_("Views as they are"), "")
+        ui.layoutSelector.addItem(_("CT | map | findings, axial"), "Axial")
+        ui.layoutSelector.addItem(_("CT | map | findings, coronal"), "Coronal")
         for name, words in overlay.window_titles().items():
             ui.windowPreset.addItem(words, name)
         ui.mapThreshold.enabled = ui.mapRange.enabled = False
@@ -51,75 +60,122 @@ class DisplayPanel:
 
     # ------------------------------------------------------------------------------ life cycle
 
-    def bind(self, parameters):
-        """Show the results of a scene; None before it goes."""
-        self.parameters = parameters
+    def bind(self, study):
+        """Show the results of a scan; None before it goes."""
+        self.study = study
 
     def enter(self):
         """Take the layout again that was chosen before the module was left."""
+        self._follow(True)
         if self._overlay.comparing():
-            blocked = self.ui.layoutSelector.blockSignals(True)
-            self.ui.layoutSelector.currentIndex = 1
-            self.ui.layoutSelector.blockSignals(blocked)
-        self._overlay.compare(self.ui.layoutSelector.currentIndex == 1)
+            self._follow_layout()
+        elif self.ui.layoutSelector.currentData:
+            self._overlay.compare(self.ui.layoutSelector.currentData, with_map=self._has_map)
 
     def exit(self):
-        """Give the user's own layout back."""
-        self._overlay.compare(False)
+        """Give the user's own layout back and take the mark of a place away."""
+        self.forget()
+        self._overlay.compare("")
+        overlay.hide_crosshair()
+
+    def forget(self):
+        """Follow the layouts no longer: the panel goes, perhaps without having been left."""
+        self._follow(False)
+
+    def _follow(self, on):
+        manager = slicer.app.layoutManager()
+        if manager is not None and on != self._following:
+            change = manager.connect if on else manager.disconnect
+            change("layoutChanged(int)", self._follow_layout)
+            self._following = on
+
+    def _follow_layout(self, layout=0):
+        """Show in the selector whether views are compared, whoever chose the layout."""
+        selector = self.ui.layoutSelector
+        if self._overlay.comparing() == bool(selector.currentData):
+            return
+        blocked = selector.blockSignals(True)
+        selector.currentIndex = 1 if self._overlay.comparing() else 0
+        selector.blockSignals(blocked)
+
+    @property
+    def _has_map(self):
+        return self.study is None or not self.study.has_results or bool(self.study.names("map"))
 
     def refill(self):
         """Offer the maps and classes that there are."""
-        names, parameters = self.logic.names, self.parameters
-        maps = names(parameters, "map")
+        maps, labels = self.study.names("map"), self.study.names("labels")
         refill(self.ui.mapSelector, {name: f"map.{name}" for name in maps})
-        without = bool(names(parameters, "labels")) and not maps
+        without = bool(labels) and not maps
         for row in MAP_ROWS:
             getattr(self.ui, row).visible = not without
-        classes = [name for name in names(parameters, "labels") if name not in ANATOMY]
+        blocked = self.ui.linkCheckBox.blockSignals(True)
+        self.ui.linkCheckBox.checked = overlay.linked()
+        self.ui.linkCheckBox.blockSignals(blocked)
+        classes = [name for name in labels if name not in ANATOMY]
         had_choice = self.ui.findingsSelector.currentData is not None
         refill(self.ui.findingsSelector, {name: f"labels.{name}" for name in classes})
         if not had_choice:
-            select(self.ui.findingsSelector, f"labels.{self.logic.findings}")
+            select(self.ui.findingsSelector, f"labels.{self._first_findings}")
 
-    def style(self):
-        """Give freshly made results their looks."""
-        overlay.style_ct(self.logic.reference(self.parameters), "Lung")
-        overlay.hide_segmentations(self.logic.input_segmentations(self.parameters))
-        for name in self.logic.names(self.parameters, "map"):
-            node = self.logic.node(self.parameters, f"map.{name}")
-            colours = self.logic.colours(self.parameters, name)
-            if colours is not None:
-                overlay.style_map(node, colours)
-            elif node.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") == "HU":
-                overlay.style_ct(node, "Lung")
+    def style(self, study, given=()):
+        """Give freshly made results their looks; what was there before keeps the reader's.
+
+        Parameters
+        ----------
+        study
+            Whose results.
+        given
+            Segmentations of other programs, which would lie over the results.
+
+        """
+        overlay.hide_segmentations(given)
+        corrections.hide_originals(study)
+        for name in study.names("map"):
+            node, colours = study.node(f"map.{name}"), self._colours_of(name)
+            if node.GetAttribute(STYLED) is None:
+                node.SetAttribute(STYLED, "yes")
+                if colours is not None:
+                    overlay.style_map(node, colours)
+                elif node.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") == "HU":
+                    overlay.style_ct(node, "Lung")
+        if study.scan.GetAttribute(STYLED) is None:
+            study.scan.SetAttribute(STYLED, "yes")
+            overlay.style_ct(study.scan, "Lung")
 
     def show_edited(self, name):
         """Keep the label map visible that the reader corrects."""
         self._edited = name
-        if self.parameters is not None:
+        if self.study is not None:
             self._on_segments()
 
     # ------------------------------------------------------------------------------------ views
 
     def show(self):
         """Show CT, the chosen map and the chosen classes."""
+        if self.study.scan is None:
+            return
+        left, self._shown = self._shown, self.study
+        other = left is not None and left != self.study
+        if other:
+            overlay.hide_segmentations(
+                [left.node(f"labels.{name}") for name in left.names("labels")]
+            )
         shown, findings = self._map(), self._findings()
-        if shown is None and findings is None:
+        if shown is None and findings is None and not other:
             return
         self._sync_map_controls(shown)
         self._on_legend()
         self._on_segments()
-        self._overlay.show(
-            self.logic.reference(self.parameters), shown, findings, self.parameters.mapOpacity
-        )
+        self._overlay.show(self.study.scan, shown, findings, self.ui.mapOpacity.value)
 
     def _map(self):
         role = self.ui.mapSelector.currentData
-        return self.logic.node(self.parameters, role) if role else None
+        return self.study.node(role) if role else None
 
     def _findings(self):
         role = self.ui.findingsSelector.currentData
-        return self.logic.node(self.parameters, role) if role else None
+        return self.study.node(role) if role else None
 
     def _sync_map_controls(self, shown):
         ui = self.ui
@@ -146,42 +202,42 @@ class DisplayPanel:
 
     def _colour_limits(self):
         name = (self.ui.mapSelector.currentData or "").removeprefix("map.")
-        colours = self.logic.colours(self.parameters, name)
+        colours = self._colours_of(name)
         return None if colours is None else colours.range
 
     # -------------------------------------------------------------------------------- reactions
 
     def _on_layout(self, index=0):
-        if self.parameters is not None:
-            self._overlay.compare(index == 1)
+        if self.study is not None:
+            self._overlay.compare(self.ui.layoutSelector.currentData, with_map=self._has_map)
             self.show()
 
     def _on_choice(self, index=0):
-        if self.parameters is not None:
+        if self.study is not None:
             self.show()
 
     def _on_opacity(self, value=0.0):
-        if self.parameters is not None and self._map() is not None:
+        if self.study is not None and self._map() is not None:
             self._overlay.set_opacity(value)
 
     def _on_range(self, low, high):
-        shown = self._map() if self.parameters is not None else None
+        shown = self._map() if self.study is not None else None
         if shown is not None and high > low:
             shown.GetDisplayNode().SetWindowLevelMinMax(low, high)
 
     def _on_threshold(self, value):
-        shown = self._map() if self.parameters is not None else None
+        shown = self._map() if self.study is not None else None
         if shown is not None:
             lowest = value <= self.ui.mapThreshold.minimum
             overlay.hide_below(shown, None if lowest else value)
 
     def _on_window(self, index=0):
-        reference = self.logic.reference(self.parameters) if self.parameters is not None else None
+        reference = self.study.scan if self.study is not None else None
         if reference is not None and self.ui.windowPreset.currentData:
             overlay.style_ct(reference, self.ui.windowPreset.currentData)
 
     def _on_legend(self, on=None):
-        if self.parameters is None:
+        if self.study is None:
             return
         shown = self._map()
         unit = "" if shown is None else shown.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") or ""
@@ -195,17 +251,17 @@ class DisplayPanel:
 
     def _on_segments(self, on=None):
         """Fill the chosen classes, outline the anatomy around them, hide the other label maps."""
-        if self.parameters is None:
+        if self.study is None:
             return
-        labels = self.logic.names(self.parameters, "labels")
+        labels = self.study.names("labels")
         chosen = (self.ui.findingsSelector.currentData or "").removeprefix("labels.")
         around = next((name for name in ANATOMY if name in labels), "")
         for name in labels:
             visible = name in (chosen, around, self._edited)
             overlay.style_segments(
-                self.logic.node(self.parameters, f"labels.{name}"),
+                self.study.node(f"labels.{name}"),
                 slices=visible and self.ui.segmentsCheckBox.checked,
-                surfaces=visible and self.ui.surfacesCheckBox.checked,
+                surfaces=visible and self.ui.surfacesCheckBox.checked and name != self._edited,
                 fill=0.35 if name == chosen else 0.0,
             )
         node = self._findings()

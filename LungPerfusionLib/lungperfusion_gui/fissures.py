@@ -6,28 +6,25 @@ from pathlib import Path
 from lungperfusion import mrml
 from lungperfusion.io.fissure_points import COLUMNS
 from lungperfusion.terms import FISSURES, title
-from lungperfusion_gui.marks import POINTS, Mark, MarkPlacer, mark_node
+from lungperfusion_gui.marks import POINTS, Mark, MarkPlacer
 
 
-def points_node(parameters, fissure):
+def points_node(study, fissure):
     """Points on a fissure; None before the first is placed."""
-    return mark_node(parameters, f"points.{fissure}")
+    return study.node(f"points.{fissure}")
 
 
-def placed_points(parameters):
+def placed_points(study):
     """Points in RAS mm by fissure, of those that have some."""
-    nodes = {fissure: points_node(parameters, fissure) for fissure in FISSURES}
+    nodes = {fissure: points_node(study, fissure) for fissure in FISSURES}
     found = {name: mrml.points_ras_mm(node) for name, node in nodes.items() if node is not None}
     return {name: points for name, points in found.items() if len(points)}
 
 
-def request_words(parameters, folder):
-    """Write the points as a file of the command line; return its words.
-
-    Without lobes there is nothing that the points could move.
-    """
-    points = placed_points(parameters)
-    if not points or parameters.lobes != "auto":
+def request_words(study, folder):
+    """Write the points as a file of the command line; return its words."""
+    points = placed_points(study)
+    if not points:
         return []
     path = Path(folder) / "fissure_points.csv"
     with path.open("w", encoding="utf-8", newline="") as stream:
@@ -59,6 +56,6 @@ class FissurePanel:
         self.marks = MarkPlacer(list(marks.values()), on_change)
         self.marks.add_button(ui.fissureButton, lambda: marks[ui.fissureSelector.currentData])
 
-    def bind(self, parameters):
-        """Watch the points of a scene; None before it goes."""
-        self.marks.bind(parameters)
+    def bind(self, study):
+        """Watch the points of a scan; None before it goes."""
+        self.marks.bind(study)

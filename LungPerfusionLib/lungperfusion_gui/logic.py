@@ -1,4 +1,4 @@
-"""From nodes to a command, and from its results folder back to nodes; no widgets."""
+"""From the nodes and options of a panel to the words of its command; no widgets."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ from slicer.parameterNodeWrapper import FloatRange
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from lungperfusion import mrml
+from lungperfusion.commands.output import check_case
 from lungperfusion.engines import find_engine
 from lungperfusion.errors import InputError
 from lungperfusion.io import write_labelmap
@@ -15,9 +16,10 @@ from lungperfusion.io.writing import write_volume
 from lungperfusion.segmentation.imports import PARTITIONS, import_regions, import_vessels
 from lungperfusion.terms import LOBES
 from lungperfusion_gui import fissures
-from lungperfusion_gui.corrections import TRAIL, CorrectedResults
+from lungperfusion_gui.corrections import TRAIL, entries
 from lungperfusion_gui.parameters import OWN_ENGINE
 from lungperfusion_gui.result_nodes import LUNGS
+from lungperfusion_gui.study import Study
 
 REMOVED_LOBES = {
     "removed" + "".join(part.capitalize() for part in lobe.split("_")): lobe.value for lobe in LOBES
@@ -37,7 +39,7 @@ def option_name(parameter):
     return "--" + re.sub("(?=[A-Z])", "-", parameter).lower()
 
 
-class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
+class AnalysisLogic(ScriptedLoadableModuleLogic):
     """What a module does without its panel.
 
     Subclasses say which command they run and how parameters become arguments.
@@ -48,6 +50,12 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
     """Label maps that can be corrected, with the option that takes the corrected ones."""
     findings = ""
     """Class map that is shown first."""
+    deciding = ()
+    """Pairs of measure and region that a reader looks at first."""
+    maps: ClassVar = {}
+    """Colours of each map by its name."""
+    transforms = ()
+    """Names of the displacement fields among the results."""
     requirements = ("matplotlib>=3.9",)
     """What a report needs beyond Slicer."""
 
@@ -64,6 +72,19 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
     def options(self, parameters):
         """Return further arguments, as words."""
         raise NotImplementedError
+
+    def reference(self, parameters):
+        """Return the volume node whose grid the results have."""
+        raise NotImplementedError
+
+    def colours(self, parameters, name):
+        """Colours of a map; None for one that stays grey."""
+        return self.maps.get(name)
+
+    def study(self, parameters):
+        """Return what belongs to the chosen scan."""
+        scene = parameters.parameterNode.GetScene()
+        return Study(scene, self.moduleName, self.reference(parameters))
 
     option_fields = ()
     """Parameters that are options under the same name."""
@@ -107,6 +128,15 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
                 return f"{name}: {reason}."
         return ""
 
+    @staticmethod
+    def refused_name(parameters):
+        """Say why the name of the case cannot be one; empty when it can."""
+        try:
+            check_case(parameters.caseName.strip() or None)
+        except InputError as error:
+            return str(error)
+        return ""
+
     def lung_options(self, parameters):
         """Lungs found by other programs, by option, with the volume whose grid they get."""
         return {"--lung-mask": (parameters.lungMask, self.reference(parameters))}
@@ -125,15 +155,18 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         """Nodes that `extra_words` reads."""
         return ()
 
-    def signature(self, parameters):
-        """Return inputs and options as text, which tells whether results still belong to them."""
-        nodes = [node for node, _unit in self.image_options(parameters).values()]
-        nodes += [node for node, _volume in self.lung_options(parameters).values()]
-        nodes += [parameters.vesselMask, *self.segmentation_options(parameters).values()]
-        nodes += self.further_nodes(parameters)
-        names = ["" if node is None else node.GetName() for node in nodes]
-        engines = self.engines(parameters).values()
-        return " ".join([*names, *self.options(parameters), *engines])
+    def inputs(self, parameters):
+        """Return the input nodes by option: results belong to exactly these."""
+        nodes = {option: node for option, (node, _unit) in self.image_options(parameters).items()}
+        nodes |= {option: node for option, (node, _grid) in self.lung_options(parameters).items()}
+        nodes |= self.segmentation_options(parameters)
+        nodes["--vessel-mask"] = parameters.vesselMask
+        nodes |= {f"further-{n}": node for n, node in enumerate(self.further_nodes(parameters))}
+        return {option: node for option, node in nodes.items() if node is not None}
+
+    def settings(self, parameters):
+        """Return all options that are no nodes as text."""
+        return " ".join([*self.options(parameters), *self.engines(parameters).values()])
 
     # ------------------------------------------------------------------------------- command
 
@@ -152,7 +185,7 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
             Whether the user's corrections count.
 
         """
-        folder = Path(folder)
+        folder, study = Path(folder), self.study(parameters)
         positional, words = [], []
         for option, (node, unit) in self.image_options(parameters).items():
             path = folder / f"{option.strip('-').replace('-', '_')}.nrrd"
@@ -170,13 +203,14 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
         for task, name in self.engines(parameters).items():
             if {"lungs": "--lung-mask", "lobes": "--lobes"}[task] not in files:
                 words += ["--engine", f"{task}={name}"]
-        words += fissures.request_words(parameters, folder)
+        if parameters.lobes == "auto":  # without lobes there is nothing that points could move
+            words += fissures.request_words(study, folder)
         words += self.extra_words(parameters, folder)
-        if corrected and parameters.corrected:
-            words += self._transform_words(parameters, folder)
-        if report and mrml.read_trail(self.node(parameters, TRAIL)):
+        if corrected and study.corrected:
+            words += self._transform_words(study, folder)
+        if report and entries(study):
             path = folder / "corrections.json"
-            path.write_text(self.node(parameters, TRAIL).GetText(), encoding="utf-8")
+            path.write_text(study.node(TRAIL).GetText(), encoding="utf-8")
             words += ["--corrections", str(path)]
         if parameters.caseName.strip():
             words += ["--case", parameters.caseName.strip()]
@@ -184,11 +218,11 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
             words.append("--no-report")
         return [self.command, *positional, *words]
 
-    def _transform_words(self, parameters, folder):
+    def _transform_words(self, study, folder):
         """Reuse the registration, which a correction does not change."""
         paths = []
         for name in self.transforms:
-            field = self.node(parameters, f"transform.{name}")
+            field = study.node(f"transform.{name}")
             if field is not None:
                 paths.append(folder / f"{name}.nrrd")
                 mrml.write_transform(field, paths[-1])
@@ -196,12 +230,13 @@ class AnalysisLogic(CorrectedResults, ScriptedLoadableModuleLogic):
 
     def _segmentation_words(self, parameters, folder, corrected):
         geometry = mrml.geometry_from_node(self.reference(parameters))
-        words = []
-        chosen = parameters.corrected.split() if corrected else []
+        words, study = [], self.study(parameters)
+        chosen = study.corrected if corrected else []
         if "lobes" in chosen and LUNGS not in chosen:
             chosen.append(LUNGS)  # lobes alone would bring lungs of their own
         for name in chosen:
-            node = self.node(parameters, "labels." + name)
+            # what was drawn, not what was measured of it: the same input gives the same numbers
+            node = study.node("drawn." + name) or study.node("labels." + name)
             if node is None:
                 raise InputError(f"the corrected {name} are no longer in the scene; press Apply")
             known = PARTITIONS[name] if name in (LUNGS, "lobes") else None

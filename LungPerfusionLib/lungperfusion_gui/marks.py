@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import slicer
+from slicer.i18n import tr as _
 
 POINTS, LINE = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsLineNode"
 
@@ -13,17 +14,12 @@ class Mark:
     """What a button places."""
 
     role: str
-    """Reference of the parameter node under which the scene keeps it."""
+    """Role under which the study of the scan keeps it."""
     node_class: str
     name: str
     colour: tuple[float, float, float] | None = None
     several: bool = False
     """Whether points are added until the button is pressed again; else they are placed anew."""
-
-
-def mark_node(parameters, role):
-    """Node of a mark; None before it is placed."""
-    return parameters.parameterNode.GetNodeReference(role)
 
 
 class MarkPlacer:
@@ -46,7 +42,7 @@ class MarkPlacer:
         on_moved: Callable[[], None] = lambda: None,
     ):
         self._marks, self._on_drawn, self._on_moved = marks, on_drawn, on_moved
-        self._parameters = None
+        self._study = None
         self._buttons = []
         self._observed = []
         self._tool = slicer.qSlicerMarkupsPlaceWidget()
@@ -63,28 +59,40 @@ class MarkPlacer:
     def placing(self):
         return self._tool.placeModeEnabled
 
-    def bind(self, parameters):
-        """Watch the marks of a scene; None before it goes."""
+    def bind(self, study):
+        """Show and watch the marks of a scan, hide those of the scan before; None to end."""
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed = []
-        self._parameters = parameters
-        if parameters is None:
-            self._tool.setCurrentNode(None)
+        if self._study is not None and study is not None:
+            self._show(self._study, False)
+        self._study = study
+        self._tool.setPlaceModeEnabled(False)
+        self._tool.setCurrentNode(None)
+        if study is None:
             return
+        self._show(study, True)
         for mark in self._marks:
-            node = mark_node(parameters, mark.role)
+            node = study.node(mark.role)
             if node is not None:
                 self._observe(node)
 
+    def _show(self, study, on):
+        for mark in self._marks:
+            node = study.node(mark.role)
+            if node is not None and node.GetDisplayNode() is not None:
+                node.GetDisplayNode().SetVisibility(on)
+
     def place(self, mark, on=True):
         """Let the user click the points of a mark; ``on=False`` ends that."""
-        if self._parameters is None:
+        if self._study is None or self._study.scan is None:
+            self._show_placing(False)
+            slicer.util.showStatusMessage(_("Choose the scan first: marks belong to one."), 4000)
             return
         if not on:
             self._tool.setPlaceModeEnabled(False)
             return
-        node = mark_node(self._parameters, mark.role)
+        node = self._study.node(mark.role)
         if node is None:
             node = self._make(mark)
         elif not mark.several:
@@ -98,16 +106,18 @@ class MarkPlacer:
 
     def remove(self, mark):
         """Take a mark away."""
-        node = None if self._parameters is None else mark_node(self._parameters, mark.role)
+        node = None if self._study is None else self._study.node(mark.role)
         if node is not None and node.GetNumberOfControlPoints():
             node.RemoveAllControlPoints()
 
     def _make(self, mark):
-        node = slicer.mrmlScene.AddNewNodeByClass(mark.node_class, mark.name)
+        node = self._study.scene.AddNewNodeByClass(mark.node_class, mark.name)
         node.CreateDefaultDisplayNodes()
+        if mark.node_class == LINE:
+            node.GetDisplayNode().SetVisibility3D(False)  # labels would float in front of lungs
         if mark.colour is not None:
             node.GetDisplayNode().SetSelectedColor(*mark.colour)
-        self._parameters.parameterNode.SetNodeReferenceID(mark.role, node.GetID())
+        self._study.keep(mark.role, node)
         self._observe(node)
         return node
 
@@ -122,11 +132,11 @@ class MarkPlacer:
             self._observed.append((node, node.AddObserver(event, slot)))
 
     def _moved(self, caller=None, event=None):
-        if self._parameters is not None:
+        if self._study is not None:
             self._on_moved()
 
     def _drawn(self, caller=None, event=None):
-        if self._parameters is not None:
+        if self._study is not None:
             self._on_moved()
             self._on_drawn()
 
@@ -134,5 +144,5 @@ class MarkPlacer:
         """Keep the button pressed whose mark is being placed."""
         current = self._tool.currentNode()
         for button, mark_of in self._buttons:
-            node = None if self._parameters is None else mark_node(self._parameters, mark_of().role)
+            node = None if self._study is None else self._study.node(mark_of().role)
             button.checked = bool(placing and node is not None and node is current)

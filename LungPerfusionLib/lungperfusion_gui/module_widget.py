@@ -5,35 +5,38 @@ The sections Results, Display and Review are `results_panel`, `display`, `review
 
 import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from lungperfusion import mrml
-from lungperfusion.errors import InputError
-from lungperfusion_gui.corrections import TRAIL
+from lungperfusion_gui import corrections
 from lungperfusion_gui.display import DisplayPanel
 from lungperfusion_gui.fissures import FissurePanel
+from lungperfusion_gui.result_nodes import show_results
 from lungperfusion_gui.results_panel import ResultsPanel
 from lungperfusion_gui.review import ReviewPanel
 from lungperfusion_gui.runs import CommandRuns
 from lungperfusion_gui.segmenters import offer_segmenters
+from lungperfusion_gui.study import Study
 
 PACKAGES = ("lungperfusion", "lungperfusion_gui")
 REVIEW_UI = "UI/LungPerfusionReview.ui"
-SIGNATURE = mrml.ATTRIBUTE_PREFIX + "signature"
-"""Attribute of the parameter node: inputs and options that the results were made with."""
+FOLDER_SETTING = "LungPerfusion/reportFolder"
+"""Setting of the application: where reports were written last."""
 
 
 class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """Life cycle and work flow; a module adds its inputs.
 
-    Subclasses set ``UI``, ``PARAMETERS`` and ``LOGIC`` and may override `onSetup`, `onEnter`,
-    `onBound` and `onParametersChanged`.
+    Subclasses set ``UI``, ``PARAMETERS`` and ``LOGIC`` and may override `onSetup`, `ownSections`,
+    `onEnter` and `onParametersChanged`.
     """
 
     UI = ""
@@ -41,11 +44,11 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     LOGIC = None
 
     def __init__(self, parent=None):
-        self.logic = self.ui = self.parameters = self.runs = None
+        self.logic = self.ui = self.parameters = self.runs = self.study = None
         self.results = self.display = self.review = self.fissures = None
         self._guiTag = None
         self._active = self._rebind = False
-        self._startedWith = self._trailAtStart = ""
+        self._reportFolder, self._written = None, ""
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     # ---------------------------------------------------------------------------- life cycle
@@ -58,17 +61,27 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(root)
         self.layout.addWidget(review)
         self.layout.addStretch(1)
-        self.ui = slicer.util.childWidgetVariables(self.parent)
+        # not of the parent: after Reload it still has the hidden widgets of the panel before
+        own, shared = (vars(slicer.util.childWidgetVariables(part)) for part in (root, review))
+        self.ui = SimpleNamespace(**(own | shared))
         for part in (root, review):
             part.setMRMLScene(slicer.mrmlScene)
         self.logic = self.LOGIC()
         self.runs = CommandRuns(
             self.ui.progressBar, lambda: self.parameters is not None, self._onRunChanged
         )
-        self.results = ResultsPanel(self.ui, self.logic)
-        self.display = DisplayPanel(self.ui, self.logic)
+        self.results = ResultsPanel(self.ui, self.logic.deciding, lambda: self.review.show_trail())
+        self.display = DisplayPanel(
+            self.ui,
+            self.logic.findings,
+            lambda name: self.logic.colours(self.parameters, name),
+        )
         self.review = ReviewPanel(
-            self.ui, self.logic, self.moduleName, self.updateButtons, self._onCorrectedChosen
+            self.ui,
+            self.logic.corrections,
+            self.moduleName,
+            self.updateButtons,
+            self._onCorrectedChosen,
         )
         self.fissures = FissurePanel(self.ui, lambda: self.onMarked(_("Points on fissures")))
         scene = slicer.mrmlScene
@@ -76,6 +89,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartImportEvent, self._onSceneStartImport)
         self.addObserver(scene, scene.EndBatchProcessEvent, self._onSceneEndBatch)
         offer_segmenters(self.ui.segmenterButton)
+        self.ui.reportFolder.currentPath = slicer.util.settingsValue(FOLDER_SETTING, "")
         self._connect()
         self.onSetup()
         self._bind()
@@ -87,11 +101,12 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.recomputeButton.connect("clicked(bool)", self.onRecompute)
         ui.restoreButton.connect("clicked(bool)", self.onRestore)
         ui.reportButton.connect("clicked(bool)", self.onReport)
+        ui.openReportButton.connect("clicked(bool)", self.onOpenReport)
 
     @property
     def _sections(self):
-        """Parts of the panel that show what hangs on the parameter node."""
-        return (self.results, self.display, self.review, self.fissures)
+        """Parts of the panel that show what belongs to a scan."""
+        return (self.results, self.display, self.review, self.fissures, *self.ownSections())
 
     def enter(self):
         self._active = True
@@ -114,6 +129,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.runs.abandon()
             self.review.editing.exit()
             self.review.editing.forget()
+            self.display.forget()
         self._unbind()
         self.removeObservers()
 
@@ -165,10 +181,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters = self.PARAMETERS(node)
         self._guiTag = self.parameters.connectGui(self.ui)
         self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
-        for section in self._sections:
-            section.bind(self.parameters)
-        self.onBound()
-        self.refreshResults()
+        self._showStudy()
         self._onParametersModified()
 
     def _unbind(self):
@@ -179,14 +192,23 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._guiTag = None
         node = self.parameters.parameterNode
         self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
-        self.parameters = None
+        self.parameters = self.study = None
         for section in self._sections:
             section.bind(None)
-        self.onBound()
+
+    def _showStudy(self):
+        """Show the results, corrections and marks of the chosen scan."""
+        self.review.editing.look_now()  # edits of the scan before are its own
+        self.study = self.logic.study(self.parameters)
+        for section in self._sections:
+            section.bind(self.study)
+        self.refreshResults()
 
     def _onParametersModified(self, caller=None, event=None):
         if self.parameters is None:
             return
+        if self.study != self.logic.study(self.parameters):
+            self._showStudy()
         self.onParametersChanged()
         self.updateButtons()
 
@@ -198,13 +220,14 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onEnter(self):
         """Choose inputs that are obvious."""
 
-    def onBound(self):
-        """Take over `parameters`: those of the scene, or None before they go."""
+    def ownSections(self):
+        """Return parts that only this module has; each has a method ``bind(study)``."""
+        return ()
 
     def onMarked(self, what):
         """Mark results outdated because the reader placed or scored something."""
-        if self.parameters is not None and self.logic.record(self.parameters) is not None:
-            self.logic.marked(self.parameters, what)
+        if self.study is not None and self.study.has_results:
+            corrections.note_mark(self.study, what)
             self.review.show_trail()
             self.updateButtons()
 
@@ -232,116 +255,141 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.updateButtons()
 
     def updateButtons(self):
-        ui, parameters = self.ui, self.parameters
+        """Enable what can be done now, and say what cannot, and why."""
+        if self.parameters is None:
+            return
+        ui, parameters, study = self.ui, self.parameters, self.study
         busy = self.job is not None
         missing = self.logic.missing(parameters) or self.logic.missing_engine(parameters)
+        missing = missing or self.logic.refused_name(parameters)
         why = _("A computation is running.") if busy else missing
-        has_results = self.logic.record(parameters) is not None
+        state = "" if missing else self._stateWords()
+        ours = study.has_results and study.has_inputs(self.logic.inputs(parameters))
+        changed = ours and (study.outdated or bool(state))
         ui.applyButton.enabled = not why
         ui.applyButton.toolTip = why or _("Compute everything anew.")
+        ui.reasonLabel.text = missing
         ui.cancelButton.enabled = busy
-        ui.recomputeButton.enabled = bool(parameters.outdated and has_results and not why)
-        ui.recomputeButton.toolTip = why or (
-            _("Compute what depends on the corrections.")
-            if parameters.outdated
-            else _("Nothing was corrected since the last computation.")
+        ui.recomputeButton.enabled = bool(changed and not why)
+        ui.recomputeButton.visible = bool(study.has_results)
+        ui.recomputeButton.toolTip = (
+            why or _("Compute what depends on the change; corrections are kept.")
+            if changed
+            else why or state or _("Nothing was changed since the last computation.")
         )
-        ui.restoreButton.enabled = self.review.can_restore and not busy
-        ui.reportButton.enabled = bool(has_results and not why and not parameters.outdated)
-        ui.reportButton.toolTip = why or (
-            _("Recompute first: the results are outdated.")
-            if parameters.outdated
-            else _("Write the same files as the command line.")
-            if has_results
-            else _("Press Apply first.")
+        restorable = self.review.can_restore
+        ui.restoreButton.enabled = restorable and not busy
+        ui.restoreReasonLabel.text = (
+            "" if restorable else _("Restore original: this segmentation was not corrected.")
         )
-        words = self._stateWords(has_results, missing)
-        outdated = bool(words)
-        ui.stateLabel.text = words
-        ui.stateLabel.styleSheet = "color: #b8540b; font-weight: bold" if outdated else ""
-        ui.resultsTableView.styleSheet = "color: #909090" if outdated else ""
+        noReport = why or state or ("" if study.has_results else _("Press Apply first."))
+        ui.reportButton.enabled = not noReport
+        ui.reportButton.toolTip = noReport or _("Write the same files as the command line.")
+        ui.reportLabel.text = noReport or self._written
+        ui.openReportButton.enabled = self._reportFolder is not None
+        ui.stateLabel.text = state
+        ui.stateLabel.styleSheet = "color: #b8540b; font-weight: bold" if state else ""
+        ui.resultsTableView.styleSheet = "color: #909090" if state else ""
 
-    def _stateWords(self, has_results, missing):
-        """Say what the user should know about the results that are shown."""
-        parameters = self.parameters
-        if not has_results:
+    def _stateWords(self):
+        """Say what the user should know about the results that are shown, the worst first."""
+        study = self.study
+        if not study.has_results:
             return ""
-        if parameters.outdated:
+        if not study.has_inputs(self.logic.inputs(self.parameters)):
+            return _("Results belong to other inputs. Choose those again, or press Apply.")
+        if study.outdated:
             return _("Results are outdated: something was corrected. Press Recompute.")
-        made_with = parameters.parameterNode.GetAttribute(SIGNATURE)
-        if made_with and not missing and made_with != self.logic.signature(parameters):
-            return _("Results belong to other inputs or settings. Press Apply.")
+        if not study.has_settings(self.logic.settings(self.parameters)):
+            return _("Results belong to other settings. Press Recompute.")
         return ""
 
     def onApply(self, checked=False):
         """Compute everything anew."""
-        if self.parameters.corrected and not slicer.util.confirmOkCancelDisplay(
+        if self.parameters is None:
+            return
+        if self.study.corrected and not slicer.util.confirmOkCancelDisplay(
             _("Apply starts anew and discards the corrections of: {names}.").format(
-                names=self.parameters.corrected
+                names=", ".join(self.study.corrected)
             )
             + " "
             + _("Use Recompute to keep them.")
         ):
             return
         with slicer.util.tryWithErrorDisplay(_("Failed to start the computation.")):
-            self._start(self._showAnew, corrected=False)
+            self._start(corrected=False)
 
     def onRecompute(self, checked=False):
         """Compute with the corrected segments; what was found before is not sought again."""
+        if self.parameters is None:
+            return
         with slicer.util.tryWithErrorDisplay(_("Failed to start the computation.")):
-            self._start(self._showFolder)
+            self._start()
 
     def onCancel(self, checked=False):
         self.runs.cancel()
 
-    def _start(self, onSuccess, *, corrected=True, report=False, out=None):
+    def _start(self, *, corrected=True):
         """Start the command with the inputs, settings and corrections of this moment."""
+        run = self.newRun(anew=not corrected)
+        logic, parameters = self.logic, self.parameters
+        self.runs.start(
+            lambda folder: logic.request(parameters, folder, corrected=corrected),
+            lambda folder: self.show(folder, run),
+        )
+
+    def newRun(self, *, anew):
+        """Return what a run of this moment would be started with."""
         self.review.editing.look_now()
-        parameters = self.parameters
-        self._trailAtStart = self._trail()
+        return Run(
+            study=self.study,
+            inputs=self.logic.inputs(self.parameters),
+            settings=self.logic.settings(self.parameters),
+            given=self.logic.input_segmentations(self.parameters),
+            anew=anew,
+            trail=corrections.entries(self.study),
+        )
 
-        def words(folder):
-            self._startedWith = self.logic.signature(parameters)
-            return self.logic.request(parameters, folder, report=report, corrected=corrected)
-
-        self.runs.start(words, onSuccess, out=out)
-
-    def _trail(self):
-        node = self.logic.node(self.parameters, TRAIL)
-        return "" if node is None else node.GetText()
-
-    def _showAnew(self, folder):
-        """Show a run that found everything itself, and only now give up the corrections."""
-        self.logic.forget_corrections(self.parameters)
-        self._trailAtStart = self._trail()
-        self._showFolder(folder)
-
-    def _showFolder(self, folder):
+    def show(self, folder, run):
+        """Show the results of a run in the study it was made for, whatever is chosen by now."""
         self.review.editing.look_now()
-        edited_meanwhile = self._trail() != self._trailAtStart
+        study = run.study
+        edited = corrections.entries(study) != run.trail
         self.review.editing.forget()  # what the program writes is no correction
-        with slicer.util.WaitCursor():
-            self.logic.show(self.parameters, folder)
-            self.parameters.outdated = edited_meanwhile
-            self.parameters.parameterNode.SetAttribute(SIGNATURE, self._startedWith)
-            self.display.style()
+        with slicer.util.WaitCursor(), slicer.util.RenderBlocker():
+            if run.anew and not edited:
+                corrections.forget(study)
+            before = study.measurements
+            again = bool(before) and not run.anew
+            if again:
+                corrections.keep_original_measurements(study)
+            show_results(study, folder, maps=self.logic.maps, transforms=self.logic.transforms)
+            if again:
+                corrections.note_recomputation(study, before)
+            study.outdated = edited
+            study.made_with(run.inputs, run.settings)
+            self.display.style(study, run.given)
             self.refreshResults()
 
     # ---------------------------------------------------------------------- results and review
 
     def refreshResults(self):
         """Fill the panel from the scene: after a run, a scene load, or on entering."""
-        self.results.refill()
-        self.display.refill()
-        self.review.refill()
-        if self._active:  # a panel that is not shown leaves the views to the one that is
-            self.display.show()
+        with slicer.util.RenderBlocker():
+            corrections.hide_originals(self.study)
+            self.results.refill()
+            self.display.refill()
+            self.review.refill()
+            if self._active:  # a panel that is not shown leaves the views to the one that is
+                self.display.show()
 
     def _onCorrectedChosen(self, name):
         self.display.show_edited(name)
         self.updateButtons()
 
     def onRestore(self, checked=False):
+        if self.parameters is None:
+            return
         with slicer.util.tryWithErrorDisplay(_("Failed to restore the original.")):
             self.review.restore()
             self.updateButtons()
@@ -350,25 +398,62 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onReport(self, checked=False):
         """Write report and tables, as the command line does, into a new folder."""
-        with slicer.util.tryWithErrorDisplay(_("Failed to write the report.")):
-            chosen = self.ui.reportFolder.currentPath
-            if not chosen or not Path(chosen).is_dir():
-                raise InputError(
-                    _("Choose a folder under Export first; the results get a folder in it.")
-                )
-            self._ensureRequirements()
-            target = _free_folder(
-                Path(chosen), self.parameters.caseName.strip() or self.logic.command
+        if self.parameters is None:
+            return
+        chosen = self.ui.reportFolder.currentPath
+        if not chosen or not Path(chosen).is_dir():
+            slicer.util.errorDisplay(
+                _("Choose a folder under Export first; the results get a folder in it.")
             )
-            self._start(self._onReportWritten, report=True, out=target)
+            return
+        qt.QSettings().setValue(FOLDER_SETTING, chosen)
+        target = _free_folder(Path(chosen), self.parameters.caseName.strip() or self.logic.command)
+        pictures = self._ensureRequirements()
+        with slicer.util.tryWithErrorDisplay(_("Failed to write the report.")):
+            self.review.editing.look_now()
+            logic, parameters = self.logic, self.parameters
+            self.runs.start(
+                lambda folder: logic.request(parameters, folder, report=pictures),
+                lambda folder: self._onReportWritten(folder, pictures),
+                out=target,
+            )
 
     def _ensureRequirements(self):
+        """Whether the report can be drawn; asks once to install what it needs."""
         import slicer.packaging
 
-        slicer.packaging.pip_ensure(list(self.logic.requirements), requester=self.moduleName)
+        try:
+            slicer.packaging.pip_ensure(list(self.logic.requirements), requester=self.moduleName)
+        except RuntimeError:  # declined, or no network
+            return False
+        return True
 
-    def _onReportWritten(self, folder):
-        self.ui.reportLabel.text = _("Written: {path}").format(path=folder / "report.html")
+    def _onReportWritten(self, folder, pictures):
+        self._reportFolder = folder if pictures else None
+        path = folder / "report.html" if pictures else folder
+        words = _("Written: {path}").format(path=path)
+        if not pictures:
+            words += " " + _("Without matplotlib there are tables and images, but no report.")
+        self._written = words
+        self.updateButtons()
+
+    def onOpenReport(self, checked=False):
+        """Show the report that was written last in the browser."""
+        if self._reportFolder is not None:
+            path = str(self._reportFolder / "report.html")
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(path))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run was started with; its results belong to nothing else."""
+
+    study: Study
+    inputs: dict
+    settings: str
+    given: list
+    anew: bool
+    trail: list
 
 
 def _free_folder(parent, name):

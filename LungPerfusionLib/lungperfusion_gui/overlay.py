@@ -5,50 +5,64 @@ from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 
-LAYOUT = 25601
-"""Number of the layout with CT, map and findings side by side over a 3-D view."""
-
 VIEWS = (
     ("LungPerfusionCT", "CT", "#888888"),
-    ("LungPerfusionMap", "Map", "#E0A030"),
+    ("LungPerfusionMap", "M", "#E0A030"),
     ("LungPerfusionFindings", "F", "#30A0E0"),
 )
+"""Slice views of the comparison; their titles are short, so that the views fit narrow windows."""
 GROUP = 1
 """View group: any other number is read back as 1 from a saved scene."""
+
+LAYOUT, LAYOUT_WITHOUT_MAP = 25601, 25602
+"""Numbers of the layouts for comparison: with and without a view of the map."""
+
+RESTING_VIEWS = {"Axial": "Red", "Coronal": "Green"}
+"""Views of Slicer's own layouts, from which the comparison takes over the slice being read."""
 
 WINDOWS = {"Lung": (-1350.0, 150.0), "Mediastinum": (-160.0, 240.0), "Vessels": (-100.0, 700.0)}
 """CT windows in HU, lowest and highest grey: usual presets of chest reading."""
 
 
+SMOOTHING = "Smoothing factor"
+"""Parameter of Slicer's conversion of label maps to surfaces."""
+
 GLASSY = 0.2
 """Opacity of lungs, airways and normal tissue in 3-D, so that findings inside are seen."""
 
 
-def _layout_xml():
-    slices = "".join(
+def _layout_xml(views):
+    """Two rows of two views: as wide as two, so that the window need not grow."""
+    items = [
         f'<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
         '<property name="orientation" action="default">Axial</property>'
         f'<property name="viewlabel" action="default">{label}</property>'
         f'<property name="viewcolor" action="default">{colour}</property>'
         f'<property name="viewgroup" action="default">{GROUP}</property></view></item>'
-        for tag, label, colour in VIEWS
+        for tag, label, colour in views
+    ]
+    items.append(
+        '<item><view class="vtkMRMLViewNode" singletontag="1">'
+        '<property name="viewlabel" action="default">1</property></view></item>'
     )
-    return (
-        '<layout type="vertical" split="true"><item splitSize="650"><layout type="horizontal">'
-        f'{slices}</layout></item><item splitSize="350"><view class="vtkMRMLViewNode" '
-        'singletontag="1"><property name="viewlabel" action="default">1</property></view></item>'
-        "</layout>"
+    rows = (items[:2], items[2:])
+    return '<layout type="vertical" split="true">{}</layout>'.format(
+        "".join(
+            f'<item><layout type="horizontal" split="true">{"".join(row)}</layout></item>'
+            for row in rows
+        )
     )
 
 
 def register_layout():
-    """Make the layout known; also for scenes that were saved in it, so call it at start-up."""
+    """Make the layouts known; also for scenes that were saved in one, so call it at start-up."""
     manager = slicer.app.layoutManager()
     if manager is None:
         return
     node = manager.layoutLogic().GetLayoutNode()
-    if not node.IsLayoutDescription(LAYOUT):
-        node.AddLayoutDescription(LAYOUT, _layout_xml())
+    for number, views in ((LAYOUT, VIEWS), (LAYOUT_WITHOUT_MAP, (VIEWS[0], VIEWS[2]))):
+        if not node.IsLayoutDescription(number):
+            node.AddLayoutDescription(number, _layout_xml(views))
 
 
 class Overlay:
@@ -59,38 +73,56 @@ class Overlay:
 
     def __init__(self):
         self._layout_before = None
+        self._place_mm = None
 
     # ------------------------------------------------------------------------------- layout
 
-    def compare(self, on):
-        """Switch to the layout with three linked slices, or back to the user's own."""
+    def compare(self, orientation, *, with_map=True):
+        """Switch to linked slices of one direction, or back to the user's own layout.
+
+        Parameters
+        ----------
+        orientation
+            ``Axial`` or ``Coronal``; empty for the user's own layout.
+        with_map
+            Whether there is a map that a view is kept for.
+
+        """
         manager = slicer.app.layoutManager()
         if manager is None:
             return
-        if on and manager.layout != LAYOUT:
-            register_layout()
+        wanted = LAYOUT if with_map else LAYOUT_WITHOUT_MAP
+        if not orientation:
+            if self.comparing():
+                # a scene that was saved in the layout does not know what was before it
+                four_up = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+                manager.setLayout(four_up if self._layout_before is None else self._layout_before)
+            return
+        if not self.comparing():
             self._layout_before = manager.layout
-            manager.setLayout(LAYOUT)
-            slicer.app.processEvents()
-        elif not on and manager.layout == LAYOUT:
-            # a scene that was saved in the layout does not know what was before it
-            four_up = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
-            manager.setLayout(four_up if self._layout_before is None else self._layout_before)
+        resting = manager.sliceWidget(RESTING_VIEWS[orientation])
+        self._place_mm = None if resting is None else resting.mrmlSliceNode().GetSliceOffset()
+        register_layout()
+        manager.setLayout(wanted)
+        slicer.app.processEvents()  # views must have their size before a slice is fitted in
+        for widget, _kind in self.widgets():
+            widget.mrmlSliceNode().SetOrientation(orientation)
 
     @staticmethod
     def comparing():
         manager = slicer.app.layoutManager()
-        return manager is not None and manager.layout == LAYOUT
+        return manager is not None and manager.layout in (LAYOUT, LAYOUT_WITHOUT_MAP)
 
     @staticmethod
-    def _widgets():
+    def widgets():
         """Slice widgets that can be seen, with the layer each shows: ct, map, findings or all."""
         manager = slicer.app.layoutManager()
         if manager is None:
             return []
-        if manager.layout == LAYOUT:
-            kinds = ("ct", "map", "findings")
-            pairs = zip(VIEWS, kinds, strict=True)
+        if manager.layout in (LAYOUT, LAYOUT_WITHOUT_MAP):
+            pairs = list(zip(VIEWS, ("ct", "map", "findings"), strict=True))
+            if manager.layout == LAYOUT_WITHOUT_MAP:
+                del pairs[1]
             found = [(manager.sliceWidget(view[0]), kind) for view, kind in pairs]
         else:
             found = [(manager.sliceWidget(name), "all") for name in ("Red", "Yellow", "Green")]
@@ -113,7 +145,7 @@ class Overlay:
 
         """
         seen = []
-        for widget, kind in self._widgets():
+        for widget, kind in self.widgets():
             layers = widget.mrmlSliceCompositeNode()
             linked = layers.GetLinkedControl()
             layers.SetLinkedControl(0)
@@ -122,15 +154,18 @@ class Overlay:
             layers.SetBackgroundVolumeID(ct.GetID() if ct else None)
             layers.SetForegroundVolumeID(over.GetID() if over else None)
             layers.SetForegroundOpacity(opacity)
-            if changed:
+            if changed or (kind != "all" and self._place_mm is not None):
                 widget.sliceLogic().FitSliceToAll()
             if kind == "all":
                 layers.SetLinkedControl(linked)
             else:
+                if self._place_mm is not None:
+                    widget.mrmlSliceNode().SetSliceOffset(self._place_mm)
                 widget.mrmlSliceNode().SetViewGroup(GROUP)
                 layers.SetLinkedControl(1)
                 layers.SetHotLinkedControl(1)
             seen.append((widget, kind))
+        self._place_mm = None
         kinds = ("findings",) if shown is not None else ("findings", "map")
         self._place_findings(findings, [w for w, kind in seen if kind in kinds])
         refresh_legends([widget for widget, _kind in seen])
@@ -151,7 +186,7 @@ class Overlay:
                 display.AddViewNodeID(view.GetID())
 
     def set_opacity(self, opacity):
-        for widget, kind in self._widgets():
+        for widget, kind in self.widgets():
             if kind != "ct":
                 layers = widget.mrmlSliceCompositeNode()
                 linked = layers.GetLinkedControl()
@@ -161,10 +196,13 @@ class Overlay:
 
 
 def style_ct(node, window):
-    """Give a CT one of `WINDOWS`."""
+    """Give a CT one of `WINDOWS`; a volume made by a script may have no display yet."""
+    node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
+    modifying = display.StartModify()
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(*WINDOWS[window])
+    display.EndModify(modifying)
 
 
 def style_map(node, colours, *, limits=None):
@@ -172,11 +210,13 @@ def style_map(node, colours, *, limits=None):
     display = node.GetDisplayNode()
     low, high = limits or colours.range
     table = mrml.colour_node(node.GetScene(), colours)
+    modifying = display.StartModify()
     display.SetAndObserveColorNodeID(table.GetID())
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(low, high)
     display.SetInterpolate(0)
     hide_below(node, None)
+    display.EndModify(modifying)
 
 
 def hide_below(node, limit):
@@ -228,25 +268,30 @@ def style_segments(node, *, slices=True, surfaces=False, fill=0.25):
     """Outline segments in slices; surfaces in 3-D, findings opaque in a glassy lung."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
+    modifying = display.StartModify()
+    display.SetVisibility(slices or surfaces)
     display.SetVisibility2D(slices)
     display.SetOpacity2DFill(fill)
     display.SetOpacity2DOutline(1.0)
     display.SetVisibility3D(surfaces)
-    if not surfaces:
-        node.RemoveClosedSurfaceRepresentation()
-        return
-    if not node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE):
-        node.CreateClosedSurfaceRepresentation()
-    for identifier in node.GetSegmentation().GetSegmentIDs():
+    identifiers = node.GetSegmentation().GetSegmentIDs()
+    for identifier in identifiers if surfaces else ():
         glassy = identifier.endswith(("_lung", "_lobe", "_normal", "airways"))
         display.SetSegmentOpacity3D(identifier, GLASSY if glassy else 1.0)
+    display.EndModify(modifying)
+    if not surfaces:
+        node.RemoveClosedSurfaceRepresentation()
+    elif not node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE):
+        if any(identifier.startswith("vessels") for identifier in identifiers):
+            # smoothing makes vessels of one or two voxels vanish
+            node.GetSegmentation().SetConversionParameter(SMOOTHING, "0.0")
+        node.CreateClosedSurfaceRepresentation()
 
 
 def hide_segmentations(nodes):
     """Take segmentations out of the views, where they would lie over the results."""
     for node in nodes:
-        node.CreateDefaultDisplayNodes()
-        node.GetDisplayNode().SetVisibility(False)
+        mrml.hide_segmentation(node)
 
 
 def link_views(on):
@@ -265,6 +310,20 @@ def centre_3d():
     manager = slicer.app.layoutManager()
     for number in range(0 if manager is None else manager.threeDViewCount):
         manager.threeDWidget(number).threeDView().resetFocalPoint()
+
+
+def hide_crosshair():
+    """Take the mark of a place away."""
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    if crosshair is not None:
+        crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.NoCrosshair)
+
+
+def linked():
+    """Whether slice views move together."""
+    manager = slicer.app.layoutManager()
+    widget = None if manager is None else manager.sliceWidget("Red")
+    return widget is not None and bool(widget.mrmlSliceCompositeNode().GetLinkedControl())
 
 
 def jump_to(ras):

@@ -1,4 +1,4 @@
-"""Parameters that every module has: removed lobes, display and state of the results."""
+"""Parameters that every module has: engines, removed lobes and display."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ DRAWN_BY = (OWN_ENGINE, *ENGINES)
 
 
 class ReviewParameters:
-    """Fields of the parameter nodes; results hang on the node by their own roles."""
+    """Fields of the parameter nodes; what belongs to a scan is kept by its `study.Study`."""
 
     lungEngine: Annotated[str, Choice(list(DRAWN_BY))] = OWN_ENGINE
     lobeEngine: Annotated[str, Choice(list(DRAWN_BY))] = OWN_ENGINE
@@ -28,6 +28,3 @@ class ReviewParameters:
     removedLeftLowerLobe: bool = False
     mapOpacity: Annotated[float, WithinRange(0.0, 1.0)] = DEFAULT_OPACITY
     caseName: str = ""
-    outdated: bool = False
-    corrected: str = ""
-    """Names of the corrected segmentations, separated by blanks."""

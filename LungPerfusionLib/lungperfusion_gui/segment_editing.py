@@ -1,14 +1,16 @@
 """Embedded Segment Editor: corrections are noticed at once and kept in the audit trail."""
 
 import json
+from functools import partial
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
-from lungperfusion.results.report import format_value
+from lungperfusion.results.report import format_value, unit_text
 from lungperfusion.terms import MEASURES, title
+from lungperfusion_gui.corrections import keep_original_labels
 
 SETTLE_MS = 250
 """A stroke, or an effect that touches several segments, fires several events: one entry each."""
@@ -89,16 +91,14 @@ class Correction:
     module_name
         Gives the editor a node of its own, so that Slicer's Segment Editor is left alone.
     on_edit
-        Called with the name of the label map and what changed.
-    before_edit
-        Called with the name of the label map when it becomes editable.
+        Called with the study, the name of its label map and what changed.
     """
 
-    def __init__(self, editor, module_name, on_edit, before_edit):
+    def __init__(self, editor, module_name, on_edit):
         self._editor, self._tag = editor, f"{module_name}Editor"
-        self._on_edit, self._before_edit = on_edit, before_edit
+        self._on_edit = on_edit
         self._watches = {}
-        self._nodes = {}
+        self.use_own_node()  # settings go to the node of the editor, so it comes first
         editor.segmentationNodeSelectorVisible = False
         editor.sourceVolumeNodeSelectorVisible = False
         editor.switchToSegmentationsButtonVisible = False
@@ -106,7 +106,6 @@ class Correction:
         editor.unorderedEffectsVisible = False
         editor.maskingSectionVisible = False
         editor.setMaximumNumberOfUndoStates(UNDO_STATES)
-        self.use_own_node()
 
     def use_own_node(self):
         """Give the editor its node, which a closed scene keeps."""
@@ -122,34 +121,31 @@ class Correction:
     def enter(self):
         self.use_own_node()
         self._editor.setupViewObservations()
-        self._editor.installKeyboardShortcuts()
+        if slicer.util.mainWindow() is not None:  # shortcuts need a window
+            self._editor.installKeyboardShortcuts()
 
     def exit(self):
         self._editor.setActiveEffect(None)
         self._editor.uninstallKeyboardShortcuts()
         self._editor.removeViewObservations()
 
-    def edit(self, name, node, volume):
-        """Show a label map in the editor; all label maps stay watched."""
+    def edit(self, study, name, node):
+        """Show a label map in the editor, its original kept; all label maps stay watched."""
         if node is None:
             self._editor.setSegmentationNode(None)
             return
-        self._before_edit(name)
+        keep_original_labels(study, name)
+        volume = study.scan
         if self._editor.segmentationNode() is not node:
             self._editor.setSegmentationNode(node)
         if volume is not None and self._editor.sourceVolumeNode() is not volume:
             self._editor.setSourceVolumeNode(volume)
 
-    def watch(self, nodes):
-        """Watch label maps, by name; the present state is the unedited one."""
+    def watch(self, study, nodes):
+        """Watch label maps of a study, by name; the present state is the unedited one."""
         self.forget()
         for name, node in nodes.items():
-            self._nodes[name] = node
-
-            def edited(changed, name=name):
-                self._on_edit(name, changed)
-
-            self._watches[name] = EditWatch(node, edited)
+            self._watches[name] = EditWatch(node, partial(self._on_edit, study, name))
 
     def look_now(self):
         """Take account of edits of this moment before a computation starts."""
@@ -163,7 +159,7 @@ class Correction:
     def forget(self):
         for watch in self._watches.values():
             watch.stop()
-        self._watches, self._nodes = {}, {}
+        self._watches = {}
 
     def release(self):
         """Let go of all nodes: the scene is about to close."""
@@ -180,11 +176,8 @@ def trail_lines(entries):
 def _entry_words(entry):
     when = entry.get("time", "").replace("T", " ")[:19]
     if "segment" in entry:
-        words = _("{segment}: +{added} mL, −{removed} mL ({voxels} voxels)").format(
-            segment=title(entry["segment"]),
-            added=f"{entry['ml_added']:.2f}",
-            removed=f"{entry['ml_removed']:.2f}",
-            voxels=entry["voxels_added"] + entry["voxels_removed"],
+        words = _("{segment}: {volumes}").format(
+            segment=title(entry["segment"]), volumes=_edit_words(entry)
         )
     elif "marked" in entry:
         words = _("{what}: placed, moved or scored").format(what=entry["marked"])
@@ -192,6 +185,10 @@ def _entry_words(entry):
         words = _("{name}: original restored").format(name=title(entry["segmentation"]))
     elif "discarded" in entry:
         words = _("corrections discarded: {names}").format(names=", ".join(entry["discarded"]))
+    elif "opinion" in entry:
+        words = _("{table}, row {row}: {opinion} by the reader").format(
+            table=title(entry["finding"]), row=entry["row"], opinion=entry["opinion"]
+        )
     elif "recomputed" in entry:
         words = _("recomputed; {changes}").format(changes=_change_words(entry["changes"]))
     else:
@@ -199,15 +196,28 @@ def _entry_words(entry):
     return f"{when}  {words}"
 
 
+def _edit_words(entry):
+    """Volumes added and removed; what is too small for the digits is said in voxels."""
+    parts = []
+    for sign, what in (("+", "added"), ("−", "removed")):
+        count, volume_ml = entry[f"voxels_{what}"], entry[f"ml_{what}"]
+        if count:
+            small = _("1 voxel") if count == 1 else _("{count} voxels").format(count=count)
+            parts.append(f"{sign}{volume_ml:.2f} mL" if volume_ml >= 0.005 else f"{sign}{small}")
+    return ", ".join(parts)
+
+
 def _change_words(changed, most=4):
-    shown = [
-        f"{MEASURES[row['measure']].title} ({title(row['region']).lower()}) "
-        f"{_value(row['before'], row['unit'])} → {_value(row['after'], row['unit'])} {row['unit']}"
-        for row in changed[:most]
-    ]
-    if len(changed) > most:
-        shown.append(_("{count} more").format(count=len(changed) - most))
-    return "; ".join(shown) or _("no value changed")
+    """Values that changed in the digits that are shown, as the entry has them in order."""
+    found = []
+    for row in changed:
+        before, after = _value(row["before"], row["unit"]), _value(row["after"], row["unit"])
+        if before != after:
+            place = f"{MEASURES[row['measure']].title} ({title(row['region']).lower()})"
+            found.append(f"{place} {before} → {after} {unit_text(row['unit'])}".rstrip())
+    if len(found) > most:
+        found[most:] = [_("{count} more").format(count=len(found) - most)]
+    return "; ".join(found) or _("no value changed")
 
 
 def _value(value, unit):

@@ -39,7 +39,7 @@ class AnalysisTest(ScriptedLoadableModuleTest):
         self.delayDisplay("Computing")
         panel.ui.applyButton.click()
         self.wait(panel)
-        assert panel.logic.record(panel.parameters) is not None, "no results"
+        assert panel.study.has_results, "no results"
         return panel
 
     def wait(self, panel):
@@ -54,6 +54,6 @@ class AnalysisTest(ScriptedLoadableModuleTest):
         """Value of the shown results."""
         return next(
             row.value
-            for row in panel.logic.measurements(panel.parameters)
+            for row in panel.study.measurements
             if row.measure == measure and row.region == region
         )

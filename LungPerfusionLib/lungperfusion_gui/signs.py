@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.signs import PARENTS, diameter_ratio, obstruction_index
 from lungperfusion.terms import title
-from lungperfusion_gui.marks import LINE, Mark, MarkPlacer, mark_node
+from lungperfusion_gui.marks import LINE, Mark, MarkPlacer
 
 LINES = {
     "paLineButton": "pulmonary_artery",
@@ -34,42 +35,51 @@ COLOURS = {
 ROOT = "pulmonary_trunk"
 
 
-def line_node(parameters, name):
+def line_node(study, name):
     """Line of a vessel or ventricle; None before it is drawn."""
-    return mark_node(parameters, f"line.{name}")
+    return study.node(f"line.{name}")
 
 
-def drawn_lines(parameters):
+def drawn_lines(study):
     """End points by name, of the lines that have both ends."""
-    found = {name: mrml.line_ras_mm(line_node(parameters, name)) for name in LINES.values()}
+    found = {name: mrml.line_ras_mm(line_node(study, name)) for name in LINES.values()}
     return {name: points for name, points in found.items() if points is not None}
 
 
-def paired_lines(parameters):
+def paired_lines(study):
     """Lines whose partner is drawn, too: one alone makes no ratio."""
-    lines = drawn_lines(parameters)
+    lines = drawn_lines(study)
     pairs = [(first, second) for _words, first, second in RATIOS.values()]
     whole = [name for pair in pairs if set(pair) <= set(lines) for name in pair]
     return {name: lines[name] for name in whole}
 
 
-def clot_scores(parameters):
+CLOTS, SCORED = "clots", "clotsScored"
+"""Names of values that the study keeps: degrees by artery as JSON, and whether all were scored."""
+
+
+def clot_scores(study):
     """Scored arteries with their degree, without those that are free."""
-    return {name: degree for name, degree in json.loads(parameters.clots or "{}").items() if degree}
+    return json.loads(study.value(CLOTS, "{}"))
 
 
-def request_words(parameters, folder):
+def clots_scored(study):
+    """Whether the reader says that the whole tree was scored."""
+    return study.value(SCORED) == "True"
+
+
+def request_words(study, folder):
     """Write lines and scores as files of the command line; return its words."""
     words = []
-    lines = paired_lines(parameters)
+    lines = paired_lines(study)
     if lines:
         path = Path(folder) / "lines.csv"
         rows = [[name, *(f"{x:.6g}" for x in points.ravel())] for name, points in lines.items()]
         _write(path, ("name", "r1", "a1", "s1", "r2", "a2", "s2"), rows)
         words += ["--lines", str(path)]
-    if parameters.clotsScored:
+    if clots_scored(study):
         path = Path(folder) / "clots.csv"
-        _write(path, ("artery", "degree"), list(clot_scores(parameters).items()))
+        _write(path, ("artery", "degree"), list(clot_scores(study).items()))
         words += ["--clots", str(path)]
     return words
 
@@ -92,7 +102,7 @@ class SignsPanel:
 
     def __init__(self, ui, on_change):
         self.ui, self._on_change = ui, on_change
-        self.parameters = None
+        self.study = None
         self._combos = {}
         marks = {
             button: Mark(f"line.{name}", LINE, title(name), colour=COLOURS[name])
@@ -134,56 +144,65 @@ class SignsPanel:
 
     # --------------------------------------------------------------------------------- binding
 
-    def bind(self, parameters):
-        """Show the signs of a scene; None before it goes."""
-        self.parameters = parameters
-        self.marks.bind(parameters)
-        if parameters is None:
+    def bind(self, study):
+        """Show the signs of a scan; None before it goes."""
+        self.study = study
+        self.marks.bind(study)
+        if study is None:
             return
-        scores = json.loads(parameters.clots or "{}")
+        scores = clot_scores(study)
         for name, combo in self._combos.items():
-            blocked = combo.blockSignals(True)
-            combo.currentIndex = int(scores.get(name, 0))
-            combo.blockSignals(blocked)
+            _set_quietly(combo, "currentIndex", int(scores.get(name, 0)))
+        _set_quietly(self.ui.clotsScored, "checked", clots_scored(study))
         self.show()
 
     # ----------------------------------------------------------------------------------- clots
 
     def _onScore(self, name, degree):
-        if self.parameters is None:
+        if self.study is None:
             return
-        scores = json.loads(self.parameters.clots or "{}")
-        scores[name] = int(degree)
-        self.parameters.clots = json.dumps({key: n for key, n in scores.items() if n})
-        self.parameters.clotsScored = True
-        self.show()
-        self._on_change()
+        if self.study.scan is None:
+            self.bind(self.study)
+            slicer.util.showStatusMessage(_("Choose the scan first: scores belong to one."), 4000)
+            return
+        scores = clot_scores(self.study) | {name: int(degree)}
+        self.study.set_value(CLOTS, json.dumps({key: n for key, n in scores.items() if n}))
+        _set_quietly(self.ui.clotsScored, "checked", True)
+        self._onScored(True)
 
     def _onScored(self, on):
-        if self.parameters is not None:
+        if self.study is not None and self.study.scan is not None:
+            self.study.set_value(SCORED, str(bool(on)))
+            self.show()
             self._on_change()
 
     # ------------------------------------------------------------------------------------ show
 
     def show(self):
         """Ratios and the index as they stand; a line that cannot be a diameter says so."""
-        if self.parameters is None:
+        if self.study is None:
             return
-        lines = drawn_lines(self.parameters)
+        lines = drawn_lines(self.study)
         for label, (words, numerator, denominator) in RATIOS.items():
             getattr(self.ui, label).text = f"{words}: {_ratio(lines, numerator, denominator)}"
         self.ui.clotLabel.text = self._index_words()
 
     def _index_words(self):
-        if not self.parameters.clotsScored:
+        if not clots_scored(self.study):
             return _("Not scored.")
         try:
-            index = obstruction_index(clot_scores(self.parameters))
+            index = obstruction_index(clot_scores(self.study))
         except InputError as error:
             return str(error)
         return _("Obstruction index: {points} of 40 points, {percent} %").format(
             points=index.points, percent=f"{100 * index.fraction:.1f}"
         )
+
+
+def _set_quietly(widget, name, value):
+    blocked = widget.blockSignals(True)
+    setattr(widget, name, value)
+    widget.blockSignals(blocked)
 
 
 def _ratio(lines, numerator, denominator):

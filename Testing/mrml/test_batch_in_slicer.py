@@ -54,7 +54,9 @@ def inside(home: Path, *arguments: str) -> int:
     (home / "bin").mkdir(exist_ok=True)
     python = home / "bin" / "PythonSlicer"
     if not python.exists():
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+        # its launcher may put another PYTHONPATH in place of the one it was given
+        launcher = f'#!/bin/sh\nPYTHONPATH= exec "{sys.executable}" "$@"\n'
+        python.write_text(launcher, encoding="utf-8")
         python.chmod(0o755)
     return subprocess.run(
         [sys.executable, "-c", INSIDE_SLICER, str(SCRIPT), *arguments],

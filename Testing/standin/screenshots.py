@@ -37,7 +37,7 @@ def computed_panel(desktop, name):
     self_test.choose(panel, volumes)
     panel.ui.applyButton.click()
     desktop.wait(lambda: panel.job is None, LONGEST_S)
-    assert panel.logic.record(panel.parameters) is not None, f"{name} gave no results"
+    assert panel.study.record is not None, f"{name} gave no results"
     return panel
 
 
@@ -71,7 +71,7 @@ def save_panel(panel, path):
 
 
 def save_views(path):
-    """Put the three slice views over the 3-D view seen from three sides."""
+    """Put the slice views over the 3-D view seen from as many sides."""
     import slicer
     from slicer_standin import rendering
 
@@ -82,8 +82,8 @@ def save_views(path):
     crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.NoCrosshair)
     size = (VIEW_SIZE, VIEW_SIZE)
     slices = []
-    for name, _label, _colour in overlay.VIEWS:
-        logic = manager.sliceWidget(name).sliceLogic()
+    for widget, _kind in overlay.Overlay.widgets():
+        logic = widget.sliceLogic()
         picture = rendering.SlicePicture(logic, size=size)
         logic.FitSliceToAll()
         picture.wake_legend()
@@ -91,7 +91,7 @@ def save_views(path):
         picture.close()
     surfaces = []
     picture = rendering.ThreeDPicture(manager.threeDWidget(0).mrmlViewNode(), size=size)
-    for side in ("Anterior", "Left", "Posterior"):
+    for side in ("Anterior", "Left", "Posterior")[: len(slices)]:
         picture.look_from(side)
         surfaces.append(picture.image())
     picture.close()

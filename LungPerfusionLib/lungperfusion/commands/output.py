@@ -132,7 +132,7 @@ def results_of(arguments: argparse.Namespace, progress: Progress) -> Iterator[Re
         Shared by what is done in the block (first nine tenths) and the writing.
 
     """
-    _check_case(arguments.case)
+    check_case(arguments.case)
     started = time.perf_counter()
     stages = arguments.keep_stages
     with (
@@ -181,7 +181,8 @@ def _identifiers(sources: Mapping[str, Scan | LabelImage]) -> dict[str, str]:
     return {key: value for scan in scans for key, value in scan.identifiers.items()}
 
 
-def _check_case(case: str | None) -> None:
+def check_case(case: str | None) -> None:
+    """Refuse a case name that cannot be the name of a file on every system."""
     if case is not None and not CASE_PATTERN.fullmatch(case):
         raise InputError(
             f"a case name has up to 64 letters, digits, '.', '_' or '-' and starts with a letter "

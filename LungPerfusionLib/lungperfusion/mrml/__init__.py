@@ -7,13 +7,14 @@ unchanged.
 
 from lungperfusion.mrml.charts import show_chart
 from lungperfusion.mrml.colours import colour_node
-from lungperfusion.mrml.edits import SegmentSnapshot
+from lungperfusion.mrml.edits import SegmentSnapshot, segments_ml
 from lungperfusion.mrml.geometry import geometry_from_node, image_array, oriented_image, vtk_matrix
 from lungperfusion.mrml.hierarchy import put_beside
 from lungperfusion.mrml.markups import line_ras_mm, points_ras_mm
 from lungperfusion.mrml.names import ATTRIBUTE_PREFIX, CLOSED_SURFACE, LABELMAP
 from lungperfusion.mrml.segmentations import (
     copy_segmentation,
+    hide_segmentation,
     labelimage_from_segmentation,
     labelmap_from_segmentation,
     lungs_mask,
@@ -21,6 +22,7 @@ from lungperfusion.mrml.segmentations import (
     segment_centre_ras_mm,
     segment_mask,
     show_labelmap,
+    shows,
 )
 from lungperfusion.mrml.tables import (
     NO_VALUE,
@@ -46,6 +48,7 @@ __all__ = [
     "copy_segmentation",
     "drop_last_of_trail",
     "geometry_from_node",
+    "hide_segmentation",
     "image_array",
     "labelimage_from_segmentation",
     "labelmap_from_segmentation",
@@ -59,12 +62,14 @@ __all__ = [
     "restore_segmentation",
     "segment_centre_ras_mm",
     "segment_mask",
+    "segments_ml",
     "show_chart",
     "show_findings",
     "show_labelmap",
     "show_measurements",
     "show_transform",
     "show_volume",
+    "shows",
     "table_rows",
     "value_text",
     "volume_from_node",

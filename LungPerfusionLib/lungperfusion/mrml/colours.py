@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+from numpy.typing import NDArray
 
 from lungperfusion.mrml.names import ATTRIBUTE_PREFIX
 from lungperfusion.results.colours import ColourClasses, Colours
@@ -32,11 +33,27 @@ def colour_node(
     opaque = np.ones(len(values))
     if isinstance(colours, ColourClasses):
         opaque = colours.painted(values).astype(float)
-    node.SetTypeToUser()
-    node.SetNumberOfColors(COLOURS_PER_TABLE)
-    for index, value in enumerate(values):
-        red, green, blue = (float(channel) for channel in table[index])
-        node.SetColor(index, f"{value:.4g}", red, green, blue, float(opaque[index]))
-    node.SetName(f"Lung perfusion {title(colours.id).lower()}")
-    node.SetAttribute("Category", "Lung perfusion")
+    names = [f"{value:.4g}" for value in values]
+    rows = np.column_stack([table, opaque]).astype(np.float64)
+    if not _has_colours(node, names, rows):
+        modifying = node.StartModify()  # else every colour redraws every view
+        node.SetTypeToUser()
+        node.SetNumberOfColors(COLOURS_PER_TABLE)
+        for index, row in enumerate(rows):
+            node.SetColor(index, names[index], *map(float, row))
+        node.SetName(f"Lung perfusion {title(colours.id).lower()}")
+        node.SetAttribute("Category", "Lung perfusion")
+        node.EndModify(modifying)
     return node
+
+
+def _has_colours(node: Any, names: list[str], rows: NDArray[np.float64]) -> bool:
+    """Whether a table is as wanted already; then it, and all that observes it, is left alone."""
+    if node.GetNumberOfColors() != len(rows):
+        return False
+    colour = [0.0] * 4
+    for index, row in enumerate(rows):
+        node.GetColor(index, colour)
+        if node.GetColorName(index) != names[index] or not np.allclose(colour, row, atol=2e-3):
+            return False
+    return True

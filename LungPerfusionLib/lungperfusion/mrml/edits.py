@@ -38,6 +38,13 @@ class SegmentSnapshot:
         return changed
 
 
+def segments_ml(node: Any) -> float:
+    """Volume of all segments of a node together, in mL; overlap counts twice."""
+    segmentation = node.GetSegmentation()
+    parts = [_own_voxels(segmentation.GetSegment(name)) for name in segmentation.GetSegmentIDs()]
+    return sum(part.voxel_ml * float(np.count_nonzero(part.mask)) for part in parts if part)
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """Voxels of one segment, as far as its own labelmap reaches."""

@@ -163,7 +163,10 @@ def show_labelmap(
     """
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    elif shows(node, labelmap):
+        return node
     node.CreateDefaultDisplayNodes()
+    modifying = node.StartModify()
     segmentation = node.GetSegmentation()
     segmentation.SetSourceRepresentationName(LABELMAP)
     segmentation.RemoveAllSegments()
@@ -192,21 +195,42 @@ def show_labelmap(
         segment = segmentation.GetSegment(labelmap.names[value])
         segment.SetTag("TerminologyEntry", terminology_entry(labelmap.names[value]))
         segment.SetColor(*segment_colour(labelmap.names[value]))
+    node.EndModify(modifying)
     return node
 
 
+def shows(node: Any, labelmap: Labelmap) -> bool:
+    """Whether a segmentation has exactly the segments of a label map; then it is left alone."""
+    segmentation = node.GetSegmentation()
+    if set(segmentation.GetSegmentIDs()) != set(labelmap.names.values()):
+        return False
+    values = {name: value for value, name in labelmap.names.items()}
+    if not values:
+        return True
+    shown = labelmap_from_segmentation(node, labelmap.geometry, values)
+    return bool(np.array_equal(shown.array, labelmap.array))
+
+
 def copy_segmentation(scene: Any, node: Any, name: str) -> Any:
-    """Keep an unchangeable copy: hidden from selectors, saved with the scene."""
+    """Keep an unchangeable copy: hidden from selectors and views, saved with the scene."""
     copy = slicer.vtkMRMLSegmentationNode()
     copy.SetHideFromEditors(True)
     copy.SetName(name)
-    copy = scene.AddNode(copy)
+    # before it enters the scene, whose subject hierarchy would look for its segments
     copy.GetSegmentation().DeepCopy(node.GetSegmentation())
+    copy = scene.AddNode(copy)
     copy.SetNodeReferenceID(
         copy.GetReferenceImageGeometryReferenceRole(),
         node.GetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole()),
     )
+    hide_segmentation(copy)
     return copy
+
+
+def hide_segmentation(node: Any) -> None:
+    """Take a segmentation out of the views; without a display of its own it would get one."""
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetVisibility(False)
 
 
 def restore_segmentation(node: Any, original: Any) -> None:

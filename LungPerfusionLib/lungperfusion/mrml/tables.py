@@ -104,6 +104,9 @@ def _fill(
 ) -> Any:
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+    rows = [list(row) for row in zip(*(cells for _, cells in columns.values()), strict=True)]
+    if table_rows(node) == (list(columns), rows):
+        return node
     modifying = node.StartModify()
     node.RemoveAllColumns()
     for column, (heading, cells) in columns.items():

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import slicer
 import slicer.util
+from numpy.typing import NDArray
 
 from lungperfusion.mrml.geometry import geometry_from_node, vtk_matrix
 from lungperfusion.mrml.names import ATTRIBUTE_PREFIX
@@ -75,14 +76,27 @@ def show_volume(scene: Any, volume: Volume, name: str, *, node: Any = None) -> A
         array = np.where(volume.valid, array, np.float32(np.nan)).astype(np.float32)
     elif array.dtype == np.bool_ or array.dtype.itemsize == 8:
         array = array.astype(np.float32)
-    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
+    modifying = node.StartModify()
+    if not _holds(node, array):
+        slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
     node.SetIJKToRASMatrix(vtk_matrix(volume.geometry.ijk_to_ras))
     if volume.unit in UNIT_CODES:
         code = slicer.vtkCodedEntry()
         code.SetValueSchemeMeaning(*UNIT_CODES[volume.unit])
         node.SetVoxelValueUnits(code)
     node.SetAttribute(ATTRIBUTE_PREFIX + "unit", volume.unit)
+    node.EndModify(modifying)
     return node
+
+
+def _holds(node: Any, array: NDArray[Any]) -> bool:
+    """Whether a volume has these voxels already; views need not draw it anew then."""
+    if node.GetImageData() is None:
+        return False
+    held = slicer.util.arrayFromVolume(node)
+    return held.dtype == array.dtype and np.array_equal(
+        held, array, equal_nan=array.dtype.kind == "f"
+    )
 
 
 def masked(volume: Volume, mask: Mask) -> Volume:

@@ -92,6 +92,8 @@ def _words(entry: Mapping[str, Any]) -> tuple[str, str]:
         return str(entry["marked"]), "placed, moved or scored"
     if entry.get("restored"):
         return f"Original {title(entry['segmentation']).lower()} restored", ""
+    if "opinion" in entry:
+        return f"{title(entry['finding'])}, row {entry['row']}", f"{entry['opinion']} by the reader"
     if "discarded" in entry:
         return f"Corrections of {', '.join(entry['discarded'])} discarded", ""
     raise KeyError("an entry without a known change")

@@ -163,7 +163,8 @@ def measure_blood_volume(
             sample = in_region(samples[method], inside)
             words = f"{METHOD_WORDS[method]}{note}"
             suffix = "" if method == "integral" else f"_{method}"
-            rows += _volume_rows(region, sample, words, suffix=suffix)
+            unseen = smallest_disc_mm2(vessel_map) if method == "distance_transform" else 0.0
+            rows += _volume_rows(region, sample, words, suffix=suffix, unseen_mm2=unseen)
             if method != "integral":
                 continue
             rows += _convention_rows(region, sample, words)
@@ -180,6 +181,11 @@ def measure_blood_volume(
             measured(region, "vessel_length_density", metres / litres, words),
         ]
     return tuple(rows)
+
+
+def smallest_disc_mm2(vessel_map: VesselMap) -> float:
+    """Smallest area of the distance transform: a disc that reaches the next voxel."""
+    return float(np.pi * min(vessel_map.geometry.spacing_kji_mm) ** 2)
 
 
 def _points(sample: BloodSample, wanted: NDArray[np.bool_]) -> BloodSample:
@@ -199,16 +205,28 @@ def _volume_rows(
     *,
     prefix: str = "",
     suffix: str = "",
+    unseen_mm2: float = 0.0,
 ) -> list[Measurement]:
-    """Total, bins and shares; the total is the sum of the bins."""
+    """Total, bins and shares; the total is the sum of the bins.
+
+    Bins of smaller cross-sections than ``unseen_mm2`` are missing: the method cannot give any.
+    """
     volumes = volume_by_area(sample)
     total = float(volumes.sum())
     rows = [measured(region, f"{prefix}tbv{suffix}", total, words)]
+    reason = f"with these voxels the method gives no cross-section below {unseen_mm2:.1f} mm²"
+    unseen = dict(zip(BIN_IDS, np.asarray(BIN_EDGES_MM2[1:]) <= unseen_mm2, strict=True))
     for id_, volume in zip(BIN_IDS, volumes.tolist(), strict=True):
-        rows.append(measured(region, f"{prefix}{id_}{suffix}", volume, words))
+        name = f"{prefix}{id_}{suffix}"
+        if unseen[id_]:
+            rows.append(missing(region, name, reason, words))
+        else:
+            rows.append(measured(region, name, volume, words))
     for id_, volume in zip(BIN_IDS, volumes.tolist(), strict=True):
         share = f"{prefix}{id_}_share{suffix}"
-        if total > 0:
+        if unseen[id_]:
+            rows.append(missing(region, share, reason, words))
+        elif total > 0:
             rows.append(measured(region, share, 100 * volume / total, words))
         else:
             rows.append(missing(region, share, "no vessel was seen in this region", words))

@@ -12,12 +12,16 @@ RUN_S = 240.0
 
 def value(panel, measure, region=Region.LUNGS):
     rows = [
-        row
-        for row in panel.logic.measurements(panel.parameters)
-        if row.measure == measure and row.region == region
+        row for row in panel.study.measurements if row.measure == measure and row.region == region
     ]
     assert len(rows) == 1
     return rows[0].value
+
+
+def show(panel, folder, *, anew=True):
+    """Show a results folder as if a run of this moment had ended."""
+    panel.show(folder, panel.newRun(anew=anew))
+    panel.updateButtons()
 
 
 def apply(desktop, panel, button="applyButton"):
@@ -49,13 +53,13 @@ def finish(desktop, panel, tmp_path, measure):
     assert "Corrections by the reader" in html
     assert (tmp_path / "P1" / "measurements.csv").exists()
     written = json.loads((tmp_path / "P1" / "results.json").read_text(encoding="utf-8"))
-    record = panel.logic.record(panel.parameters)
+    record = panel.study.record
     for part in ("measurements", "parameters"):  # the report is about the numbers in the panel
         assert written["analyses"][0][part] == record["analyses"][0][part]
     desktop.save_and_load_scene(tmp_path / "scene.mrb")
     assert value(panel, measure) == shown
-    assert panel.parameters.corrected
+    assert panel.study.corrected
     desktop.close_scene()
-    assert panel.logic.record(panel.parameters) is None
+    assert panel.study.record is None
     panel = desktop.reload(panel.moduleName)
     assert not panel.ui.applyButton.enabled

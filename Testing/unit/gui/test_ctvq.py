@@ -42,19 +42,19 @@ def test_flow(desktop, modules, two_breaths, breaths, tmp_path):
     assert panel.ui.applyButton.enabled
     apply(desktop, panel)
     assert 0.2 < value(panel, "ventilation_mean") < 1.0
-    assert panel.logic.names(panel.parameters, "map")[:2] == ["ventilation", "perfusion"]
+    assert panel.study.names("map")[:2] == ["ventilation", "perfusion"]
     for name in panel.logic.transforms:
-        transform = panel.logic.node(panel.parameters, f"transform.{name}")
+        transform = panel.study.node(f"transform.{name}")
         assert transform.IsA("vtkMRMLGridTransformNode")
     before = value(panel, "expiratory_volume")
     ventilation = value(panel, "ventilation_mean", "right_lung")
-    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    lungs = panel.study.node("labels.lungs")
     erase_front(lungs, "left_lung", breaths.expiration.geometry)
-    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    desktop.wait(lambda: panel.study.outdated, 5.0)
     apply(desktop, panel, "recomputeButton")
     assert value(panel, "expiratory_volume") < before
     assert value(panel, "ventilation_mean", "right_lung") == pytest.approx(ventilation, abs=0.002)
-    record = panel.logic.record(panel.parameters)["analyses"][0]
+    record = panel.study.record["analyses"][0]
     assert record["parameters"]["registration"] == "given transform"
     finish(desktop, panel, tmp_path, "expiratory_volume")
 

@@ -35,6 +35,6 @@ def test_engines_are_passed_on_by_task(panel, tmp_path):
 
 
 def test_other_engine_makes_results_outdated(panel):
-    before = panel.logic.signature(panel.parameters)
+    before = panel.logic.settings(panel.parameters)
     panel.ui.lobeEngine.currentText = "lungmask"
-    assert panel.logic.signature(panel.parameters) != before
+    assert panel.logic.settings(panel.parameters) != before

@@ -5,25 +5,29 @@ import numpy as np
 from lungperfusion.io.fissure_points import read_fissure_points
 
 
-def test_points_reach_the_command(desktop, modules, tmp_path):
+def test_points_reach_the_command(desktop, modules, volumes, tmp_path):
     import slicer
 
     modules("VesselBV")
     panel = desktop.select("VesselBV")
+    panel.ui.ct.setCurrentNode(volumes[0])
     from lungperfusion_gui import fissures
 
     selector = panel.ui.fissureSelector
     selector.currentIndex = selector.findData("right_oblique_fissure")
     panel.ui.fissureButton.click()
     assert panel.ui.fissureButton.checked
-    node = fissures.points_node(panel.parameters, "right_oblique_fissure")
+    node = fissures.points_node(panel.study, "right_oblique_fissure")
     node.AddControlPoint(40, -10, 5)
     node.AddControlPoint(45, -20, -15)
     slicer.app.applicationLogic().GetInteractionNode().SwitchToViewTransformMode()
     assert not panel.ui.fissureButton.checked
-    assert fissures.request_words(panel.parameters, tmp_path) == []
+    (tmp_path / "none").mkdir()
+    assert "--fissure-points" not in panel.logic.request(panel.parameters, tmp_path / "none")
     panel.parameters.lobes = "auto"
-    words = fissures.request_words(panel.parameters, tmp_path)
+    (tmp_path / "auto").mkdir()
+    assert "--fissure-points" in panel.logic.request(panel.parameters, tmp_path / "auto")
+    words = fissures.request_words(panel.study, tmp_path)
     assert words == ["--fissure-points", str(tmp_path / "fissure_points.csv")]
     points = read_fissure_points(tmp_path / "fissure_points.csv")
     assert list(points) == ["right_oblique_fissure"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gui_support import show
 
 from lungperfusion import mrml
 from lungperfusion.io import read_segmentation
@@ -53,34 +54,40 @@ def reviewed(desktop, modules, volumes, ipv_results):
     """PerfusionIPv with results."""
     modules("PerfusionIPv")
     panel = desktop.select("PerfusionIPv")
-    panel._showFolder(ipv_results)
-    panel.updateButtons()
+    show(panel, ipv_results)
     return panel
 
 
 def test_a_mark_outdates_results_and_is_one_entry(desktop, reviewed, volumes):
     panel = reviewed
-    assert not panel.parameters.outdated
+    assert not panel.study.outdated
     node = click(desktop, panel, "trunkPointButton", (0, 0, 0))
     node.SetNthControlPointPosition(0, 1, 0, 0)
-    assert panel.parameters.outdated
+    assert panel.study.outdated
     assert panel.ui.recomputeButton.enabled
-    entries = mrml.read_trail(panel.logic.node(panel.parameters, "trail"))
+    entries = mrml.read_trail(panel.study.node("trail"))
     assert [entry["marked"] for entry in entries] == ["Point in the pulmonary trunk"]
     assert "pulmonary trunk" in panel.ui.trailText.plainText
 
 
-def test_the_trail_does_not_follow_to_another_scan(desktop, reviewed, patient):
+def test_corrections_and_marks_stay_with_their_scan(desktop, reviewed, volumes, patient):
+    """Another patient has a trail, marks and results of its own; the first one's come back."""
     import slicer
 
     panel = reviewed
-    click(desktop, panel, "trunkPointButton", (0, 0, 0))
-    panel.logic.forget_corrections(panel.parameters)
-    assert panel.logic.node(panel.parameters, "trail") is not None  # the same scan
+    first = click(desktop, panel, "trunkPointButton", (0, 0, 0))
+    shown = panel.logic.study(panel.parameters)
+    assert shown.node("blood.pulmonary_artery") is first
     panel.parameters.ct = mrml.show_volume(slicer.mrmlScene, patient.ct, "Another patient")
-    panel.logic.forget_corrections(panel.parameters)
-    assert panel.logic.node(panel.parameters, "trail") is None
-    assert not panel.parameters.outdated
+    assert panel.study.node("trail") is None
+    assert panel.study.node("blood.pulmonary_artery") is None
+    assert not first.GetDisplayNode().GetVisibility()
+    assert not panel.study.outdated
+    assert panel.ui.trailText.plainText == "none"
+    panel.parameters.ct = volumes[0]
+    assert panel.study.outdated
+    assert first.GetDisplayNode().GetVisibility()
+    assert "pulmonary trunk" in panel.ui.trailText.plainText
 
 
 def test_corrected_lobes_come_with_their_lungs(desktop, reviewed, patient, tmp_path):
@@ -89,9 +96,9 @@ def test_corrected_lobes_come_with_their_lungs(desktop, reviewed, patient, tmp_p
     panel = reviewed
     lobes = patient.truth.labelmaps()["lobes"]
     node = mrml.show_labelmap(slicer.mrmlScene, lobes, "Lobes")
-    panel.parameters.parameterNode.SetNodeReferenceID("labels.lobes", node.GetID())
+    panel.study.keep("labels.lobes", node)
     panel.parameters.lobes = "auto"
-    panel.parameters.corrected = "lobes"
+    panel.study.corrected = ["lobes"]
     words = panel.logic.request(panel.parameters, tmp_path)
     assert words[words.index("--lung-mask") + 1] == str(tmp_path / "lungs.seg.nrrd")
     last = max(n for n, word in enumerate(words) if word == "--lobes")
@@ -106,12 +113,12 @@ def test_results_that_a_later_run_lacks_leave_the_scene(desktop, reviewed, ipv_r
     import slicer
 
     panel = reviewed
-    assert "exclusions" in panel.logic.names(panel.parameters, "labels")
+    assert "exclusions" in panel.study.names("labels")
     before = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     shutil.copytree(ipv_results, tmp_path / "less")
     (tmp_path / "less" / "exclusions.seg.nrrd").unlink()
-    panel._showFolder(tmp_path / "less")
-    assert "exclusions" not in panel.logic.names(panel.parameters, "labels")
+    show(panel, tmp_path / "less")
+    assert "exclusions" not in panel.study.names("labels")
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == before - 1
 
 

@@ -55,11 +55,11 @@ def test_flow_from_scan_to_corrected_numbers(desktop, modules, volumes, patient,
         == 0
     )
     record = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    shown = panel.logic.record(panel.parameters)
+    shown = panel.study.record
     assert shown["analyses"] == record["analyses"]
 
     # shown in the views
-    map_node = panel.logic.node(panel.parameters, "map.iodine")
+    map_node = panel.study.node("map.iodine")
     composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
     assert composite.GetBackgroundVolumeID() == volumes[0].GetID()
     assert composite.GetForegroundVolumeID() == map_node.GetID()
@@ -68,29 +68,29 @@ def test_flow_from_scan_to_corrected_numbers(desktop, modules, volumes, patient,
 
     # other settings: the shown results do not belong to them
     panel.ui.smoothingMm.value = panel.ui.smoothingMm.value + 1
-    assert "other inputs or settings" in panel.ui.stateLabel.text
+    assert "other settings" in panel.ui.stateLabel.text
     panel.ui.smoothingMm.value = panel.ui.smoothingMm.value - 1
     assert panel.ui.stateLabel.text == ""
 
     # correction: outdated at once, recomputed on demand, kept in the trail
-    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    lungs = panel.study.node("labels.lungs")
     before = value(panel, "tlv")
     right = value(panel, "tlv", Region.RIGHT_LUNG)
     erase_front(lungs, "left_lung", patient.ct.geometry)
-    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    desktop.wait(lambda: panel.study.outdated, 5.0)
     assert "outdated" in panel.ui.stateLabel.text
     assert panel.ui.recomputeButton.enabled
     assert not panel.ui.reportButton.enabled
-    entry = mrml.read_trail(panel.logic.node(panel.parameters, "trail"))[-1]
+    entry = mrml.read_trail(panel.study.node("trail"))[-1]
     assert entry["segment"] == "left_lung"
     assert entry["voxels_removed"] > 0
     apply(desktop, panel, "recomputeButton")
-    assert not panel.parameters.outdated
+    assert not panel.study.outdated
     lost_l = entry["ml_removed"] / 1000
     assert lost_l > 0.2
     assert value(panel, "tlv") == pytest.approx(before - lost_l, abs=0.01 * before)
     assert value(panel, "tlv", Region.RIGHT_LUNG) == pytest.approx(right, rel=0.01)
-    trail = mrml.read_trail(panel.logic.node(panel.parameters, "trail"))
+    trail = mrml.read_trail(panel.study.node("trail"))
     assert trail[-1]["recomputed"] == ["lungs"]
     assert any(row["measure"] == "tlv" for row in trail[-1]["changes"])
     assert "mL" in panel.ui.trailText.plainText
@@ -99,9 +99,9 @@ def test_flow_from_scan_to_corrected_numbers(desktop, modules, volumes, patient,
     after = value(panel, "tlv")
     desktop.save_and_load_scene(tmp_path / "scene.mrb")
     assert value(panel, "tlv") == after
-    assert panel.parameters.corrected == "lungs"
+    assert panel.study.corrected == ["lungs"]
     assert panel.ui.recomputeButton.enabled is False
-    original = panel.logic.node(panel.parameters, "original.lungs")
+    original = panel.study.node("original.lungs")
     assert original is not None
 
     # report: the same files as the command line, with the corrections in it
@@ -113,16 +113,16 @@ def test_flow_from_scan_to_corrected_numbers(desktop, modules, volumes, patient,
     assert (tmp_path / "P1" / "measurements.csv").exists()
 
     # a defect that the reader takes away is gone, the rest of the analysis stays
-    count = panel.logic.node(panel.parameters, "table.defects").GetNumberOfRows()
+    count = panel.study.node("table.defects").GetNumberOfRows()
     if count:
-        defects = panel.logic.node(panel.parameters, "labels.defects")
+        defects = panel.study.node("labels.defects")
         erase_front(defects, "perfusion_defect", patient.ct.geometry, share=1.0)
-        desktop.wait(lambda: panel.parameters.outdated, 5.0)
-        assert panel.parameters.corrected == "lungs defects"
+        desktop.wait(lambda: panel.study.outdated, 5.0)
+        assert panel.study.corrected == ["lungs", "defects"]
 
     # back to the original
     panel.ui.restoreButton.click()
-    assert panel.parameters.outdated
+    assert panel.study.outdated
     apply(desktop, panel, "recomputeButton")
     assert value(panel, "tlv") == pytest.approx(before, rel=1e-6)
 

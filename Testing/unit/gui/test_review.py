@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gui_support import erase_front, value
+from gui_support import erase_front, show, value
 from slicer_standin import rendering
 
 from lungperfusion import mrml
@@ -21,8 +21,7 @@ def panel(desktop, modules, volumes, ipv_results):
     panel.ui.ct.setCurrentNode(volumes[0])
     panel.ui.iodine.setCurrentNode(volumes[1])
     panel.ui.iodineUnit.currentText = "mg/mL"
-    panel._showFolder(ipv_results)
-    panel.updateButtons()
+    show(panel, ipv_results)
     return panel
 
 
@@ -30,7 +29,7 @@ def iodine_voxel(panel):
     """Voxel with plenty of iodine, in the middle of the lung: place, value."""
     import slicer
 
-    node = panel.logic.node(panel.parameters, "map.iodine")
+    node = panel.study.node("map.iodine")
     array = slicer.util.arrayFromVolume(node)
     lung = np.isfinite(array)
     from scipy import ndimage
@@ -65,15 +64,15 @@ def test_colours_in_the_view_mean_the_values_of_the_map(panel):
 def test_map_is_nan_outside_the_lungs(panel):
     import slicer
 
-    array = slicer.util.arrayFromVolume(panel.logic.node(panel.parameters, "map.iodine"))
+    array = slicer.util.arrayFromVolume(panel.study.node("map.iodine"))
     assert np.isnan(array).any()
-    lungs = panel.logic.node(panel.parameters, "labels.lungs")
-    geometry = mrml.geometry_from_node(panel.logic.node(panel.parameters, "map.iodine"))
+    lungs = panel.study.node("labels.lungs")
+    geometry = mrml.geometry_from_node(panel.study.node("map.iodine"))
     assert not np.isfinite(array[~mrml.lungs_mask(lungs, geometry)]).any()
 
 
 def test_sliders_act_on_the_map(panel):
-    display = panel.logic.node(panel.parameters, "map.iodine").GetDisplayNode()
+    display = panel.study.node("map.iodine").GetDisplayNode()
     assert display.GetWindowLevelMax() == pytest.approx(100 / panel.parameters.iodineHuPerMgMl)
     panel.ui.mapRange.setValues(0.5, 2.5)
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.5, 2.5)
@@ -103,10 +102,10 @@ def test_comparison_layout_is_linked_and_given_back(panel, volumes, desktop):
     widgets = [manager.sliceWidget(name) for name, _label, _colour in overlay.VIEWS]
     layers = [widget.mrmlSliceCompositeNode() for widget in widgets]
     assert {layer.GetBackgroundVolumeID() for layer in layers} == {volumes[0].GetID()}
-    iodine = panel.logic.node(panel.parameters, "map.iodine").GetID()
+    iodine = panel.study.node("map.iodine").GetID()
     assert [layer.GetForegroundVolumeID() for layer in layers] == [None, iodine, None]
     assert all(layer.GetLinkedControl() for layer in layers)
-    findings = panel.logic.node(panel.parameters, "labels.defects").GetDisplayNode()
+    findings = panel.study.node("labels.defects").GetDisplayNode()
     assert findings.IsDisplayableInView(widgets[2].mrmlSliceNode().GetID())
     assert not findings.IsDisplayableInView(widgets[0].mrmlSliceNode().GetID())
     panel.exit()
@@ -125,7 +124,7 @@ def test_legend_has_the_unit(panel):
 
 
 def test_surfaces_in_3d(panel):
-    node = panel.logic.node(panel.parameters, "labels.lungs")
+    node = panel.study.node("labels.lungs")
     assert not node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE)
     panel.ui.surfacesCheckBox.checked = True
     assert node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE)
@@ -135,14 +134,14 @@ def test_surfaces_in_3d(panel):
 def test_click_on_a_row_goes_to_the_place(panel):
     import slicer
 
-    table = panel.logic.node(panel.parameters, "table.measurements")
+    table = panel.study.node("table.measurements")
     row = next(
         n
         for n in range(table.GetNumberOfRows())
         if table.GetCellText(n, table.GetColumnIndex("region")) == "Left lung"
     )
     panel.ui.resultsTableView.selectRow(row)
-    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    lungs = panel.study.node("labels.lungs")
     centre = mrml.segment_centre_ras_mm(lungs, "left_lung")
     node = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
     assert node.GetSliceOffset() == pytest.approx(centre[2], abs=1e-3)
@@ -152,20 +151,20 @@ def test_results_lie_beside_their_input(panel, volumes):
     import slicer
 
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    table = panel.logic.node(panel.parameters, "table.measurements")
+    table = panel.study.node("table.measurements")
     folder = tree.GetItemParent(tree.GetItemByDataNode(table))
     assert tree.GetItemName(folder) == "Lung perfusion"
     assert tree.GetItemParent(folder) == tree.GetItemParent(tree.GetItemByDataNode(volumes[0]))
 
 
 def test_undo_is_an_edit_that_takes_back(panel, patient, desktop):
-    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    lungs = panel.study.node("labels.lungs")
     assert panel.ui.segmentEditor.segmentationNode() is lungs
     panel.ui.segmentEditor.saveStateForUndo()
     erase_front(lungs, "left_lung", patient.ct.geometry)
-    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    desktop.wait(lambda: panel.study.outdated, 5.0)
     panel.ui.segmentEditor.undo()
-    trail = panel.logic.node(panel.parameters, "trail")
+    trail = panel.study.node("trail")
     desktop.wait(lambda: len(mrml.read_trail(trail)) == 2, 5.0)
     first, second = mrml.read_trail(trail)
     assert first["voxels_removed"] == second["voxels_added"] > 0
@@ -174,20 +173,20 @@ def test_undo_is_an_edit_that_takes_back(panel, patient, desktop):
 def test_second_scene_starts_empty(panel, desktop):
     assert value(panel, "tlv") > 1.0
     desktop.close_scene()
-    assert panel.logic.record(panel.parameters) is None
+    assert panel.study.record is None
     assert panel.ui.tableSelector.count == panel.ui.mapSelector.count == 0
     assert panel.ui.trailText.plainText == "none"
     assert panel.ui.segmentEditor.segmentationNode() is None
 
 
 def test_cancel_stops_at_once_and_shows_nothing(panel, desktop):
-    before = panel.logic.record(panel.parameters)
+    before = panel.study.record
     panel.ui.applyButton.click()
     assert panel.ui.cancelButton.enabled
     folder = panel.runs.folder
     panel.ui.cancelButton.click()
     desktop.wait(lambda: panel.job is None, 20.0)
-    assert panel.logic.record(panel.parameters) == before
+    assert panel.study.record == before
     assert panel.ui.applyButton.enabled
     assert not folder.exists()
 
@@ -203,7 +202,7 @@ def test_failure_is_told_in_words(desktop, modules, caplog):
     panel.ui.applyButton.click()
     desktop.wait(lambda: panel.job is None, 60.0)
     assert any("expected a chest CT" in record.message for record in caplog.records)
-    assert panel.logic.record(panel.parameters) is None
+    assert panel.study.record is None
     assert panel.ui.applyButton.enabled
 
 
@@ -227,14 +226,14 @@ def test_panel_survives_reload_and_module_switch(panel, desktop):
 
 
 def test_chart_of_the_chosen_measure(panel):
-    table = panel.logic.node(panel.parameters, "table.measurements")
+    table = panel.study.node("table.measurements")
     measures = [
         table.GetCellText(n, table.GetColumnIndex("measure"))
         for n in range(table.GetNumberOfRows())
     ]
     panel.ui.resultsTableView.selectRow(measures.index("Iodine perfusion"))
     panel.ui.chartButton.click()
-    chart = panel.logic.node(panel.parameters, "chart")
+    chart = panel.study.node("chart")
     assert chart.GetTitle() == "Iodine perfusion"
     assert chart.GetNumberOfPlotSeriesNodes() >= 3
 
@@ -250,9 +249,9 @@ def test_class_map_is_drawn_in_its_colour(panel):
 
     from lungperfusion_gui import overlay
 
-    node = panel.logic.node(panel.parameters, "labels.exclusions")
+    node = panel.study.node("labels.exclusions")
     segment = node.GetSegmentation().GetSegmentIDs()[0]
-    reference = panel.logic.reference(panel.parameters)
+    reference = panel.study.scan
     geometry = mrml.geometry_from_node(reference)
     mask = mrml.segment_mask(node, segment, geometry)
     depth = ndimage.distance_transform_edt(mask)
@@ -307,7 +306,7 @@ def test_vessels_of_another_segmentation_are_handed_on(panel, patient, tmp_path)
 
 
 def test_value_and_unit_stand_in_sight(panel):
-    table = panel.logic.node(panel.parameters, "table.measurements")
+    table = panel.study.node("table.measurements")
     view = panel.ui.resultsTableView
     wide = sum(view.columnWidth(n) for n in range(table.GetColumnIndex("unit") + 1))
     assert wide <= 430
@@ -323,7 +322,7 @@ def test_results_wait_for_the_panel_that_was_left(panel, desktop, modules):
     desktop.wait(lambda: panel.job is None, 240.0)
     desktop.select("PerfusionIPv")
     assert panel.ui.stateLabel.text == ""
-    assert panel.logic.record(panel.parameters)["analyses"][0]["parameters"]["rim_mm"] == 12.0
+    assert panel.study.record["analyses"][0]["parameters"]["rim_mm"] == 12.0
     assert panel.runs.folder is None
 
 
@@ -331,26 +330,26 @@ def test_cancelled_apply_keeps_the_corrections(panel, desktop, patient, monkeypa
     import slicer
 
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *words: True)
-    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    lungs = panel.study.node("labels.lungs")
     erase_front(lungs, "left_lung", patient.ct.geometry)
-    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    desktop.wait(lambda: panel.study.outdated, 5.0)
     panel.ui.applyButton.click()
     assert panel.job is not None
     panel.ui.cancelButton.click()
     desktop.wait(lambda: panel.job is None, 20.0)
-    assert panel.parameters.corrected == "lungs"
-    assert panel.parameters.outdated
-    assert panel.logic.node(panel.parameters, "original.lungs") is not None
+    assert panel.study.corrected == ["lungs"]
+    assert panel.study.outdated
+    assert panel.study.node("original.lungs") is not None
 
 
 def test_an_edit_during_a_run_stays_to_be_computed(panel, desktop, patient, ipv_results):
-    lungs = panel.logic.node(panel.parameters, "labels.lungs")
+    lungs = panel.study.node("labels.lungs")
     erase_front(lungs, "left_lung", patient.ct.geometry)
-    desktop.wait(lambda: panel.parameters.outdated, 5.0)
+    desktop.wait(lambda: panel.study.outdated, 5.0)
     panel.ui.recomputeButton.click()
     erase_front(lungs, "right_lung", patient.ct.geometry)
-    panel._showFolder(ipv_results)  # as if the run had ended now
-    assert panel.parameters.outdated
+    show(panel, ipv_results)  # as if the run had ended now
+    assert panel.study.outdated
     assert "outdated" in (panel.updateButtons() or panel.ui.stateLabel.text)
     panel.ui.cancelButton.click()
     desktop.wait(lambda: panel.job is None, 20.0)

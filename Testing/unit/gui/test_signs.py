@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.fixture
-def panel(desktop, modules):
+def panel(desktop, modules, volumes):
     modules("PerfusionIPv")
     return desktop.select("PerfusionIPv")
 
@@ -18,7 +18,7 @@ def draw(panel, button, first, second):
     getattr(panel.ui, button).click()
     assert panel.signs.marks.placing
     assert getattr(panel.ui, button).checked
-    node = signs.line_node(panel.parameters, signs.LINES[button])
+    node = signs.line_node(panel.study, signs.LINES[button])
     node.AddControlPoint(*first)
     node.AddControlPoint(*second)
     slicer.app.applicationLogic().GetInteractionNode().SwitchToViewTransformMode()
@@ -32,7 +32,7 @@ def test_ratio_follows_the_lines(panel, tmp_path):
     assert panel.ui.paAoLabel.text.endswith("–")
     draw(panel, "paLineButton", (0, 0, 0), (0, 27, 0))
     assert panel.ui.paAoLabel.text.endswith("(draw the line of the aorta, too)")
-    assert signs.request_words(panel.parameters, tmp_path) == []  # one line makes no ratio
+    assert signs.request_words(panel.study, tmp_path) == []  # one line makes no ratio
     aorta = draw(panel, "aoLineButton", (0, 0, 0), (18, 24, 0))
     assert panel.ui.paAoLabel.text == "PA/Ao: 0.90 (27.0 / 30.0 mm)"
     aorta.SetNthControlPointPosition(1, 0, 0, 27)
@@ -40,7 +40,7 @@ def test_ratio_follows_the_lines(panel, tmp_path):
     aorta.SetNthControlPointPosition(1, 0, 0, 2)
     assert "inner walls" in panel.ui.paAoLabel.text
     aorta.SetNthControlPointPosition(1, 0, 0, 27)
-    words = signs.request_words(panel.parameters, tmp_path)
+    words = signs.request_words(panel.study, tmp_path)
     assert words == ["--lines", str(tmp_path / "lines.csv")]
     from lungperfusion.commands.sign_arguments import read_lines
 
@@ -54,13 +54,13 @@ def test_clots_are_missing_until_scored(panel, tmp_path):
     from lungperfusion_gui import signs
 
     assert panel.ui.clotLabel.text == "Not scored."
-    assert signs.request_words(panel.parameters, tmp_path) == []
+    assert signs.request_words(panel.study, tmp_path) == []
     panel.ui.clotsScored.checked = True
     assert "0 of 40" in panel.ui.clotLabel.text
     panel.signs._combos["right_lower"].currentIndex = 1
     panel.signs._combos["left_lower"].currentIndex = 2
     assert "15 of 40 points, 37.5 %" in panel.ui.clotLabel.text
-    words = signs.request_words(panel.parameters, tmp_path)
+    words = signs.request_words(panel.study, tmp_path)
     assert read_clots(tmp_path / "clots.csv") == {"right_lower": 1, "left_lower": 2}
     assert words == ["--clots", str(tmp_path / "clots.csv")]
     panel.signs._combos["left_superior"].currentIndex = 1

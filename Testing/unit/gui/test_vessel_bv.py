@@ -19,13 +19,13 @@ def test_flow(desktop, modules, breaths, tmp_path):
     before = value(panel, "tbv")
     assert before > 1.0
     panel.ui.correctedSelector.currentIndex = panel.ui.correctedSelector.findData("labels.vessels")
-    vessels = panel.logic.node(panel.parameters, "labels.vessels")
+    vessels = panel.study.node("labels.vessels")
     erase_front(vessels, "vessels_bv10", breaths.inspiration.geometry, share=1.0)
-    desktop.wait(lambda: panel.parameters.outdated, 5.0)
-    assert panel.parameters.corrected == "vessels"
+    desktop.wait(lambda: panel.study.outdated, 5.0)
+    assert panel.study.corrected == ["vessels"]
     apply(desktop, panel, "recomputeButton")
     assert 0 < value(panel, "tbv") < before
-    trail = mrml.read_trail(panel.logic.node(panel.parameters, "trail"))
+    trail = mrml.read_trail(panel.study.node("trail"))
     assert {row["measure"] for row in trail[-1]["changes"]} >= {"tbv"}
-    assert panel.logic.node(panel.parameters, "original.vessels") is not None
+    assert panel.study.node("original.vessels") is not None
     finish(desktop, panel, tmp_path, "tbv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from lungperfusion.vessels.blood_volume import (
     blood_sample,
     measure_blood_volume,
     refuse_blood_volume,
+    smallest_disc_mm2,
     volume_by_area,
 )
 from lungperfusion.vessels.detection import find_vessels
@@ -137,3 +139,19 @@ def test_published_figures():
     assert high.value == pytest.approx(1.0)
     assert low.value == pytest.approx((48.56 - 46.89) / 8.59)
     assert letter_z_scores(math.nan, "integral")[0].status == "missing"
+
+
+def test_bins_that_the_distance_transform_cannot_reach_are_missing(analysed):
+    """A disc that reaches the next voxel has an area: what is smaller is not 0 but unknown."""
+    found, rows = analysed
+    smallest = smallest_disc_mm2(found)
+    assert smallest == pytest.approx(np.pi * min(found.geometry.spacing_kji_mm) ** 2)
+    edges = dict(zip(("bv_below_1_25", "bv5", "bv5_10"), (1.25, 5.0, 10.0), strict=True))
+    for id_, edge in edges.items():
+        row = rows[Region.LUNGS, f"{id_}_distance_transform"]
+        assert (row.status == "missing") == (edge <= smallest), id_
+        assert rows[Region.LUNGS, id_].status != "missing"
+    coarse = replace(
+        found, geometry=Geometry(found.geometry.shape, np.diag([-2.0, -2.0, 2.0, 1.0]))
+    )
+    assert smallest_disc_mm2(coarse) > 10.0

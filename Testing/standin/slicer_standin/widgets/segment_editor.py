@@ -458,6 +458,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._watching = False
 
     def installKeyboardShortcuts(self, parent: Any = None) -> None:
+        """Shortcuts of the main window; without one the desktop only prints a warning."""
+        if parent is None and slicer.util.mainWindow() is None:
+            raise RuntimeError("QShortcut: No widget parent defined")
         self._keys = True
 
     def uninstallKeyboardShortcuts(self) -> None:
