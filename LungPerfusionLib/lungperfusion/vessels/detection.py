@@ -44,6 +44,7 @@ from lungperfusion.vessels.exclusion import (
     airway_depth_mm,
     judge_segments,
     lesions,
+    scars,
     spicules,
     thick_tissue,
     won_from_airways,
@@ -408,10 +409,11 @@ def _measure(
 def _without_others(
     scene: _Scene, vessels: Vessels, found: _Measurement, walls: Mask
 ) -> tuple[Vessels, dict[str, float]]:
-    """Leave out nodules, specks and spicules of lesions; mL of them by kind."""
+    """Leave out nodules with their spicules, specks and scars; mL of the first two by kind."""
     measured = found.measured
     rejected = judge_segments(vessels, measured.area_mm2, LEAST_VESSEL_MM)
-    explained = walls | scene.thick
+    blocked = walls | scene.thick
+    explained = blocked.copy()
     within = _within_walls(vessels, found.territory, measured, ~rejected.any)
     explained.ravel()[within] = True
     dense = scene.lung & (scene.image > DENSE_HU)
@@ -420,11 +422,12 @@ def _without_others(
     kept = vessels.keep(~rejected.any)
     area = measured.area_mm2[~rejected.any[vessels.segment]]
     strands = spicules(kept, area, lesion, scene.spacing)
+    lone = scars(kept, area, ~scene.lung | blocked | lesion, scene.spacing)
     blood_ml = np.bincount(vessels.segment, measured.volume_ml, vessels.count)
     nodule_ml = float(blood_ml[rejected.nodule].sum())
     nodule_ml += float(blood_ml[~rejected.any][strands].sum())
-    vessels = vessels.with_radius_of(measured.area_mm2).keep(~rejected.any).keep(~strands)
-    return vessels, {
+    vessels = vessels.with_radius_of(measured.area_mm2).keep(~rejected.any)
+    return vessels.keep(~strands & ~lone), {
         "nodule": nodule_ml,
         "speck": float(blood_ml[rejected.any & ~rejected.nodule].sum()),
     }

@@ -16,7 +16,7 @@ from lungperfusion.vessels.area import Territory
 from lungperfusion.vessels.background import Background, block_steps, block_sums
 from lungperfusion.vessels.centreline import RADIUS_OVER_SCALE, Vessels, trace_vessels
 from lungperfusion.vessels.enhancement import Float32, Ridges, Spacing
-from lungperfusion.volume import Mask, bounding_box, widened
+from lungperfusion.volume import Box, Mask, bounding_box, widened
 
 DENSE_HU = -300.0
 """Tissue that fills at least two thirds of a voxel's air space."""
@@ -49,6 +49,19 @@ LESION_BORDER_MM = 2.0
 SPICULE_MM, SPICULE_MM2 = 15.0, 5.0
 """Strands that radiate from a lesion are shorter and thinner: spicules reach up to 1.5 cm into the
 lung and are 1 to 2 mm thick."""
+SCAR_MM2 = 4.0
+"""Tubes on their own from this mean area on are scars unless they come from somewhere: what such a
+vessel comes from is seen.  The parents of thinner ones may be lost in noise."""
+PARENT_MM = 5.0
+"""A vessel not followed to the one it comes from, at least half as wide, ends this near to it."""
+SURFACE_MM = 3.0
+"""An end this close to the lung's surface, beside its radius, may go on beyond."""
+BLUNT = 0.5
+"""An end of at least this share of the mean area is blunt: vessels narrow before they are lost."""
+SPUR_RADII = 4.0
+"""Pieces beside the longest one of a tree, as noise adds to a tip, are no branches up to this."""
+END_MM = (1.5, 5.0)
+"""Distance from an end within which its area is taken: blur rounds the tip."""
 GHOST_RADII = 0.5
 """A wide ridge whose blood makes up less than this share of its radius lies in another vessel."""
 LEAST_GHOST_RADIUS_MM = 1.2
@@ -261,6 +274,73 @@ def spicules(
     blood = np.bincount(group[vessels.segment], area_mm2 * vessels.point_length_mm, length.size)
     thin = blood < SPICULE_MM2 * length
     return np.asarray((touched & thin & (length < SPICULE_MM))[group])
+
+
+def scars(
+    vessels: Vessels, area_mm2: NDArray[np.float64], beyond: Mask, spacing_kji_mm: Spacing
+) -> Mask:
+    """Segments of unbranched wide tubes on their own that end bluntly in the lung.
+
+    Where a tube is as long as a vessel, connection tells them apart: a vessel joins others, or
+    leaves the lung (or a part of it that cannot be judged) at its wide end and narrows to the
+    other.  A scar ends as wide as it is, in the lung or with one end on the pleura.
+
+    Parameters
+    ----------
+    vessels, area_mm2
+        Axes, and the cross-section at each axis point.
+    beyond
+        Where no vessel is followed: outside the lung, thick tissue, lesions, airway walls.
+    spacing_kji_mm
+        Voxel size.
+
+    """
+    points = np.bincount(vessels.segment, minlength=vessels.count)
+    mean = np.bincount(vessels.segment, area_mm2, vessels.count) / np.maximum(points, 1)
+    tree_mm = np.bincount(vessels.component, weights=vessels.segment_length_mm)[vessels.component]
+    radius = np.sqrt(mean / np.pi)
+    unbranched = tree_mm - vessels.segment_length_mm <= SPUR_RADII * radius
+    out = np.zeros(vessels.count, np.bool_)
+    known = cKDTree(vessels.position_mm)
+    for segment in np.flatnonzero(unbranched & (mean >= SCAR_MM2)):
+        ends = vessels.position_mm[[vessels.first[segment], vessels.last[segment]]]
+        around = [_around(end, SURFACE_MM + radius[segment], spacing_kji_mm) for end in ends]
+        near = known.query_ball_point(ends, PARENT_MM)
+        others = vessels.segment[np.concatenate([np.asarray(n, np.intp) for n in near])]
+        others = others[vessels.component[others] != vessels.component[segment]]
+        if (mean[others] >= mean[segment] / 2).any():
+            continue
+        if any(_off_image(box, beyond.shape) for box in around):
+            continue
+        free = [not beyond[box].any() for box in around]
+        blunt = _end_areas(vessels, area_mm2, int(segment)) >= BLUNT * mean[segment]
+        if any(free) and blunt[free].all():
+            out |= vessels.component == vessels.component[segment]
+    return out
+
+
+def _around(centre_mm: NDArray[np.float64], reach_mm: float, spacing: Spacing) -> Box:
+    """Box about a point; it may reach out of the image."""
+    low, high = (
+        np.rint((centre_mm + side * reach_mm) / spacing).astype(int) for side in (-1.0, 1.0)
+    )
+    k, j, i = (slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
+    return k, j, i
+
+
+def _off_image(box: Box, shape: tuple[int, ...]) -> bool:
+    return any(part.start < 0 or part.stop > n for part, n in zip(box, shape, strict=True))
+
+
+def _end_areas(
+    vessels: Vessels, area_mm2: NDArray[np.float64], segment: int
+) -> NDArray[np.float64]:
+    """Mean area near the first and the last point of a segment."""
+    here = slice(vessels.first[segment], vessels.last[segment] + 1)
+    arc, area = vessels.arc_mm[here], area_mm2[here]
+    low, high = END_MM
+    parts = [area[(from_end >= low) & (from_end <= high)] for from_end in (arc, arc[-1] - arc)]
+    return np.array([part.mean() if part.size else area.mean() for part in parts])
 
 
 def _meeting(vessels: Vessels) -> NDArray[np.int64]:

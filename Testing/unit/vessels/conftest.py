@@ -62,7 +62,7 @@ def trap_phantom() -> VesselPhantom:
         airways=straight_tube((14.0, -8.0, 0.0), (0.1, 0.1, 1.0), 30.0, 30.0),
         fissures=(((0.0, 0.0, -14.0), (0.0, 0.2, 1.0)),),
     )
-    vessel = straight_tube((0.0, 4.0, 6.0), (1.0, 0.3, 0.1), 44.0, 6.0)
+    vessel = straight_tube((0.0, 4.0, 6.0), (1.0, 0.3, 0.1), 56.0, 6.0)
     return _phantom(vessel, traps=traps)
 
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from lungperfusion.errors import GeometryMismatchError, InputError
-from lungperfusion.phantoms.vessel_tree import Traps, straight_tube
+from lungperfusion.phantoms.vessel_tree import Traps, Tubes, straight_tube
 from lungperfusion.vessels.area import (
     claim_territory,
     distance_transform_area,
@@ -323,6 +323,29 @@ def test_spicules_of_a_nodule_on_a_vessel_are_no_vessels(make_phantom):
     assert drawn > 0.04
     assert added < 0.5 * drawn  # all of it if nobody looks at strands
     assert bins_ml(without).sum() == pytest.approx(true, rel=0.06)
+
+
+@pytest.mark.parametrize("place", ["free", "on the pleura"])
+def test_a_long_scar_is_told_from_a_vessel_by_its_ends(make_phantom, place):
+    """Tubes of 6 mm2: one free in the lung, one that starts at its surface and ends as wide.
+
+    Beside them a tube that narrows from 12 mm2 at the surface to 0.8 mm2 stays.
+    """
+    out = np.array([1.0, 0.0, 0.0])
+    wide, thin = np.sqrt(12.0 / np.pi), np.sqrt(0.8 / np.pi)
+    narrowing = Tubes(
+        np.array([-29.5 * out]), np.array([3.0 * out]), np.array([wide]), np.array([thin])
+    )
+    scars = {
+        "free": straight_tube((2.0, -10.0, 8.0), (0.0, 1.0, 0.2), 24.0, 6.0),
+        "on the pleura": straight_tube((18.0, 8.0, -6.0), (1.0, 0.0, 0.0), 24.0, 6.0),
+    }
+    true = sum(make_phantom(narrowing, noise_hu=0.0).volume_ml)
+    image = make_phantom(narrowing.joined(scars[place]))
+    drawn = sum(image.volume_ml) - true
+    found = find_vessels(image.ct, image.lungs, blood_hu=40.0)
+    assert drawn > 0.1
+    assert bins_ml(found).sum() == pytest.approx(true, abs=0.1 * drawn + 0.05 * true)
 
 
 def test_a_short_branch_is_no_spicule(make_phantom):
