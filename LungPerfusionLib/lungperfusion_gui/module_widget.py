@@ -17,6 +17,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from lungperfusion_gui import corrections
+from lungperfusion_gui.archive_export import ArchiveExport
 from lungperfusion_gui.display import DisplayPanel
 from lungperfusion_gui.fissures import FissurePanel
 from lungperfusion_gui.result_nodes import show_results
@@ -84,6 +85,9 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._onCorrectedChosen,
         )
         self.fissures = FissurePanel(self.ui, lambda: self.onMarked(_("Points on fissures")))
+        self.archive = ArchiveExport(
+            self.ui.exportCollapsibleButton, lambda: self.logic.reference(self.parameters)
+        )
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(scene, scene.StartImportEvent, self._onSceneStartImport)
@@ -435,6 +439,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not pictures:
             words += " " + _("Without matplotlib there are tables and images, but no report.")
         self._written = words
+        self.archive.offer(folder)
         self.updateButtons()
 
     def onOpenReport(self, checked=False):
