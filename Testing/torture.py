@@ -488,7 +488,10 @@ from pathlib import Path
 from lungperfusion.batch.engine import run_batch
 from lungperfusion.batch.manifest import read_manifest
 from lungperfusion.batch.workers import LocalWorkers
-manifest = read_manifest(Path(sys.argv[2]), {"light": "light_analysis", "also": "light_analysis"})
+from lungperfusion.registry import Command
+light = {"title": "Light", "module": "light_analysis"}
+commands = {name: Command(name, "", **light) for name in ("light", "also")}
+manifest = read_manifest(Path(sys.argv[2]), commands)
 state = run_batch(manifest, Path(sys.argv[3]), lambda n: LocalWorkers(2), resume=True)
 sys.exit(state.failed + state.left)
 """

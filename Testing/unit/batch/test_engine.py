@@ -396,8 +396,10 @@ def test_batch_killed_at_any_moment_goes_on_where_it_was(order, manifest, run, t
         "from lungperfusion.batch.engine import run_batch\n"
         "from lungperfusion.batch.manifest import read_manifest\n"
         "from lungperfusion.batch.workers import LocalWorkers\n"
+        "from lungperfusion.registry import Command\n"
         "if __name__ == '__main__':\n"
-        "    commands = {'light': 'light_analysis', 'also': 'light_analysis'}\n"
+        "    light = {'title': 'Light', 'module': 'light_analysis'}\n"
+        "    commands = {name: Command(name, '', **light) for name in ('light', 'also')}\n"
         "    manifest = read_manifest(Path(sys.argv[2]), commands)\n"
         "    run_batch(manifest, Path(sys.argv[3]), lambda n: LocalWorkers(2), resume=True)\n"
     )
@@ -458,7 +460,9 @@ from pathlib import Path
 from lungperfusion.batch.engine import run_batch
 from lungperfusion.batch.manifest import read_manifest
 from lungperfusion.batch.workers import LocalWorkers
-manifest = read_manifest(Path(sys.argv[2]), {"light": "light_analysis"})
+from lungperfusion.registry import Command
+light = Command("light", "", title="Light", module="light_analysis")
+manifest = read_manifest(Path(sys.argv[2]), {"light": light})
 run_batch(manifest, Path(sys.argv[3]), lambda n: LocalWorkers(1))
 """
 
