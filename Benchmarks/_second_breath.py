@@ -262,7 +262,7 @@ def make_second_breath(
     motion_mm
         Descent of the diaphragm; the ribs swing with it.
     slip_mm
-        Glide of the lower lobes along the oblique fissures.
+        Sliding of the lower lobes along the oblique fissures.
     noise_hu, blur_mm
         Standard deviations of ramp-filtered noise, and of the point spread.
     lesions

@@ -46,7 +46,7 @@ def measured(
     region, measure
         Identifiers of `lungperfusion.terms`.
     value
-        Finite number; for a value that could not be had use `missing`.
+        Finite number; for a value that could not be computed use `missing`.
     method
         Short text that tells this number from others of the same name: formula, thresholds,
         reference energy.
@@ -66,7 +66,7 @@ def measured(
 
 
 def missing(region: str, measure: str, reason: str, method: str = "") -> Measurement:
-    """Record that a value could not be had, and why."""
+    """Record that a value could not be computed, and why."""
     return Measurement(
         region=str(region),
         measure=measure,

@@ -72,17 +72,17 @@ def mark_vessels(
     box = bounding_box(lungs)
     inside, densities = lungs[box], ct.array[box]
     spacing_mm = ct.geometry.spacing_kji_mm
-    progress(0.0, "telling vessels from opacities")
+    progress(0.0, "separating vessels from opacities")
     solid = inside & (densities >= lung_density_threshold_hu)
     consolidation = prevailing(solid, inside, CONSOLIDATION_EDGE_MM, spacing_mm)
     vessels = solid & ~consolidation
     thick = prevailing(vessels, inside, THICK_VESSEL_EDGE_MM, spacing_mm)
     blurred = ndimage.maximum_filter(thick, _cube(2 * BLUR_MM, spacing_mm))
-    progress(0.5, "telling vessels from opacities")
+    progress(0.5, "separating vessels from opacities")
     dense = inside & (densities >= ground_glass_from_hu)
     opacity = prevailing(dense & ~blurred, inside & ~blurred, GROUND_GLASS_EDGE_MM, spacing_mm)
     out[box] = vessels | (dense & ~solid & ~opacity)
-    progress(1.0, "telling vessels from opacities")
+    progress(1.0, "separating vessels from opacities")
     return out
 
 

@@ -272,8 +272,8 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         imported = import_regions(mrml.labelimage_from_segmentation(node, geometry))
         if imported.lungs is None and imported.lobes is None:
             raise InputError(
-                f"the segmentation {node.GetName()} holds no lung and no lobe that could be told "
-                "by terminology, ID or name; choose another one or none"
+                f"the segmentation {node.GetName()} holds no lung and no lobe that could be "
+                "recognised by terminology, ID or name; choose another one or none"
             )
         return imported
 

@@ -18,7 +18,7 @@ BREATHING_SPACING_MM = 2.5
 SAMPLES = {
     "LungPerfusionChest": "Chest phantom",
     "LungPerfusionDualEnergy": "Chest phantom with perfusion defects and iodine map",
-    "LungPerfusionBreathing": "Chest phantom at two breaths",
+    "LungPerfusionBreathing": "Chest phantom, inspiration and expiration",
 }
 """Names of the samples with what they are."""
 

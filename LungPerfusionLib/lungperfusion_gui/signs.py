@@ -132,7 +132,7 @@ class SignsPanel:
         else:
             parent.addChild(item)
         combo = qt.QComboBox()
-        for words in (_("free"), _("partial"), _("complete")):
+        for words in (_("none (patent)"), _("partial"), _("complete")):
             combo.addItem(words)
         combo.setFocusPolicy(qt.Qt.StrongFocus)  # the wheel scrolls the panel, not the score
         combo.connect("currentIndexChanged(int)", lambda degree, n=name: self._onScore(n, degree))

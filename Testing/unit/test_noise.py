@@ -85,7 +85,7 @@ def test_healthy_lung_has_none_left(mean_hu, noise_hu):
 
 @pytest.mark.parametrize(("noise_hu", "lost"), [(20.0, 0.06), (40.0, 0.2), (60.0, 0.4)])
 def test_emphysema_stays(noise_hu, lost):
-    """What cannot be told from noise is lost rather than made up."""
+    """What cannot be distinguished from noise is lost rather than made up."""
     rng = np.random.default_rng(1)
     lung = np.concatenate([rng.normal(-868, 22, 85_000), rng.normal(-970, 12, 15_000)])
     true = 100 * float(np.mean(lung < -950))

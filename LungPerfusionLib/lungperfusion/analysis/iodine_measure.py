@@ -296,7 +296,7 @@ def _warnings(
     if shares["streaks"] > 0:
         warnings.append(
             f"{100 * shares['streaks']:.1f} % of the lungs lie beside undiluted contrast or on "
-            f"rays from it, and are {fate}: streaks falsify iodine there."
+            f"rays from it, and are {fate}: streak artefacts bias iodine there."
         )
     if not isinstance(trunk, str) and trunk.doubt:
         warnings.append(f"Perfused blood volume with caution: {trunk.doubt}.")

@@ -477,7 +477,7 @@ def _scan_rows(vessel_map: VesselMap, density: BloodDensity) -> tuple[Measuremen
     if spread is not None and spread > LEAST_SPREAD_MM:
         rows.append(measured(region, "point_spread", spread, "vessels of 1 to 6 mm2"))
     elif spread is not None:
-        reason = f"at or beyond the end of what can be told, {LEAST_SPREAD_MM:.2f} mm"
+        reason = f"at or below the finest that can be measured, {LEAST_SPREAD_MM:.2f} mm"
         rows.append(missing(region, "point_spread", reason))
     for id_, reason in (
         ("excluded_thick_tissue", "thick_tissue"),
@@ -485,5 +485,5 @@ def _scan_rows(vessel_map: VesselMap, density: BloodDensity) -> tuple[Measuremen
         ("excluded_no_tube", "no_tube"),
         ("excluded_nodule", "nodule"),
     ):
-        rows.append(measured(region, id_, vessel_map.excluded_ml[reason], "told by shape"))
+        rows.append(measured(region, id_, vessel_map.excluded_ml[reason], "recognised by shape"))
     return tuple(rows)

@@ -49,7 +49,7 @@ def make_report(
 ) -> Any:
     """Make the report of one analysis.
 
-    A value that could not be had is a qualitative evaluation "Measurement failure" under the
+    A value that could not be computed is a qualitative evaluation "Measurement failure" under the
     measure's own code, with its reason as text under the same code; a value to be read with
     caution is a number with such an evaluation beside it.  Both survive readers that know
     numbers only.

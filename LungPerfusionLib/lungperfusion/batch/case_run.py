@@ -326,7 +326,7 @@ def write_case(
     keys
         Hash of what each analysis rests on.
     failures
-        Reason by name of an analysis that could not be had.
+        Reason by name of an analysis that could not be computed.
 
     """
     read = [read_parts(folder / name) for name in keys]

@@ -37,7 +37,7 @@ def joined_report(
     provenances
         Of each analysis, as plain values.
     failures
-        Reason by name of an analysis that could not be had.
+        Reason by name of an analysis that could not be computed.
 
     """
     first, *others = analyses
@@ -72,7 +72,7 @@ def _failure_section(failures: Mapping[str, str]) -> Section:
         for name, reason in failures.items()
     )
     return Section(
-        title="Analyses that could not be made", html=f"<ul>{items}</ul>", place="first_page"
+        title="Analyses that could not be completed", html=f"<ul>{items}</ul>", place="first_page"
     )
 
 

@@ -146,7 +146,7 @@ def without_current_folder(search_path: str) -> str:
 
 
 def memory_kills() -> int | None:
-    """Count the processes killed here for want of memory; None if the system does not tell."""
+    """Count the processes killed here because memory ran out; None if the system does not tell."""
     with contextlib.suppress(OSError, ValueError):
         for line in (_CGROUP / "memory.events").read_text(encoding="ascii").splitlines():
             if line.startswith("oom_kill "):

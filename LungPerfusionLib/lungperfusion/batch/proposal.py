@@ -186,11 +186,11 @@ class _Study:
         chosen = self._choose(line, "ct", candidates)
         if chosen is not None:
             if chosen.breath is None:
-                line.notes.append("breath not said, taken for inspiration")
+                line.notes.append("breathing state not stated, taken as inspiration")
             if chosen.contrast:
                 line.notes.append("with contrast")
             if chosen.sharpness == "sharp":
-                line.notes.append(f"sharp kernel {chosen.kernel}: density is falsified")
+                line.notes.append(f"sharp kernel {chosen.kernel}: densities are biased")
         return True
 
     def _choose(self, line: Proposal, column: str, series: Sequence[Series]) -> Series | None:

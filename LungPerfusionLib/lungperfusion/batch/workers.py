@@ -338,7 +338,7 @@ def _death(code: int, last_words: str, *, for_memory: bool = False) -> str:
         except ValueError:
             name = f"signal {-code}"
         if name == "SIGKILL" and for_memory:
-            return "the worker was killed (SIGKILL) by the system for want of memory"
+            return "the worker was killed (SIGKILL) by the system because memory ran out"
         if name == "SIGKILL":
             return (
                 "the worker was killed (SIGKILL): by a person or a scheduler, or by the system as "

@@ -22,7 +22,7 @@ MOST_FOR_BOOTSTRAP = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correlation:
-    """One coefficient; NaN with a reason where it could not be had."""
+    """One coefficient; NaN with a reason where it could not be computed."""
 
     method: str
     count: int

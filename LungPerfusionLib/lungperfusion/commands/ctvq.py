@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     steer.add_argument(
         "--slide-lobes",
         action="store_true",
-        help="let lobes glide along the fissures (needs lobes in both label maps)",
+        help="let lobes slide along the fissures (needs lobes in both label maps)",
     )
     maps = parser.add_argument_group("maps and classes")
     maps.add_argument(
@@ -197,7 +197,7 @@ def read_ratings(path: Path) -> dict[str, dict[str, float]]:
         given = ratings.setdefault(reader, {})
         if region in given:
             raise InputError(
-                f"{name}: {region} is rated twice; tell readers apart in a column reader"
+                f"{name}: {region} is rated twice; distinguish readers in a column reader"
             )
         given[str(region)] = rating
     return ratings

@@ -21,7 +21,7 @@ UNPHYSICAL_HU = -1500
 """No tissue or air is this dark, however noisy: -2000, -2048 and -3024 are padding."""
 
 PADDED_AIR_HU = -900
-"""Padding of another constant value is told by its shape, and is no brighter than air."""
+"""Padding of another constant value is recognised by its shape, and is no brighter than air."""
 
 CIRCLE_PIXELS = 100
 """Fewer pixels on the edge tell no circle."""

@@ -61,7 +61,7 @@ def air_offsets(
     Returns
     -------
     tuple of float
-        Offsets to subtract; 0 for both where one could not be had.
+        Offsets to subtract; 0 for both where one could not be computed.
     Gate
         How large they are.
 
@@ -75,7 +75,7 @@ def air_offsets(
             id="iodine_air",
             verdict="warn",
             message=f"The {without} shows too little air in the large airways for a calibration: "
-            "offsets are taken as 0 HU; 2 HU between both images falsify lung iodine by some 5 %.",
+            "offsets are taken as 0 HU; 2 HU between both images bias lung iodine by about 5 %.",
             limit=limit,
         )
     words = " and ".join(f"{offset:+.1f} HU in the {name}" for name, offset in measured.items())

@@ -104,7 +104,7 @@ def _clipping(lowest: Mask, inside: Mask) -> tuple[Gate, ...]:
             verdict="warn",
             message=f"{100 * share:.1f} % of the lungs have the smallest value of the iodine map: "
             "its noise was clipped, which raises every mean, or places were cut out with a value "
-            "that cannot be told from iodine; export the map without a lower limit.",
+            "that cannot be distinguished from iodine; export the map without a lower limit.",
             value=share,
             unit="1",
             limit=f"below {CLIPPED_SHARE:g}",

@@ -35,7 +35,7 @@ between its large vessels.  Project's choice: a round value, that decides only w
 LEAST_BLOOD_SHARE = 0.04
 """Less than this in the best lung, and all of it has lost perfusion, so that nothing in the lungs
 tells their level: that of `USUAL_BLOOD_SHARE` is expected.  Project's choice, with room for a deep
-breath; above it, down to some 0.06, a loss in all lobes alike cannot be told from it."""
+breath; above it, down to some 0.06, a loss in all lobes alike cannot be distinguished from it."""
 
 MINIMAL_DEPTH_MM = 40.0
 """Less lung from front to back shows no gravity gradient."""

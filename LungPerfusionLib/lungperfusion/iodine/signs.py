@@ -98,7 +98,7 @@ def obstruction_index(scores: Mapping[str, int]) -> ObstructionIndex:
         segments_beyond(artery)
         if degree not in (0, 1, 2):
             raise InputError(
-                f"the degree of {artery} must be 0 (free), 1 (partial) or 2 (complete), "
+                f"the degree of {artery} must be 0 (none, patent), 1 (partial) or 2 (complete), "
                 f"not {degree!r}"
             )
     degrees: dict[str, Degree] = {}

@@ -49,7 +49,7 @@ def find_streaks(
     dense: Mask,
     regions: RegionSet,
 ) -> Mask:
-    """Find lung whose iodine is falsified along rays from undiluted contrast.
+    """Find lung whose iodine is biased along rays from undiluted contrast.
 
     Parameters
     ----------

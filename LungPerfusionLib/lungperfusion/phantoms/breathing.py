@@ -187,7 +187,7 @@ class _Motion:
         return u, grad
 
     def slip(self, points: Points) -> Points:
-        """Glide of the lower lobe along the oblique fissure, before everything else moves."""
+        """Sliding of the lower lobe along the oblique fissure, before everything else moves."""
         below = _fissure_mm(points, self.scale) < 0
         along = np.array([0.0, *_FISSURE_DIRECTION])
         return np.asarray(below[:, None] * along * (self.slip_mm * self.scale))
@@ -275,7 +275,7 @@ def make_breathing_phantom(
     defects
         Regions of impaired ventilation, perfusion or both.
     slip_mm
-        Glide of the lower lobes along the oblique fissure (at scale 1).
+        Sliding of the lower lobes along the oblique fissure (at scale 1).
     blood_change
         Share of the parenchymal blood that enters (positive) or leaves on inspiration.  0
         conserves mass exactly.

@@ -43,9 +43,9 @@ What the columns `region`, `measure` and `unit` of `measurements.csv` and `resul
 This page is written from `lungperfusion.terms`
 (`python -m lungperfusion.results.measure_table docs/measures.md`); do not edit it by hand.
 
-A value that could not be had is `NaN` with status `missing` and a reason, never 0. Status `caution`
-means that the value stands, and why it should be read with care. The column `method` says what
-tells this value from others of the same name: thresholds, settings, reference energy.
+A value that could not be computed is `NaN` with status `missing` and a reason, never 0. Status
+`caution` means that the value stands, and why it should be read with care. The column `method` says
+what distinguishes this value from others of the same name: thresholds, settings, reference energy.
 
 References are mean ± SD of the named source. The report gives the distance from the mean in SD (z)
 and whether the value lies below, within or above mean ± 2 SD; only for the region given there.

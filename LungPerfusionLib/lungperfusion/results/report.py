@@ -42,7 +42,7 @@ _SHORT_UNITS = {"HU.L": "HU·L", "mm2": "mm²", "1": ""}
 _DECIMALS = {"L": 2, "HU": 1, "g": 0, "mg": 0, "mL": 1, "%": 1, "HU.L": 1, "mm": 1, "mm2": 1}
 _VERDICTS = {
     "fail": ("Failed", '<path d="M3 3l10 10M13 3L3 13"/>'),
-    "warn": ("Look", '<path d="M8 2L15 14H1zM8 6.5v3.6M8 11.6v.9"/>'),
+    "warn": ("Warning", '<path d="M8 2L15 14H1zM8 6.5v3.6M8 11.6v.9"/>'),
     "unknown": ("Not checked", '<path d="M5 5.5a3 3 0 1 1 4.2 2.7c-.9.5-1.2 1-1.2 2M8 12v1"/>'),
     "pass": ("Passed", '<path d="M2.5 8.5l3.5 4 7.5-9"/>'),
 }

@@ -45,7 +45,7 @@ def remarks(
         f"measurement of flow. {PUBLISHED_AGREEMENT}",
         *(
             f"The {name.replace('_', ' ')} keeps {100 * share:.0f} % of its own contrast; the rest "
-            "cannot be told from error."
+            "cannot be distinguished from error."
             for name, share in perfusion.reliability.items()
         ),
         *(f"Not registered: {why}." for why in not_registered),

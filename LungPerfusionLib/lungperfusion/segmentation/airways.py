@@ -235,8 +235,8 @@ def find_airways(hu: NDArray[Any], coarse: Coarse, air: Mask, trachea: Mask) -> 
     warning = ""
     if not narrow:
         warning = (
-            "The bronchi could not be told from the lung around them; only trachea and main "
-            "bronchi are labelled as airways, smaller bronchi count as lung."
+            "The bronchi could not be distinguished from the lung around them; only trachea and "
+            "main bronchi are labelled as airways, smaller bronchi count as lung."
         )
     return Airways(tree, lumen.box, thick_part(blocks, coarse), warning)
 

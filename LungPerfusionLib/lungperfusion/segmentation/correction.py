@@ -132,7 +132,8 @@ def correct_lobes(
     for name in chosen:
         if name not in lobes.boundaries:
             raise InputError(
-                f"points were given for the {title(name).lower()}, but it parts no two lobes here"
+                f"points were given for the {title(name).lower()}, but it separates no two lobes "
+                "here"
             )
     boundaries = dict(lobes.boundaries)
     moved = [name for name in PLANS if name in boundaries and _depends(name, chosen)]

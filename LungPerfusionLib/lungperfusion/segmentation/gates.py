@@ -212,7 +212,7 @@ def _volume(left: float, right: float, size: float, truncation: Gate) -> Gate:
     whose = "an adult" if size == 1.0 else "a body of this width"
     if truncation.verdict == "fail" and litres <= good[1]:
         verdict = "unknown"
-        tail = "the part inside the image: whether the whole is plausible cannot be told"
+        tail = "the part inside the image: whether the whole is plausible cannot be judged"
     elif verdict == "pass":
         tail = f"plausible for {whose}"
     elif litres > good[1]:

@@ -275,8 +275,8 @@ def import_regions(
         imported = _by_convention(image, name, f"label values of {name} ({how})")
     if not imported.partitions:
         raise InputError(
-            f"{image.name} holds no lung, lobe, airway or vessel that could be told by code, ID or "
-            f"name; its segments are {named(_listed([s.name for s in image.segments]))}. Rename "
+            f"{image.name} holds no lung, lobe, airway or vessel that could be recognised by code, "
+            f"ID or name; its segments are {named(_listed([s.name for s in image.segments]))}. Rename "
             "them (see docs/regions.md) or state the label convention"
         )
     _require_anatomy(imported, image.name)

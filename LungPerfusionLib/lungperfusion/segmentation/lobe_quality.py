@@ -132,7 +132,7 @@ def judgeable(boundary: Boundary) -> bool:
     """Whether enough of a fissure was found to say how complete it is.
 
     Given lobes tell where the fissure should be; otherwise a boundary without visible fissure may
-    lie in the wrong place, and an absent fissure cannot be told from one that was missed.
+    lie in the wrong place, and an absent fissure cannot be distinguished from one that was missed.
     """
     if np.isnan(boundary.evidence.completeness):
         return False
@@ -192,7 +192,7 @@ def lobe_gates(lobes: LobeSegmentation) -> tuple[Gate, ...]:
                 Gate(
                     id=name,
                     verdict="unknown",
-                    message=f"The {title(name).lower()} parts no two lobes here{why}.",
+                    message=f"The {title(name).lower()} separates no two lobes here{why}.",
                     limit=limit,
                 )
             )
@@ -257,7 +257,7 @@ def tree_gates(lobes: LobeSegmentation) -> tuple[Gate, ...]:
             id="airway_map",
             verdict="pass" if reached else "warn",
             message=f"Airways were followed into the lungs over {least:.1f} mL or more on each side"
-            + ("." if reached else ": lobes were told apart without bronchi."),
+            + ("." if reached else ": lobes were separated without bronchi."),
             value=least,
             unit="mL",
             limit=f"at least {LEAST_BRONCHI_ML:g} mL",

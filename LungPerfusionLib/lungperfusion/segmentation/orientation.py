@@ -244,7 +244,7 @@ def _largest(mask: Mask) -> Mask:
 
 def _head_signs(chest: _Chest) -> list[Sign]:
     low, high = (_trachea_mm(chest, *part) for part in ((0.0, END_SHARE), (1 - END_SHARE, 1.0)))
-    signs = [_scored(high - low, TRACHEA_MM, "the windpipe leaves the lungs toward the feet")]
+    signs = [_scored(high - low, TRACHEA_MM, "the trachea leaves the lungs toward the feet")]
     if not chest.cut[1]:
         low, high = (_width_mm(chest, *part) for part in ((0.05, 0.25), (0.75, 0.95)))
         signs.append(

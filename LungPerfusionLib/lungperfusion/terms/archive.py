@@ -25,7 +25,7 @@ BOTH_SIDES = Code("51440002", "Right and left")
 TISSUE = Code("85756007", "Tissue")
 ABNORMAL = Code("49755003", "Morphologically Abnormal Structure")
 FAILURE = Code("114006", "Measurement failure", "DCM")
-"""Value of a measure that could not be had (PS3.16 CID 42)."""
+"""Value of a measure that could not be computed (PS3.16 CID 42)."""
 MEAN = Code("373098007", "Mean")
 MEDIAN = Code("373099004", "Median")
 ATTENUATION = Code("112031", "Attenuation Coefficient", "DCM")
@@ -56,7 +56,7 @@ UCUM = {
 }
 """UCUM code by unit of results and maps, spelt as the context groups of PS3.16 spell it."""
 
-_PUBLIC_MEASURES: dict[str, tuple[Code, Code | None]] = {
+_PUBLIC_CODES: dict[str, tuple[Code, Code | None]] = {
     "lobe_volume": (VOLUME, None),
     "tlv": (VOLUME, None),
     "mld": (ATTENUATION, MEAN),
@@ -144,15 +144,15 @@ def measure_code(measure: str) -> Code:
     ('DCM', '99LUNGPERF^ipv^Volume-corrected iodine perfusion IPv')
 
     """
-    if measure in _PUBLIC_MEASURES:
-        return _PUBLIC_MEASURES[measure][0]
+    if measure in _PUBLIC_CODES:
+        return _PUBLIC_CODES[measure][0]
     words = MEASURES[measure].title if measure in MEASURES else title(measure)
     return private(measure, words)
 
 
 def derivation_code(measure: str) -> Code | None:
     """How a measure with a public code is derived from the values of its region."""
-    return _PUBLIC_MEASURES.get(measure, (VOLUME, None))[1]
+    return _PUBLIC_CODES.get(measure, (VOLUME, None))[1]
 
 
 def quantity(name: str) -> Quantity:

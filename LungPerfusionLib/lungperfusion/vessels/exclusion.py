@@ -1,4 +1,4 @@
-"""Dense tissue in the lung that is no vessel, told by its shape."""
+"""Dense tissue in the lung that is no vessel, recognised by its shape."""
 
 from __future__ import annotations
 

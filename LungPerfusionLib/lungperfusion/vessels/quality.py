@@ -153,7 +153,7 @@ def vessel_gates(
             Gate(
                 id="vessel_point_spread",
                 verdict="warn",
-                message=f"Point spread: at or beyond the end of what can be told, "
+                message=f"Point spread: at or below the finest that can be measured, "
                 f"{LEAST_SPREAD_MM:.2f} mm: the kernel enhances edges, and bins move by some "
                 "percent.",
                 unit="mm",

@@ -3,7 +3,7 @@
 Two features are matched, both blind to how much the density changed: the parenchyma, normalised
 by its local mean and spread (so that the sum of squares behaves like local cross-correlation,
 Cachier & Pennec 2000), and the distance from the pleura.  Nothing outside the lung is seen, so
-ribs that stay behind while the lung glides past have no pull.
+ribs that stay behind while the lung slides past have no pull.
 
 ``E(u) = sum_x w(x) rho(F(x) - M(x + u(x))) dx + alpha int |D^2 u|^2 dx``
 

@@ -69,7 +69,7 @@ _SLIP_GRID_MM = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fissure:
-    """What is seen of one fissure; NaN for what could not be had."""
+    """What is seen of one fissure; NaN for what could not be computed."""
 
     completeness_percent: float
     gap_percent: float = math.nan
@@ -97,7 +97,7 @@ class BoundaryFinding:
 
     boundary: Boundary
     features: Mapping[str, float]
-    """By name; NaN for what could not be had."""
+    """By name; NaN for what could not be computed."""
     rule: CollateralCall
     """From fissure completeness and published cut-offs."""
     probability: float
@@ -168,7 +168,7 @@ def assess_boundaries(
 
 
 def slip_mm(registration: Registration, first: Mask, second: Mask) -> float:
-    """Glide of two lobes along their fissure: median tangential step of the motion across it.
+    """Sliding of two lobes along their fissure: median tangential step of the motion across it.
 
     The difference of motion at +/- d and at +/- 2 d from the fissure is carried on to d = 0, so
     that a motion that only grows across the fissure gives none.

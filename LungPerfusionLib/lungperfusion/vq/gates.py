@@ -21,7 +21,7 @@ FOLDED_PERCENT = 0.01
 """More folded lung than this before repair deserves a look (methods C.1)."""
 
 ROUND_TRIP_MM = 1.0
-"""95th percentile of the way there and back; larger means that the inverse does not exist."""
+"""95th percentile of the inverse consistency error; beyond it no inverse exists."""
 
 VESSEL_HU = -500.0
 VESSEL_DICE = 0.35

@@ -101,8 +101,8 @@ def map_perfusion(
 ) -> Perfusion:
     """Estimate regional perfusion from densities, mass change and small vessels.
 
-    Each surrogate Q_k is shrunk towards ``blood_density`` Q_0 by what can be told from error,
-    ``Q_0 + r (Q_k - Q_0)`` with ``r = S / (S + N)``: S is the variance of Q_0, N that of the
+    Each surrogate Q_k is shrunk towards ``blood_density`` Q_0 by what can be distinguished from
+    error, ``Q_0 + r (Q_k - Q_0)`` with ``r = S / (S + N)``: S is the variance of Q_0, N that of the
     difference, all of which counts as error.  A mass change near 0, which divided by itself is
     nothing but error, thereby fades out instead of being switched off.
 
@@ -141,8 +141,8 @@ def map_perfusion(
     if set(made) == {"mass_change"} and abs(change := mean_mass_change(pair)) < LEAST_MASS_CHANGE:
         raise InputError(
             f"the mass of the lungs changes by {100 * change:.1f} % between the "
-            f"scans, less than the {100 * LEAST_MASS_CHANGE:g} % that can be told from error, so "
-            "that it cannot stand for perfusion alone; take the combined surrogate"
+            f"scans, less than the {100 * LEAST_MASS_CHANGE:g} % that can be distinguished from "
+            "error, so that it cannot stand for perfusion alone; take the combined surrogate"
         )
     total = sum(weights[name] for name in made)
     if total <= 0:

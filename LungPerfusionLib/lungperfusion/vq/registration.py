@@ -188,7 +188,7 @@ def register_lungs(
 ) -> Registration:
     """Register both lungs of an expiratory with an inspiratory CT.
 
-    Each lung moves for itself, so it may glide along the chest wall.
+    Each lung moves for itself, so it may slide along the chest wall.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def register_lungs(
         ``left_lung`` and ``right_lung`` on the grid of each image.
     lobes
         Lobes of both images (expiration, inspiration): each lobe then moves for itself and may
-        glide along the fissures.  Only as good as both lobe segmentations.
+        slide along the fissures.  Only as good as both lobe segmentations.
     landmarks
         Corresponding points, RAS mm, shapes (N, 3), expiratory and inspiratory: they steer.
     stages

@@ -611,6 +611,6 @@ def test_signals_have_names():
 
     assert _death(-signal.SIGSEGV, "") == "the worker died (SIGSEGV)"
     assert "memory ran out" in _death(-signal.SIGKILL, "")
-    assert "for want of memory" in _death(-signal.SIGKILL, "", for_memory=True)
+    assert "because memory ran out" in _death(-signal.SIGKILL, "", for_memory=True)
     assert _death(0xC0000005, "") == "the worker died (exit code 0xc0000005)"
     assert _death(1, "ImportError: no numpy").endswith("ImportError: no numpy")

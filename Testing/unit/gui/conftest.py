@@ -76,7 +76,7 @@ def volumes(desktop, patient):  # noqa: F811
 
 @pytest.fixture(scope="session")
 def breaths():
-    """Small lungs at two breaths, thin slices."""
+    """Small lungs at inspiration and expiration, thin slices."""
     from lungperfusion.phantoms.breathing import make_breathing_phantom
 
     return make_breathing_phantom(spacing_mm=2.5, slice_mm=1.5, scale=0.56)

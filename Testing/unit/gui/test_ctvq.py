@@ -1,4 +1,4 @@
-"""CTVQ from two breaths to numbers after corrected lungs."""
+"""CTVQ from paired inspiratory-expiratory CT to numbers after corrected lungs."""
 
 import pytest
 from gui_support import apply, erase_front, finish, value

@@ -96,7 +96,7 @@ def test_says_what_a_reader_must_know(page):
 
 
 def test_verdicts_are_words_and_icons_the_urgent_first(page, report):
-    order = [page.text.index(word) for word in ("Failed", "Look.", "Not checked", "Passed")]
+    order = [page.text.index(word) for word in ("Failed", "Warning.", "Not checked", "Passed")]
     assert order == sorted(order)
     assert "1 of 4 passed" in page.text
     assert report.count('<svg class="icon"') == 4

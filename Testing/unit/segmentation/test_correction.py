@@ -125,7 +125,7 @@ def test_given_lobes_come_in_as_they_are_and_can_be_corrected(right_lung):
 
 
 def test_points_on_fissures_that_are_not_there_are_refused(right_lung, right_lobes):
-    with pytest.raises(InputError, match="parts no two lobes here"):
+    with pytest.raises(InputError, match="separates no two lobes here"):
         correct_lobes(right_lobes, right_lung.lungs, {"left_oblique_fissure": np.zeros((1, 3))})
     with pytest.raises(InputError, match="there is no fissure 'azygos'"):
         correct_lobes(right_lobes, right_lung.lungs, {"azygos": np.zeros((1, 3))})

@@ -114,7 +114,7 @@ def join_breaths(
     expiration, inspiration
         Whole scans.
     slide_lobes
-        Whether lobes glide along the fissures, where both scans have lobes.
+        Whether lobes slide along the fissures, where both scans have lobes.
     steering
         Transforms to reuse, landmarks.
     progress
@@ -133,7 +133,7 @@ def join_breaths(
     near = _lung_box(around.lungs, _MAP_MM)
     registration = registration.crop(near)
     here = _with_lobes(around.crop(near), other, registration)
-    progress(0.91, "bringing both breaths together")
+    progress(0.91, "registering inspiration to expiration")
     pair = _paired(here, other, registration, calibration)
     progress(0.96, "checking the registration")
     gates = (

@@ -31,7 +31,7 @@ class VqOptions:
     grid: Grid = "expiration"
     """Scan whose grid maps and label maps are written on."""
     slide_lobes: bool = False
-    """Whether lobes glide along the fissures, where both scans have lobes.
+    """Whether lobes slide along the fissures, where both scans have lobes.
 
     Off: it needs lobes that agree between the scans, and costs accuracy where nothing slid.
     """
