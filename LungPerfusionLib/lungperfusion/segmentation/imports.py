@@ -276,8 +276,8 @@ def import_regions(
     if not imported.partitions:
         raise InputError(
             f"{image.name} holds no lung, lobe, airway or vessel that could be recognised by code, "
-            f"ID or name; its segments are {named(_listed([s.name for s in image.segments]))}. Rename "
-            "them (see docs/regions.md) or state the label convention"
+            f"ID or name; its segments are {named(_listed([s.name for s in image.segments]))}. "
+            "Rename them (see docs/regions.md) or state the label convention"
         )
     _require_anatomy(imported, image.name)
     return imported if target is None else _on_grid(imported, image, target)
