@@ -31,8 +31,8 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def show(text: str) -> None:
-    """Write what was asked for to standard output."""
+def show(text: str) -> bool:
+    """Write what was asked for to standard output; say whether it got there."""
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -40,6 +40,8 @@ def show(text: str) -> None:
         _silence(sys.stdout)
         if getattr(error, "errno", None) != errno.EPIPE:  # the reader has seen enough
             remark(f"standard output cannot be written: {error}")
+            return False
+    return True
 
 
 def remark(text: str) -> None:

@@ -1,9 +1,10 @@
 """Progress on a screen and in a log."""
 
+import errno
 import io
 
 from lungperfusion.progress import part
-from lungperfusion.terminal import TerminalProgress
+from lungperfusion.terminal import TerminalProgress, show
 
 
 class Screen(io.StringIO):
@@ -36,3 +37,27 @@ def test_quiet_draws_nothing():
     progress(0.5, "reading")
     progress.close()
     assert log.getvalue() == ""
+
+
+class FullDisk(io.StringIO):
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def write(self, text):
+        raise OSError(self.number, "no")
+
+    def fileno(self):
+        raise OSError("no file")
+
+
+def test_what_was_asked_for_and_did_not_arrive_is_said(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout", FullDisk(errno.ENOSPC))
+    assert not show("the answer")
+    assert "standard output cannot be written" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_seen_enough_is_no_trouble(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout", FullDisk(errno.EPIPE))
+    assert show("the answer")
+    assert capsys.readouterr().err == ""

@@ -99,8 +99,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         cases = tuple(replace(case, dicom=dicom) for case in manifest.cases)
         manifest = replace(manifest, cases=cases)
     if arguments.dry_run:
-        show(_plan(manifest, arguments))
-        return 0
+        return 0 if show(_plan(manifest, arguments)) else 1
     table = None if arguments.quiet else LiveTable(sys.stderr)
     state = run_batch(
         manifest,

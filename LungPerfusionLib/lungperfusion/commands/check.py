@@ -40,10 +40,10 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the scan and say what it is on standard output."""
     checked = check_scan(arguments.scan, series_uid=arguments.series, progress=progress)
     if arguments.json:
-        show(json.dumps(asdict(checked), indent=2, ensure_ascii=False))
+        text = json.dumps(asdict(checked), indent=2, ensure_ascii=False)
     else:
-        show("\n".join(checked.sentences))
-    return 0
+        text = "\n".join(checked.sentences)
+    return 0 if show(text) else 1
 
 
 def check_scan(path: Path, *, series_uid: str | None, progress: Progress) -> ScanCheck:
