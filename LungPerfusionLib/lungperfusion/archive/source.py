@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,13 +124,15 @@ def source_of(series: Series) -> SourceSeries:
     headers = _headers(series.frames)
     first = headers[0]
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-        if header_text(first, keyword) is None:
+        if not _is_uid(header_text(first, keyword)):
             raise InputError(
                 f"the source has no {'Study' if keyword.startswith('Study') else 'Series'} "
-                "Instance UID, so nothing could be filed beside it; export the original series"
+                "Instance UID, or one that is none (digits and points, up to 64), so nothing could "
+                "be filed beside it; export the original series"
             )
+    _require_one_owner(headers)
     uids = [str(header.get("SOPInstanceUID") or "") for header in headers]
-    if "" in uids or len(set(uids)) < len(uids):
+    if not all(map(_is_uid, uids)) or len(set(uids)) < len(uids):
         raise InputError(
             "slices of the source have no SOP Instance UID of their own, so nothing can refer to "
             "them; export the original series"
@@ -138,9 +142,10 @@ def source_of(series: Series) -> SourceSeries:
             "the source lies in several multi-frame files, which no object can refer to as one "
             "image; export it as single slices, or as one enhanced CT"
         )
-    frame_uid = header_text(first, "FrameOfReferenceUID") or generate_uid(
-        entropy_srcs=["frame of reference", str(first.SeriesInstanceUID)]
-    )
+    frame_uid = header_text(first, "FrameOfReferenceUID") or ""
+    if not _is_uid(frame_uid):
+        series_uid = str(first.SeriesInstanceUID)
+        frame_uid = generate_uid(entropy_srcs=["frame of reference", series_uid])
     date, time = _when(first)
     return SourceSeries(
         scan=series.scan,
@@ -159,6 +164,25 @@ def require_patient(source: SourceSeries) -> None:
             "the source names no patient (Patient ID is empty), so no archive could file what is "
             "made from it; give the original series, or add --anonymise"
         )
+
+
+def _is_uid(text: str | None) -> bool:
+    """Whether a text can be written as UID; leading zeros, which scanners write, are let pass."""
+    return text is not None and re.fullmatch(r"[0-9.]{1,64}", text) is not None
+
+
+def _require_one_owner(headers: Sequence[Dataset]) -> None:
+    """Refuse slices that were put together from several patients, studies or coordinate systems."""
+    for keyword, words in (
+        ("PatientID", "Patient IDs"),
+        ("StudyInstanceUID", "studies"),
+        ("FrameOfReferenceUID", "frames of reference"),
+    ):
+        if len({header_text(header, keyword) for header in headers}) > 1:
+            raise InputError(
+                f"slices of the source name different {words}, so nobody can tell where to file "
+                "what is made from them; export the original series"
+            )
 
 
 def _may_be_dicom(path: Path) -> bool:
@@ -191,6 +215,10 @@ def _is_sound(keyword: str, value: Any) -> bool:
     try:
         if keyword == "PatientSex":
             return value in _SEXES
+        if keyword == "PatientAge":
+            return re.fullmatch(r"\d{3}[DWMY]", str(value)) is not None
+        if keyword in ("PatientSize", "PatientWeight"):
+            return math.isfinite(float(value))
         if keyword.endswith("Date"):
             return len(str(value)) == 8 and DA(str(value)) is not None
         if keyword.endswith("Time"):

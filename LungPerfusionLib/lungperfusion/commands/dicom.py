@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 
 from lungperfusion.commands.output import warn
+from lungperfusion.errors import InputError
 from lungperfusion.io import results_folder
+from lungperfusion.naming import named
 from lungperfusion.progress import Progress, part
 from lungperfusion.terminal import show
 
@@ -74,6 +76,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     from lungperfusion.archive.source import read_source
     from lungperfusion.archive.writing import ArchiveOptions, write_objects
 
+    _require_apart(arguments.out, arguments.results, arguments.source)
     if not arguments.no_key_images and not can_draw():
         warn("no key images: they are drawn with matplotlib, which is not installed")
     with results_folder(arguments.out, overwrite=arguments.overwrite, tell=warn) as folder:
@@ -96,3 +99,19 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     progress(1.0, f"{len(names)} objects written")
     show(f"{arguments.out}")
     return 0
+
+
+def _require_apart(out: Path, results: Path, source: Path) -> None:
+    """Refuse an output folder where objects would replace results or mix with the source."""
+    place = out.resolve()
+    for folder, what in ((results.resolve(), "results"), (source.resolve(), "source")):
+        if folder.is_dir() and (place.is_relative_to(folder) or folder.is_relative_to(place)):
+            raise InputError(
+                f"the output folder {named(out)} is that of the {what}, lies in it or holds it; "
+                "choose one beside it"
+            )
+    if (place / "results.json").exists():
+        raise InputError(
+            f"the output folder {named(out)} holds results of an analysis, which objects do not "
+            "replace; choose another folder"
+        )

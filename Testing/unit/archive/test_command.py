@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from archive_support import write_measured, write_source
 
@@ -45,3 +47,23 @@ def test_a_refusal_is_one_sentence_and_leaves_nothing(inputs, tmp_path, capsys):
     assert said.count("\n") == 1
     assert "not what these results were measured on" in said
     assert not (tmp_path / "none").exists()
+
+
+def test_neither_results_nor_source_are_written_to(inputs, tmp_path, capsys):
+    results, source = (shutil.copytree(path, tmp_path / path.name) for path in inputs)
+    others = shutil.copytree(results, tmp_path / "others")
+    before = sorted(tmp_path.rglob("*"))
+
+    for out, words in (
+        (results, "that of the results, lies in it or holds it"),
+        (results / "objects", "that of the results, lies in it or holds it"),
+        (source / "objects", "that of the source, lies in it or holds it"),
+        (tmp_path, "that of the results, lies in it or holds it"),
+        (others, "holds results of an analysis, which objects do not replace"),
+    ):
+        command = ["dicom", str(results), "--source", str(source), "-o", str(out), "--overwrite"]
+        assert main([*command, "--quiet"]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert words in said
+    assert sorted(tmp_path.rglob("*")) == before

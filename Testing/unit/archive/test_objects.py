@@ -17,6 +17,7 @@ from archive_support import (
     write_measured,
     write_source,
 )
+from pydicom import DataElement, config
 
 from lungperfusion.archive import writing
 from lungperfusion.archive.results import read_results
@@ -28,6 +29,10 @@ from lungperfusion.volume import Geometry, Labelmap, Volume
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.dcm"))}
+
+
+def unchecked(keyword: str, vr: str, value: str) -> DataElement:
+    return DataElement(keyword, vr, value, validation_mode=config.IGNORE)
 
 
 def headers(folder: Path) -> list[pydicom.Dataset]:
@@ -109,6 +114,7 @@ def test_what_the_source_lacks_or_garbles_is_empty(tmp_path):
         del data.FrameOfReferenceUID, data.AcquisitionDate, data.PatientBirthDate
         del data.SliceThickness
         data["PatientSex"].value = "FEMALE"
+        data["PatientAge"] = unchecked("PatientAge", "AS", "61 years")
 
     source = write_source(tmp_path / "source", edit=edit)
     results = write_measured(tmp_path / "results", source)
@@ -118,6 +124,7 @@ def test_what_the_source_lacks_or_garbles_is_empty(tmp_path):
     for header in headers(objects):
         assert header.AccessionNumber == header.StudyID == header.PatientSex == ""
         assert header.PatientBirthDate == ""
+        assert "PatientAge" not in header
         assert header.ContentDate == "20200304"  # of the study
         frames |= {header.FrameOfReferenceUID} if "FrameOfReferenceUID" in header else set()
     assert len(frames) == 1
@@ -273,6 +280,7 @@ def test_a_folder_without_results_is_refused(study, tmp_path):
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize("uid", ["", "of the scanner", "1." * 33])
 @pytest.mark.parametrize(
     ("keyword", "words"),
     [
@@ -280,13 +288,29 @@ def test_a_folder_without_results_is_refused(study, tmp_path):
         ("SOPInstanceUID", "have no SOP Instance UID of their own"),
     ],
 )
-def test_a_source_that_nothing_can_refer_to_is_refused(tmp_path, keyword, words):
+def test_a_source_that_nothing_can_refer_to_is_refused(tmp_path, keyword, words, uid):
     source = write_source(tmp_path / "source")
     for path in source.iterdir():
         data = pydicom.dcmread(path)
-        data[keyword].value = ""
+        data[keyword] = unchecked(keyword, "UI", uid)
         data.save_as(path)
     with pytest.raises(InputError, match=words):
+        read_source(source)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("PatientID", "Patient IDs"),
+        ("StudyInstanceUID", "studies"),
+        ("FrameOfReferenceUID", "frames of reference"),
+    ],
+)
+def test_slices_of_several_owners_are_refused(tmp_path, keyword, words):
+    source = write_source(
+        tmp_path / "source", edit=lambda data, k: setattr(data, keyword, "2.25.9" if k > 6 else "1")
+    )
+    with pytest.raises(InputError, match=f"different {words}, so nobody can tell where"):
         read_source(source)
 
 
