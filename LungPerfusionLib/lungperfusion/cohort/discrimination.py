@@ -178,7 +178,8 @@ def _on_unseen(
     scaled = ((score - score.mean()) / (score.std() or 1.0))[:, None]
     for learn, test in folds.split(scaled, answer):
         hits[test] += score[test] >= _youden(score[learn], answer[learn])
-        model = linear.LogisticRegression(C=_NO_PENALTY).fit(scaled[learn], answer[learn])
+        model = linear.LogisticRegression(C=_NO_PENALTY, solver="newton-cholesky")
+        model.fit(scaled[learn], answer[learn])
         predicted[test] += model.predict_proba(scaled[test])[:, 1]
     hits, predicted = hits / REPEATS, predicted / REPEATS
     unseen = float(hits[answer == 1].mean()), float(1 - hits[answer == 0].mean())

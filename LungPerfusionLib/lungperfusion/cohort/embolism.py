@@ -125,8 +125,8 @@ def read_d_dimer(value: float, unit: str, assay: str = "", *, convert: bool = Fa
     low, high = DDIMER_RANGE_UG_L
     if not low <= ug_l <= high:
         raise InputError(
-            f"a D-dimer of {value:g} {unit.strip()} is {ug_l:g} µg/L; {low:g} to {high:g} µg/L was "
-            "expected: check the unit"
+            f"a D-dimer of {value:g} {unit.strip()} is {ug_l:g} µg/L; {low:.0f} to {high:.0f} µg/L "
+            "was expected: check the unit"
         )
     if said == {"DDU"}:
         if not convert:

@@ -30,6 +30,8 @@ DPI = 300
 """Of the PNG: what journals ask for."""
 MOST_PANELS = 6
 """Rows that the picture of groups shows."""
+MOST_DRAWN_POINTS = 1000
+"""Points of a cloud above which an SVG holds them as an image: no one can move them singly."""
 _COLOURS = ("#1f5f8b", "#b5651d", "#3f7d4e", "#7a4b8c", "#a03b48")
 _GREY = "#777777"
 _DASHED = (0, (4, 3))
@@ -96,7 +98,7 @@ def _axes(columns: int, size_in: tuple[float, float]) -> tuple[Figure, list[Axes
 def _picture(figure: Figure, name: str, caption: str) -> Picture:
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return Picture(name=name, caption=caption, png=png.getvalue(), svg=svg.getvalue())
 
 
@@ -138,7 +140,7 @@ def _boxes(axes: Axes, parts: list[Any]) -> None:
         rng = np.random.default_rng(seed_of(part))
         spread = rng.uniform(-0.18, 0.18, part.size)
         size = 9 if part.size <= 300 else 2
-        axes.scatter(place + spread, part, s=size, color=colour, alpha=0.45, linewidths=0)
+        _points(axes, place + spread, part, s=size, color=colour, alpha=0.45, linewidths=0)
         axes.boxplot(
             part,
             positions=[place],
@@ -150,6 +152,11 @@ def _boxes(axes: Axes, parts: list[Any]) -> None:
             capprops={"color": "#444444"},
         )
     axes.set_xlim(0.4, len(parts) + 0.6)
+
+
+def _points(axes: Axes, x: Any, y: Any, **looks: Any) -> None:
+    """Draw a cloud of points."""
+    axes.scatter(x, y, rasterized=len(x) > MOST_DRAWN_POINTS, **looks)
 
 
 def _broken(text: str, width: int = 16) -> str:
@@ -171,9 +178,9 @@ def _relation(cohort: Cohort, relation: RelationResult, name: str) -> Picture:
         marked = np.zeros(x.size, np.bool_)
         marked[list(found.influential)] = True
         for axes, heights in ((left, y), (right, np.array(found.residuals))):
-            axes.scatter(x[~marked], heights[~marked], s=12, color=_COLOURS[0], alpha=0.6, lw=0)
-            axes.scatter(
-                x[marked], heights[marked], s=16, facecolors="none", edgecolors=_COLOURS[1]
+            _points(axes, x[~marked], heights[~marked], s=12, color=_COLOURS[0], alpha=0.6, lw=0)
+            _points(
+                axes, x[marked], heights[marked], s=16, facecolors="none", edgecolors=_COLOURS[1]
             )
             axes.set_xlabel(_broken(_axis_label(cohort, relation.x), 34))
         _line(left, x, y, found.slope, found.intercept)
@@ -239,7 +246,8 @@ def _lobes(result: LobarResult, name: str) -> Picture:
         figure, (axes,) = _axes(1, (4.4, 3.2))
         for lobe, colour in zip(LOBES, _COLOURS, strict=True):
             rows = [row for row in result.rows if row["region"] == lobe.value]
-            axes.scatter(
+            _points(
+                axes,
                 [row["x"] for row in rows],
                 [row["y"] for row in rows],
                 s=12,
@@ -272,7 +280,7 @@ def _retest(cohort: Cohort, retest: RetestResult, name: str) -> Picture:
     with style():
         figure, (axes,) = _axes(1, (4.2, 3.0))
         mean, difference = (retest.first + retest.second) / 2, retest.second - retest.first
-        axes.scatter(mean, difference, s=14, color=_COLOURS[0], alpha=0.65, linewidths=0)
+        _points(axes, mean, difference, s=14, color=_COLOURS[0], alpha=0.65, linewidths=0)
         for height, low, high in (
             (found.bias, found.bias_low, found.bias_high),
             (found.lower_limit, found.lower_limit_low, found.lower_limit_high),

@@ -181,8 +181,8 @@ def join(
     both = sorted(set(measurements.rows) & set(clinical.rows))
     if not both:
         raise InputError(
-            f"no case is in both tables: {names[0]} have {_some(measurements.rows)}, {names[1]} "
-            f"has {_some(clinical.rows)}; give both the same names"
+            f"no case is in both tables: {_some(measurements.rows)} in {names[0]}, "
+            f"{_some(clinical.rows)} in {names[1]}; give both the same names"
         )
     double = sorted(set(measurements.columns) & set(clinical.columns))
     if double:

@@ -24,6 +24,8 @@ _LONGEST_WIDE_CELL = 200_000
 """Characters: a wide table lists all columns to read with care in one cell."""
 _NOT_MEASURED = ("status", CAUTIONS)
 _FEWEST_FOR_FRACTIONS = 3
+_LARGEST = 1e15
+"""Size of a number beyond which no quantity of a patient lies and squares lose their digits."""
 
 Cell = float | str
 
@@ -141,6 +143,13 @@ def _check_units(path: Path, units: Mapping[tuple[str, str], Counter[str]]) -> N
 def _wide(path: Path, table: SmallTable) -> CaseTable:
     _refuse_double_columns(path, table.columns)
     names = [name for name in table.columns if name not in (CASE, *_NOT_MEASURED) and name]
+    stems = {name: _measure_of(name) for name in names}
+    measures = {name: measure for name, measure in stems.items() if measure}
+    if not measures:
+        raise InputError(
+            f"no column of {named(path.name)} is a measure of this program; name the measurements "
+            "first and the clinical table second"
+        )
     rows: dict[str, dict[str, Cell]] = {}
     careful: dict[str, set[str]] = {}
     for row, cells in zip(table.rows, table.mappings, strict=True):
@@ -148,8 +157,6 @@ def _wide(path: Path, table: SmallTable) -> CaseTable:
         rows[case] = {name: _number(path, row.number, name, cells[name]) for name in names}
         for column in cells.get(CAUTIONS, "").split():
             careful.setdefault(column, set()).add(case)
-    stems = {name: _measure_of(name) for name in names}
-    measures = {name: measure for name, measure in stems.items() if measure}
     return CaseTable(
         rows=rows,
         units={name: MEASURES[measure].unit for name, measure in measures.items()},
@@ -246,11 +253,21 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
     if is_nothing(text):
         return math.nan
     value = _float(text)
+    if value is None and text.strip().startswith(("<", ">")):
+        raise InputError(
+            f"{named(path.name)}, line {line}, column {named(column)}: {named(text)} is a limit "
+            "and no number; write the number that the analysis is to use, or leave the cell empty"
+        )
     if value is None:
         raise InputError(
             f"{named(path.name)}, line {line}, column {named(column)}: {named(text)} is no number; "
             "write a decimal point (or, with semicolons between cells, a comma) and no thousands "
             "separator, and leave the cell empty where there is no value"
+        )
+    if abs(value) > _LARGEST:
+        raise InputError(
+            f"{named(path.name)}, line {line}, column {named(column)}: {value:g} is larger than "
+            "any quantity of a patient; correct it or leave the cell empty"
         )
     return value
 
@@ -260,7 +277,9 @@ def _column(
 ) -> dict[str, Cell]:
     filled = {case: text for case, text in texts.items() if not is_nothing(text)}
     numbers = sum(_float(text) is not None for text in filled.values())
-    if filled and (_suffix(name) or name in PLAUSIBLE or 2 * numbers >= len(filled)):
+    if not filled:
+        return dict.fromkeys(texts, math.nan)
+    if _suffix(name) or name in PLAUSIBLE or 2 * numbers >= len(filled):
         return {case: _number(path, lines[case], name, text) for case, text in texts.items()}
     return {case: "" if is_nothing(text) else text for case, text in texts.items()}
 
@@ -279,7 +298,7 @@ def _clinical_units(
         stem = name.removesuffix("_unit")
         if stem in (name, D_DIMER) or stem not in columns:
             continue
-        said = sorted({str(value) for value in columns[name].values() if value != ""})
+        said = sorted({v for v in columns[name].values() if isinstance(v, str) and v})
         if len(said) > 1:
             raise InputError(
                 f"{named(path.name)} gives {named(stem)} in {' and '.join(said)}; bring all rows "

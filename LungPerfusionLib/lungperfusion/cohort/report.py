@@ -318,19 +318,15 @@ def _context(tables: Mapping[str, Table]) -> str:
         own = [row for row in tables["context"].rows if row["rule"] == rule.title]
         above = sum(row["place"] == "at or above" for row in own)
         below = sum(row["place"] == "below" for row in own)
-        rows.append(
-            (
-                *(rule.title, above, below, len(own) - above - below, rule.population),
-                *(rule.count, rule.sensitivity, rule.specificity, rule.remark, rule.source),
-            )
-        )
+        rows.append((rule.title, above, below, len(own) - above - below))
     shown: dict[str, list[int]] = {}
     for row in tables["patterns"].rows:
         counts = shown.setdefault(row["pattern"], [0, 0, 0])
         counts[("yes", "no", "").index(row["shown"])] += 1
     return (
         f"<p>{html.escape(_RULE_NOTE)}</p>"
-        + table_html(_RULE_HEADS, rows, numeric=(1, 2, 3))
+        + table_html(_PLACE_HEADS, rows, numeric=(1, 2, 3), caption="Cases; context.csv has each")
+        + _rules()
         + table_html(
             ("Pattern", "shown", "not shown", "a field is missing"),
             [(name, *counts) for name, counts in shown.items()],
@@ -340,10 +336,23 @@ def _context(tables: Mapping[str, Table]) -> str:
     )
 
 
+_PLACE_HEADS = ("Rule", "at or above", "below", "not placed")
 _RULE_HEADS = (
-    *("Rule", "at or above", "below", "not placed", "Found in", "Numbers"),
-    *("Sensitivity (95 % CI)", "Specificity (95 % CI)", "Remark", "Source"),
+    *("Rule", "Found in", "Numbers", "Sensitivity (95 % CI)", "Specificity (95 % CI)"),
+    *("Remark", "Source"),
 )
+
+
+def _rules() -> str:
+    """Tell of every rule whom it was found in, with its figures."""
+    rows = [
+        (
+            *(rule.title, rule.population, rule.count, rule.sensitivity, rule.specificity),
+            *(rule.remark, rule.source),
+        )
+        for rule in RULES
+    ]
+    return table_html(_RULE_HEADS, rows, caption="The rules and whom they were found in")
 
 
 def render_context(tables: Mapping[str, Table], after: str = "") -> str:
@@ -359,16 +368,32 @@ def render_context(tables: Mapping[str, Table], after: str = "") -> str:
     """
     context, patterns = tables["context"], tables["patterns"]
     cases = len({row["case"] for row in context.rows})
-    parts = [_section("Among published rules", f"<p>{html.escape(_RULE_NOTE)}</p>")]
-    for name, table in (("", context), ("Patterns as read elsewhere; no diagnosis", patterns)):
-        rows = [tuple(row[column] for column in table.columns) for row in table.rows]
-        heads = [column.replace("_", " ") for column in table.columns]
-        parts.append(_section(name, table_html(heads, rows)) if name else table_html(heads, rows))
+    places = (
+        f"<p>{html.escape(_RULE_NOTE)}</p>"
+        + _chosen(context, ("case", "rule", "d_dimer_ug_l", "assay", "cut_off_ug_l", "place"))
+        + _list(sorted({f"{row['case']}: {row['caution']}" for row in _careful(context)}))
+        + _rules()
+    )
+    parts = [
+        _section("Among published rules", places),
+        _section("Patterns as read elsewhere; no diagnosis", _chosen(patterns, patterns.columns)),
+    ]
     if after:
         words = f"As a range of 95 %: {after}. The range comes from the counts of the test alone."
         parts.append(_section("Probability after a test", f"<p>{html.escape(words)}</p>"))
     words = f"{cases} case{'s' if cases > 1 else ''}"
     return page("D-dimer and embolism: context, no advice", words, "".join(parts))
+
+
+def _chosen(table: Table, columns: Sequence[str]) -> str:
+    """Draw some columns of a table, all rows."""
+    heads = [column.replace("_ug_l", " (µg/L)").replace("_", " ") for column in columns]
+    rows = [tuple(row[column] for column in columns) for row in table.rows]
+    return table_html(heads, rows)
+
+
+def _careful(context: Table) -> list[Mapping[str, Any]]:
+    return [row for row in context.rows if row["caution"]]
 
 
 _RULE_NOTE = f"{CONTRADICTION} A value equal to a cut-off counts as at or above it."

@@ -154,9 +154,12 @@ def carry_out(
 
     """
     cohort = with_derived(cohort)
+    contexts = findings_of(cohort, convert=convert_ddu) if D_DIMER in cohort.frame else {}
+    if contexts:
+        cohort = _in_one_unit(cohort, contexts)
     specification, left_out = _possible(cohort, specification)
-    labels = {cohort.column(row.column): row.label for row in specification.rows if row.label}
-    cohort = replace(cohort, labels=labels)
+    given = {cohort.column(row.column): row.label for row in specification.rows if row.label}
+    cohort = replace(cohort, labels={**cohort.labels, **given})
     progress(0.1, "comparing groups")
     table = table_one(cohort, specification)
     progress(0.4, "relating columns")
@@ -181,7 +184,7 @@ def carry_out(
         "phenotypes": found.cases,
         "phenotype_counts": found.counts,
         "response": response_rates(cohort, found),
-        **_embolism(cohort, convert_ddu),
+        **(embolism.tables(contexts) if contexts else {}),
     }
     always = {"table1", "tests", "phenotypes", "phenotype_counts"}
     tables = {name: table for name, table in tables.items() if table.rows or name in always}
@@ -196,7 +199,12 @@ def carry_out(
         retests=retests,
         phenotypes=found,
         tables=tables,
-        cautions=cohort.cautions(used) + tuple(r.found.caution for r in rocs if r.found.caution),
+        cautions=(
+            *cohort.cautions(used),
+            *_empty_groups(cohort, specification),
+            *_assays(contexts),
+            *(r.found.caution for r in rocs if r.found.caution),
+        ),
         left_out=left_out,
     )
 
@@ -221,15 +229,28 @@ def _possible(cohort: Cohort, spec: Specification) -> tuple[Specification, tuple
         relations=tuple(r for r in spec.relations if there(r.x, r.y)),
         rocs=tuple(r for r in spec.rocs if there(r.score, r.outcome)),
     )
+    shown = [(cohort.column(row.column), row.level, row.show, row.test) for row in kept.rows]
+    _refuse_twice("row", [" ".join(entry) for entry in shown], [entry[0] for entry in shown])
+    labels = [group.label for group in kept.groups]
+    _refuse_twice("group", labels, labels)
     if not kept.rows:
         raise InputError("no row of the table is in the measurements or the clinical table")
     for relation in kept.relations:
         for name in (relation.x, relation.y):
             if not cohort.is_number(cohort.column(name)):
                 raise InputError(f"{named(name)} holds words and cannot be related to anything")
+        if cohort.column(relation.x) == cohort.column(relation.y):
+            raise InputError(f"{named(relation.x)} cannot be related to itself")
     for group in kept.groups:
         members(cohort, group)
     return kept, tuple(f"{name}: in neither table" for name in dict.fromkeys(lacking))
+
+
+def _refuse_twice(what: str, keys: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse what would be tested twice and counted twice in Holm's adjustment."""
+    for key, name in zip(keys, names, strict=True):
+        if keys.count(key) > 1:
+            raise InputError(f"the {what} {named(name)} is asked for twice; name it once")
 
 
 def _used(cohort: Cohort, spec: Specification) -> list[str]:
@@ -321,10 +342,35 @@ def _retests(cohort: Cohort, retest: Cohort, columns: Sequence[str]) -> tuple[Re
     return tuple(out)
 
 
-def _embolism(cohort: Cohort, convert: bool) -> dict[str, Table]:
-    if D_DIMER not in cohort.frame:
-        return {}
-    return embolism.tables(findings_of(cohort, convert=convert))
+def _in_one_unit(cohort: Cohort, found: Mapping[str, embolism.Findings]) -> Cohort:
+    """Cohort whose D-dimers are all in µg/L, as tests and relations need them."""
+    values = [found[str(case)].d_dimer for case in cohort.frame.index]
+    frame = cohort.frame.copy()
+    frame[D_DIMER] = [math.nan if value is None else value.ug_l for value in values]
+    return replace(
+        cohort,
+        frame=frame,
+        units={**cohort.units, D_DIMER: "µg/L"},
+        labels={**cohort.labels, D_DIMER: "D-dimer, µg/L"},
+    )
+
+
+def _assays(found: Mapping[str, embolism.Findings]) -> tuple[str, ...]:
+    """Sentence on D-dimers of several assays, which one number per case cannot show."""
+    values = [entry.d_dimer for entry in found.values() if entry.d_dimer is not None]
+    counts = {name: sum(v.assay == name for v in values) for name in ("FEU", "DDU", "unknown")}
+    if sum(count > 0 for count in counts.values()) < 2:
+        return ()
+    words = ", ".join(f"{name} ({count})" for name, count in counts.items() if count)
+    return (f"D-dimers come from assays in {words}; DDU are doubled, unknown ones taken as FEU.",)
+
+
+def _empty_groups(cohort: Cohort, spec: Specification) -> tuple[str, ...]:
+    return tuple(
+        f"No case is in the group {group.label}."
+        for group in spec.groups
+        if not members(cohort, group).any()
+    )
 
 
 def findings_of(cohort: Cohort, *, convert: bool = False) -> dict[str, embolism.Findings]:

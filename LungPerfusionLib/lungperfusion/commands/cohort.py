@@ -180,7 +180,9 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     for sentence in (*study.cautions, *study.left_out):
         warn(sentence)
     if cohort.unmatched:
-        warn(f"{len(cohort.unmatched)} cases are in one table only; excluded.csv lists them")
+        count = len(cohort.unmatched)
+        words = "case is" if count == 1 else "cases are"
+        warn(f"{count} {words} in one table only; excluded.csv lists them")
     if D_DIMER in cohort.frame and "context" not in study.tables:
         warn("no case has a D-dimer")
     show(f"{arguments.out / ('table1.csv' if arguments.no_report else 'report.html')}")

@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results in OUT")
     one = parser.add_argument_group("one case")
-    one.add_argument("--case", default="case", metavar="NAME", help="its name in the tables")
+    one.add_argument(
+        "--case", dest="called", default="case", metavar="NAME", help="its name in the tables"
+    )
     one.add_argument("--d-dimer", type=float, metavar="VALUE")
     one.add_argument("--unit", default="", help="ng/mL, µg/L, mg/L or µg/mL, FEU or DDU behind it")
     one.add_argument("--assay", default="", choices=("", "FEU", "DDU", "unknown"))
@@ -95,7 +97,7 @@ def _cases(arguments: argparse.Namespace) -> dict[str, Findings]:
             raise InputError("--measurements needs a clinical table with the same cases")
         if all(value is None for value in (*single, *words)):
             raise InputError("give a clinical table, or --d-dimer with --unit for one case")
-        return {arguments.case: _single(arguments)}
+        return {arguments.called: _single(arguments)}
     if any(value is not None for value in (*single, *words)):
         raise InputError("give either a clinical table or the options of one case, not both")
     clinical = read_clinical(arguments.clinical)
@@ -109,7 +111,9 @@ def _cases(arguments: argparse.Namespace) -> dict[str, Findings]:
     else:
         cohort = join(read_measurements(arguments.measurements), clinical)
         if cohort.unmatched:
-            warn(f"{len(cohort.unmatched)} cases are in one table only and left out")
+            count = len(cohort.unmatched)
+            verb = "case is" if count == 1 else "cases are"
+            warn(f"{count} {verb} in one table only and left out")
     return findings_of(cohort, convert=arguments.convert_ddu)
 
 

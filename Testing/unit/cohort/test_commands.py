@@ -20,7 +20,7 @@ EXTRAS = ("--roc", "ipv:improved", "--strata", "age_years:50")
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("in")
-    tidy, clinical = made_up_cohort(40)
+    tidy, clinical = made_up_cohort(30)
     clinical.append({**clinical[0], "case": "ALONE"})
     return (
         write_csv(folder / "cohort_tidy.csv", tidy, COLUMNS),
@@ -108,7 +108,7 @@ def test_what_does_not_match_is_listed(out):
 
 def test_methods_name_what_was_done_and_with_what(out):
     text = (out / "methods.txt").read_text(encoding="utf-8")
-    for words in ("40 cases", "Welch", "Holm", "HC3", "DeLong", "statsmodels", "not imputed"):
+    for words in ("30 cases", "Welch", "Holm", "HC3", "DeLong", "statsmodels", "not imputed"):
         assert words in text
     assert "Kruskal" not in text
     assert "median [quartiles]" in text
@@ -167,6 +167,57 @@ def test_published_table_from_patients_that_match_it(tmp_path, capsys):
     assert row["Oxygen: effect (95 % CI)"] == "5.28 (0.77 to 9.79)"
     assert (row["Oxygen: test"], row["Oxygen: p"]) == ("Welch t", "0.023")
     assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_d_dimers_in_several_units_are_compared_in_one(tmp_path, capsys):
+    tidy, clinical = made_up_cohort(12)
+    measured = write_csv(tmp_path / "tidy.csv", tidy, COLUMNS)
+    words = ("--rows", "d_dimer", "--strata", "d_dimer:1000", "--no-report", "-o")
+    found = []
+    for name, factor, unit in (("one", 1, "mg/L"), ("several", 1000, "ng/mL")):
+        for row in clinical[:6]:
+            row |= {"d_dimer": f"{factor * float(row['d_dimer']):g}", "d_dimer_unit": unit}
+        table = write_csv(tmp_path / f"{name}.csv", clinical)
+        assert run(capsys, "cohort", measured, table, *words, tmp_path / name)[0] == 0
+        found.append((tmp_path / name / "table1.csv").read_text(encoding="utf-8"))
+    assert found[0] == found[1]
+    assert "µg/L" in found[0]
+
+    clinical[0]["d_dimer_assay"] = ""
+    table = write_csv(tmp_path / "assays.csv", clinical)
+    err = run(capsys, "cohort", measured, table, *words, tmp_path / "assays")[1]
+    assert "assays in FEU (11), unknown (1)" in err
+
+
+def test_columns_and_groups_without_values_are_said(tmp_path, capsys):
+    tidy, clinical = made_up_cohort(12)
+    measured = write_csv(tmp_path / "tidy.csv", tidy, COLUMNS)
+    empty = [{**row, "fvc_pct": "", "dlco_pct": "NA"} for row in clinical]
+    table = write_csv(tmp_path / "empty.csv", empty)
+    words = ("--rows", "ipv", "--strata", "fvc_pct:80", "--relate", "ipv:dlco_pct", "--no-report")
+    code, err = run(capsys, "cohort", measured, table, *words, "-o", tmp_path / "out")
+
+    assert code == 0
+    assert err.count("No case is in the group") == 2
+    reasons = {row["reason"] for row in rows_of(tmp_path / "out" / "correlations.csv")}
+    assert reasons == {"fewer than 4 pairs"}
+
+
+def test_large_clouds_are_images_in_drawings(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    names = [f"P{n:04d}" for n in range(1200)]
+    values = dict(zip(names, rng.normal(5, 1, 1200), strict=True))
+    measured = write_csv(tmp_path / "tidy.csv", tidy_rows({"tlv": values}), COLUMNS)
+    clinical = [{"case": n, "height_cm": f"{rng.normal(170, 9):.1f}"} for n in names]
+    for count, image in ((1200, True), (40, False)):
+        table = write_csv(tmp_path / f"{count}.csv", clinical[:count])
+        out = tmp_path / f"out{count}"
+        words = ("--rows", "tlv", "--relate", "tlv:height_cm", "-o", out)
+        assert run(capsys, "cohort", measured, table, *words)[0] == 0
+        drawing = (out / "figures" / "relation_1.svg").read_text(encoding="utf-8")
+        assert ("<image" in drawing) == image
+        method = rows_of(out / "correlations.csv")[2]["interval"]
+        assert ("Fieller" in method) == image
 
 
 LAYOUT = """
@@ -279,6 +330,9 @@ def test_lobes_of_all_cases(tmp_path, capsys):
         (("--strata", "sex:80"), "'sex ≥ 80' cannot be asked"),
         (("--rows", "ipw"), "a column ipw; did you mean ipv"),
         (("--relate", "ipv"), "two columns are written FIRST:SECOND"),
+        (("--relate", "ipv:ipv"), "ipv cannot be related to itself"),
+        (("--rows", "ipv", "ipv"), "the row .* is asked for twice"),
+        (("--strata", "fvc_pct:80", "fvc_pct:80"), "the group .* is asked for twice"),
         (("--relate", "ipv:sex"), "sex holds words and cannot be related"),
         (("--roc", "ipv:mrc"), "must hold 0 and 1 or no and yes"),
         (("--roc", "improved:improved"), "cannot be the score and the outcome at once"),
@@ -346,9 +400,9 @@ def test_context_of_one_case_and_of_a_table(inputs, tmp_path, capsys):
     words = ("context", inputs[1], "--measurements", inputs[0], "-o", tmp_path / "many")
     code, err = run(capsys, *words)
     assert code == 0
-    assert "1 cases are in one table only" in err
+    assert "1 case is in one table only" in err
     many = rows_of(tmp_path / "many" / "context.csv")
-    assert len({row["case"] for row in many}) == 40
+    assert len({row["case"] for row in many}) == 30
     assert {r["cut_off_ug_l"] for r in many if r["rule"].startswith("Co-LEAD")} <= {"900", "1700"}
 
 

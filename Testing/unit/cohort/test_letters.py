@@ -16,6 +16,8 @@ from lungperfusion.cohort.wording import p_text, percent, stars
 # Row, groups (mean, SD, n), difference (low, high), Welch p, Student p, stars by Welch.  The
 # letter prints two stars for IPv by FVC, where Welch lies just under 0.001, and none for FVC by
 # DLCO and KCO of 18 against 39, which its own summary makes significant: listed, not mended.
+# The lower end of IPv by DLCO is 3.248 with the printed means and SDs, which are rounded
+# themselves: 3.2, where unrounded patients may give 3.3.
 # fmt: off
 TABLE_1 = [
     (
