@@ -177,11 +177,32 @@ def _objects(
 
 
 def _on_grid[Image: (Labelmap, Volume)](image: Image, geometry: Geometry, name: str) -> Image:
-    """Image in the voxel order of the source; refuse one of another grid."""
+    """Image in the voxel order of the source, on all of its grid; refuse one of another grid."""
     turned = axial(image)
-    if not turned.geometry.same_as(axial_geometry(geometry)):
+    whole, own = axial_geometry(geometry), turned.geometry
+    first = np.rint(whole.ijk_from_ras(own.ras_from_ijk((0, 0, 0)))).astype(int)[::-1]
+    ends = first + own.shape
+    if (first < 0).any() or (ends > whole.shape).any() or not whole.shares_voxels(own):
         raise InputError(
             f"the {name} of these results lies on another grid than the source; give the series "
             "that was the reference of the measurement"
         )
+    if own.shape != whole.shape:
+        box = tuple(slice(a, b) for a, b in zip(first.tolist(), ends.tolist(), strict=True))
+        turned = _surrounded(turned, whole, box)
     return as_stored(turned, geometry)
+
+
+def _surrounded[Image: (Labelmap, Volume)](
+    part: Image, whole: Geometry, box: tuple[slice, ...]
+) -> Image:
+    """Part of a grid, such as the box of the lungs, with nothing known around it."""
+    if isinstance(part, Labelmap):
+        labels = np.zeros(whole.shape, part.array.dtype)
+        labels[box] = part.array
+        return Labelmap(labels, whole, part.names)
+    values = np.full(whole.shape, np.nan, np.float32)
+    values[box] = part.array
+    known = np.zeros(whole.shape, bool)
+    known[box] = True if part.valid is None else part.valid
+    return Volume(values, whole, part.unit, known)

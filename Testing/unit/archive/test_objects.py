@@ -12,6 +12,8 @@ from archive_support import (
     GRID,
     PATIENT,
     faults,
+    make_analysis,
+    masks_of,
     write_archive,
     write_enhanced_source,
     write_measured,
@@ -253,6 +255,27 @@ def test_maps_on_another_grid_are_refused(study, tmp_path):
     results = write_measured(tmp_path / "r2", study.source, maps={"iodine": image})
     with pytest.raises(InputError, match="the iodine of these results lies on another grid"):
         write_archive(tmp_path / "o2", results, study.source)
+
+
+def test_results_on_the_box_of_the_lungs_lie_at_their_place(study, tmp_path):
+    box = (slice(2, 8), slice(4, 27), slice(1, 26))
+    whole = make_analysis(read_source(study.source).scan.volume)
+    results = write_measured(
+        tmp_path / "results",
+        study.source,
+        labelmaps={"lungs": whole.labelmaps["lungs"].crop(box)},
+        maps={"iodine": whole.maps["iodine"].crop(box)},
+    )
+    objects = write_archive(tmp_path / "objects", results, study.source)
+
+    lungs = np.zeros(GRID.shape, np.uint8)
+    lungs[box] = whole.labelmaps["lungs"].array[box]
+    masks = masks_of(objects / "seg_lungs.dcm")
+    assert np.array_equal(masks["left_lung"], lungs == 1)
+    made = pydicom.dcmread(objects / "map_iodine.dcm")
+    values = np.frombuffer(made.FloatPixelData, "<f4").reshape(GRID.shape)
+    expected = np.where(lungs > 0, whole.maps["iodine"].array, np.nan)
+    assert np.array_equal(values, expected, equal_nan=True)
 
 
 def test_results_with_names_are_not_anonymised(study, tmp_path):
