@@ -591,12 +591,6 @@ WORKS: tuple[Work, ...] = (
         "doi:10.1037/0033-2909.86.2.420",
     ),
     Work(
-        "Simon",
-        2000,
-        "Non-invasive imaging of regional lung function using x-ray computed tomography",
-        "J Clin Monit Comput 16:433",
-    ),
-    Work(
         "Smith",
         1961,
         "Eigenvalues of a symmetric 3 x 3 matrix",

@@ -90,7 +90,7 @@ def test_breath_that_is_not_said_is_not_taken_for_inspiration_of_a_pair(series, 
     lines, _ = proposed(tmp_path)
 
     assert name(lines["lungs"].cells["ct"]) == "scan"
-    assert "breath not said" in lines["lungs"].notes[0]
+    assert "breathing state not stated" in lines["lungs"].notes[0]
     assert lines["ctvq"].cells["inspiration"] == OPEN
     assert "perhaps series 2" in lines["ctvq"].notes[0]
 

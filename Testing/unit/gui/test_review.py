@@ -279,7 +279,7 @@ def test_given_segmentations_do_not_cover_the_results(panel, patient):
     lungs = patient.truth.labelmaps()["lungs"]
     node = mrml.show_labelmap(slicer.mrmlScene, lungs, "TotalSegmentator")
     panel.ui.lungMask.setCurrentNode(node)
-    panel.display.style()
+    panel.display.style(panel.study, panel.logic.input_segmentations(panel.parameters))
     assert not node.GetDisplayNode().GetVisibility()
 
 
@@ -347,8 +347,9 @@ def test_an_edit_during_a_run_stays_to_be_computed(panel, desktop, patient, ipv_
     erase_front(lungs, "left_lung", patient.ct.geometry)
     desktop.wait(lambda: panel.study.outdated, 5.0)
     panel.ui.recomputeButton.click()
+    started = panel.newRun(anew=False)
     erase_front(lungs, "right_lung", patient.ct.geometry)
-    show(panel, ipv_results)  # as if the run had ended now
+    panel.show(ipv_results, started)  # as if the run had ended now
     assert panel.study.outdated
     assert "outdated" in (panel.updateButtons() or panel.ui.stateLabel.text)
     panel.ui.cancelButton.click()

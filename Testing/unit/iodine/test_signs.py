@@ -56,7 +56,7 @@ def test_more_clot_never_lowers_the_index():
     ("scores", "sentence"),
     [
         ({"right_mian": 1}, "'right_mian' is no artery"),
-        ({"right_main": 3}, "must be 0 .free., 1 .partial. or 2 .complete., not 3"),
+        ({"right_main": 3}, "must be 0 .none, patent., 1 .partial. or 2 .complete., not 3"),
         ({"right_main": 2, "right_apical": 0}, "right_apical is scored 0, but an artery before it"),
         ({"right_main": 2, "right_apical": 1}, "nothing beyond a complete occlusion"),
     ],

@@ -121,10 +121,10 @@ def test_a_kernel_beyond_the_range_of_the_point_spread_is_told(make_phantom):
     )
     gate = next(gate for gate in analysis.gates if gate.id == "vessel_point_spread")
     assert gate.verdict == "warn"
-    assert "at or beyond the end" in gate.message
+    assert "at or below the finest" in gate.message
     row = next(row for row in analysis.measurements if row.measure == "point_spread")
     assert row.status == "missing"
-    assert "at or beyond" in row.reason
+    assert "at or below" in row.reason
 
 
 @pytest.fixture(scope="module")
