@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,19 @@ def save(made: Any, path: Path) -> None:
 def concept(code: Code) -> Any:
     """Code as highdicom takes it."""
     return hd.sr.CodedConcept(code.value, code.scheme, shortened(code.meaning))
+
+
+def code_string(name: str) -> str:
+    """Name as DICOM writes a code string (VR CS): up to 16 capitals, digits and underscores.
+
+    Examples
+    --------
+    >>> code_string("lobes"), code_string("perfusion_defects"), code_string("µ-map")
+    ('LOBES', 'PERFUSION_DEFECT', 'MAP')
+
+    """
+    capitals = re.sub(r"[^A-Z0-9_]+", "_", plain(name).upper())
+    return capitals.strip("_")[:16]
 
 
 def shortened(text: str, longest: int = LONGEST_TEXT) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import highdicom as hd
 import numpy as np
 
-from lungperfusion.archive.objects import Export, concept, shortened
+from lungperfusion.archive.objects import Export, code_string, concept, shortened
 from lungperfusion.io.writing import segment_colour
 from lungperfusion.terms import title
 from lungperfusion.terms.archive import structure_codes
@@ -76,7 +76,7 @@ def make_segmentation(
             for index, segment in enumerate(names)
         ],
         omit_empty_frames=True,
-        content_label=shortened(name.upper(), 16),
+        content_label=code_string(name),
         content_description=shortened(f"{title(name)}, {export.module}"),
         content_creator_name=None,
         **export.base(role, number, f"{export.module} {name}"),

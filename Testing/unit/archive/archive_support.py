@@ -198,7 +198,7 @@ def make_analysis(ct: Volume) -> Analysis:
             "lobes": Labelmap(lobes, grid, partition),
             "vessels": Labelmap(vessels, grid, {v: names[v] for v in range(51, 55)}),
             "vq_classes": Labelmap(classes, grid, {v: names[v] for v in range(61, 65)}),
-            "defects": Labelmap(defects, grid, {1: "perfusion_defect"}),
+            "perfusion_defects": Labelmap(defects, grid, {1: "perfusion_defect"}),
             "nothing": Labelmap(np.zeros(hu.shape, np.uint8), grid, {1: "xenon_low"}),
         },
     )

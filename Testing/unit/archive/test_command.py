@@ -25,7 +25,7 @@ def test_objects_appear_in_a_folder(inputs, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
-        *("seg_defects.dcm", "seg_lobes.dcm", "seg_lungs.dcm", "seg_vessels.dcm"),
+        *("seg_lobes.dcm", "seg_lungs.dcm", "seg_perfusion_defects.dcm", "seg_vessels.dcm"),
         *("seg_vq_classes.dcm", "map_iodine.dcm", "map_perfusion.dcm", "report.dcm"),
         "checksums.json",
     }

@@ -28,7 +28,7 @@ from lungperfusion.results.corrections import corrected_names
 from lungperfusion.terms import LOBES, STRUCTURES
 from lungperfusion.volume import Geometry
 
-ALL = ("defects", "lobes", "lungs", "vessels", "vq_classes")
+ALL = ("perfusion_defects", "lobes", "lungs", "vessels", "vq_classes")
 
 
 def require_equal(masks, path):
@@ -71,7 +71,7 @@ def test_own_reader_takes_the_lobes_back(study):
 def test_segments_have_codes_sides_colours_and_stable_uids(study):
     lungs = pydicom.dcmread(study.objects / "seg_lungs.dcm")
     left, right = lungs.SegmentSequence
-    defect = pydicom.dcmread(study.objects / "seg_defects.dcm").SegmentSequence[0]
+    defect = pydicom.dcmread(study.objects / "seg_perfusion_defects.dcm").SegmentSequence[0]
 
     kind = left.SegmentedPropertyTypeCodeSequence[0]
     assert (kind.CodeValue, kind.CodingSchemeDesignator) == ("39607008", "SCT")
