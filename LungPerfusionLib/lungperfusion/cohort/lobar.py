@@ -81,7 +81,9 @@ def fit_random_intercept(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a variance at its border 0 is a finding, no failure
         found = model.fit(reml=True, method=["powell"])  # the others stall at the border
-    slope, error = float(found.fe_params[0]), float(found.bse_fe[0])
+        slope, error = float(found.fe_params[0]), float(found.bse_fe[0])
+    if not math.isfinite(error):
+        raise InputError("the slope has no standard error: the rows tell too little of it")
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, within)) * error
     return RandomIntercept(
         slope=slope,
