@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from lungperfusion.terms import MEASURES
 
@@ -76,3 +77,21 @@ def missing(region: str, measure: str, reason: str, method: str = "") -> Measure
         status="missing",
         reason=reason,
     )
+
+
+def measurement_of(record: Mapping[str, Any]) -> Measurement:
+    """Read a value back from results.json; what that adds, such as its reference, is left out.
+
+    Parameters
+    ----------
+    record
+        Entry of ``measurements`` there; ``value`` is None where it is missing.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is no record of a measurement.
+
+    """
+    own = {field.name: record[field.name] for field in fields(Measurement)}
+    return Measurement(**{**own, "value": math.nan if own["value"] is None else own["value"]})

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from lungperfusion import mrml
 from lungperfusion.io import read_map, read_segmentation
+from lungperfusion.io.writing import written_unit
+from lungperfusion.measurement import measurement_of
 from lungperfusion.terms import title
-from lungperfusion_gui.study import MEASUREMENTS, measurement_of
+from lungperfusion_gui.study import MEASUREMENTS
 
 LUNGS = "lungs"
 
@@ -69,7 +71,7 @@ def _show_maps(study, folder, order):
     ]
     names = []
     for path in sorted(paths, key=lambda path: _place(path.stem, order)):
-        volume = read_map(path, unit=_header_unit(path)).volume
+        volume = read_map(path, unit=written_unit(path) or "1").volume
         if lungs is not None:
             volume = mrml.masked(volume, mrml.lungs_mask(lungs, volume.geometry))
         role, words = f"map.{path.stem}", study.title(title(path.stem).lower())
@@ -112,14 +114,3 @@ def _number(text):
         return float(text)
     except ValueError:
         return text
-
-
-def _header_unit(path):
-    """Read the unit that `write_volume` put into the header."""
-    with Path(path).open("rb") as stream:
-        for line in stream:
-            if not line.strip():
-                break
-            if line.startswith(b"Unit:="):
-                return line.decode().strip().removeprefix("Unit:=")
-    return "1"

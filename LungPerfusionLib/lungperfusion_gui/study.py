@@ -3,15 +3,13 @@
 Two patients, or two time points of one, live side by side: choosing a scan shows what is its own.
 """
 
-import dataclasses
 import json
-import math
 
 import slicer
 
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
-from lungperfusion.measurement import Measurement
+from lungperfusion.measurement import measurement_of
 
 MODULE = mrml.ATTRIBUTE_PREFIX + "module"
 INPUTS = mrml.ATTRIBUTE_PREFIX + "inputs"
@@ -215,10 +213,3 @@ class Study:
         """Whether the results were made with exactly these options."""
         keeper = self.keeper
         return keeper is None or keeper.GetAttribute(SETTINGS) in (None, settings)
-
-
-def measurement_of(row):
-    """Measurement of a record; what else the record says of it is for the report."""
-    known = {field.name: row[field.name] for field in dataclasses.fields(Measurement)}
-    known["value"] = math.nan if row["value"] is None else float(row["value"])
-    return Measurement(**known)

@@ -68,14 +68,14 @@ class KeyPages:
 
     def add_labels(self, name: str, labels: Labelmap) -> None:
         """Draw a label map; one without a voxel has no page."""
-        if not labels.array.any():
+        if not self._has_room(name) or not labels.array.any():
             return
         shown = Labels(labelmap=labels, fill=0.0 if name == "lungs" else 0.5)
         self._pages[name] = _pixels(three_planes(self._ct, labels=shown, width_in=_WIDTH_IN))
 
     def add_map(self, name: str, image: Volume, lungs: Labelmap | None) -> None:
         """Draw a map within the lungs; CT numbers of another breath have no page."""
-        if image.unit == "HU":
+        if not self._has_room(name) or image.unit == "HU":
             return
         inside = None if lungs is None else lungs.mask(*LUNGS)
         if inside is not None and image.valid is not None:
@@ -90,6 +90,11 @@ class KeyPages:
         self._pages[name] = _pixels(
             three_planes(self._ct, overlay=overlay, around=lungs, width_in=_WIDTH_IN)
         )
+
+    def _has_room(self, name: str) -> bool:
+        """Whether a picture can be among those shown, by what was drawn so far."""
+        better = sum(_rank(known) < _rank(name) for known in self._pages)
+        return better < MOST_PAGES - 1
 
     def objects(
         self,
@@ -111,18 +116,21 @@ class KeyPages:
             Of their series.
 
         """
-        order = {name: place for place, name in enumerate(FIRST)}
-        chosen = sorted(self._pages, key=lambda name: (order.get(name, len(order)), name))
-        pages = {"measurements": _pixels(_numbers(measurements, gates))}
+        chosen = sorted(self._pages, key=_rank)
+        pages = {"measurements": _numbers(measurements, gates)}
         pages |= {name: self._pages[name] for name in chosen[: MOST_PAGES - 1]}
         for page, (name, picture) in enumerate(pages.items(), start=1):
             words = f"{title(name)}{' (CT surrogate)' if name in SURROGATES else ''}"
             yield _secondary_capture(export, _under_banner(picture, words), name, page, number)
 
 
+def _rank(name: str) -> tuple[int, str]:
+    """Order in which pictures are shown."""
+    return (FIRST.index(name) if name in FIRST else len(FIRST), name)
+
+
 def _secondary_capture(export: Export, picture: Picture, name: str, page: int, number: int) -> Any:
     base = export.base("key images", number, f"{export.module} key images")
-    device = {key: base.pop(key) for key in ("device_serial_number",)}
     made = hd.sc.SCImage(
         pixel_array=picture,
         photometric_interpretation="RGB",
@@ -131,7 +139,6 @@ def _secondary_capture(export: Export, picture: Picture, name: str, page: int, n
         patient_orientation=("L", "P"),
         study_instance_uid=export.source.study_uid,
         **{**base, "sop_instance_uid": export.uid(f"key image {name}"), "instance_number": page},
-        **device,
     )
     made.Laterality = ""
     made.BurnedInAnnotation = "NO"  # a notice, nothing of the patient
@@ -171,7 +178,7 @@ def _drawn(figure: Any) -> Picture:
     return _pixels(stream.getvalue())
 
 
-def _numbers(measurements: Sequence[Measurement], gates: Sequence[Gate]) -> bytes:
+def _numbers(measurements: Sequence[Measurement], gates: Sequence[Gate]) -> Picture:
     """Page of the first measures by lungs and lobes, with the checks that were not passed."""
     from matplotlib.figure import Figure
 
@@ -203,9 +210,7 @@ def _numbers(measurements: Sequence[Measurement], gates: Sequence[Gate]) -> byte
     for note in notes:
         y -= step
         figure.text(0.012, y, plain(note)[:140], **{**ink, "color": "#f0b429", "size": 5.5})
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", facecolor="black")
-    return stream.getvalue()
+    return _drawn(figure)
 
 
 def _cell(entry: Measurement) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lungperfusion.errors import InputError
 from lungperfusion.io.checksums import is_whole, sha256_of
 from lungperfusion.io.json_files import read_json
-from lungperfusion.measurement import Measurement
+from lungperfusion.io.writing import written_unit
+from lungperfusion.measurement import Measurement, measurement_of
 from lungperfusion.naming import named
 from lungperfusion.quality import Gate
 from lungperfusion.registry import analyses
@@ -20,7 +20,6 @@ from lungperfusion.results.writing import RESULTS_FORMAT
 
 SEGMENTATION = ".seg.nrrd"
 MAP = ".nrrd"
-_HEADER_BYTES = 4096
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,7 +114,7 @@ def _results(folder: Path, record: Mapping[str, Any]) -> FinishedResults:
         name.removesuffix(MAP): (folder / name, unit)
         for name in files
         if name.endswith(MAP) and not name.endswith(SEGMENTATION) and "/" not in name
-        if (unit := _unit(folder / name)) is not None
+        if (unit := written_unit(folder / name)) is not None
     }
     return FinishedResults(
         folder=folder,
@@ -126,7 +125,9 @@ def _results(folder: Path, record: Mapping[str, Any]) -> FinishedResults:
             entry["role"]: (entry["sha256"], entry.get("voxels_sha256", ""))
             for entry in provenance["inputs"]
         },
-        measurements=tuple(_measurements(analyses)),
+        measurements=tuple(
+            measurement_of(record) for entry in analyses for record in entry["measurements"]
+        ),
         gates=tuple(Gate(**gate) for entry in analyses for gate in entry["quality_gates"]),
         corrected=frozenset(name for entry in analyses for name in entry.get("corrected", ())),
         holds_names="identifiers" in provenance
@@ -137,23 +138,6 @@ def _results(folder: Path, record: Mapping[str, Any]) -> FinishedResults:
             [folder / "results.json", *segmentations.values(), *(path for path, _ in maps.values())]
         ),
     )
-
-
-def _unit(path: Path) -> str | None:
-    """Read the unit that an image of ours states; None for displacement fields."""
-    with path.open("rb") as stream:
-        header = stream.read(_HEADER_BYTES).partition(b"\n\n")[0].decode("utf-8", "replace")
-    lines = (line.partition(":=") for line in header.splitlines())
-    return next((value for key, _, value in lines if key == "Unit"), None)
-
-
-def _measurements(analyses: list[Mapping[str, Any]]) -> Iterator[Measurement]:
-    own = [field.name for field in fields(Measurement)]
-    for entry in analyses:
-        for record in entry["measurements"]:
-            values = {name: record[name] for name in own}
-            value = math.nan if values["value"] is None else values["value"]
-            yield Measurement(**{**values, "value": value})
 
 
 def _digest(paths: list[Path]) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lungperfusion.measurement import Measurement
+from lungperfusion.measurement import measurement_of
 from lungperfusion.naming import plain
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
@@ -73,7 +71,7 @@ def read_parts(folder: Path) -> tuple[Analysis, dict[str, Any], bool]:
     (entry,) = record["analyses"]
     analysis = Analysis(
         module=entry["module"],
-        measurements=tuple(_measurement(m) for m in entry["measurements"]),
+        measurements=tuple(map(measurement_of, entry["measurements"])),
         gates=tuple(Gate(**gate) for gate in entry["quality_gates"]),
         warnings=tuple(entry["warnings"]),
         parameters=entry["parameters"],
@@ -84,12 +82,6 @@ def read_parts(folder: Path) -> tuple[Analysis, dict[str, Any], bool]:
         sections=tuple(Section(**section) for section in parts["sections"]),
     )
     return analysis, record["provenance"], parts["report"]
-
-
-def _measurement(record: dict[str, Any]) -> Measurement:
-    """Read one value back; what results.json adds to it, such as its reference, is known here."""
-    own = {field.name: record[field.name] for field in fields(Measurement)}
-    return Measurement(**{**own, "value": math.nan if own["value"] is None else own["value"]})
 
 
 def write_json(content: Any, path: Path, kept: Callable[[str], str] = plain) -> None:

@@ -189,11 +189,9 @@ def join(
         raise InputError(
             f"both tables have a column {named(double[0])}; rename it in the clinical table"
         )
-    columns = sorted({*measurements.columns, *clinical.columns})
-    rows = [{**measurements.rows[case], **clinical.rows[case]} for case in both]
-    frame = pandas().DataFrame(
-        {name: [_cell(row, name) for row in rows] for name in columns},
-        index=pandas().Index(both, name="case"),
+    frame = _frame(
+        {case: {**measurements.rows[case], **clinical.rows[case]} for case in both},
+        sorted({*measurements.columns, *clinical.columns}),
     )
     return Cohort(
         frame=frame,
@@ -211,19 +209,23 @@ def join(
 
 def alone(clinical: CaseTable) -> Cohort:
     """Cohort of a clinical table without measurements."""
-    cases = sorted(clinical.rows)
-    frame = pandas().DataFrame(
-        {n: [_cell(clinical.rows[case], n) for case in cases] for n in clinical.columns},
-        index=pandas().Index(cases, name="case"),
-    )
     return Cohort(
-        frame=frame,
+        frame=_frame(clinical.rows, clinical.columns),
         units=clinical.units,
         measures={},
         careful={},
         reasons={},
         unmatched=(),
         mixed={},
+    )
+
+
+def _frame(rows: Mapping[str, Mapping[str, Cell]], columns: Sequence[str]) -> DataFrame:
+    """One line per case in alphabetical order."""
+    cases = sorted(rows)
+    return pandas().DataFrame(
+        {name: [_cell(rows[case], name) for case in cases] for name in columns},
+        index=pandas().Index(cases, name="case"),
     )
 
 

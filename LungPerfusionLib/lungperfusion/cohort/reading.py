@@ -286,14 +286,21 @@ def _column(
 
 def _suffix(name: str) -> str:
     """Read the unit that a column's name ends in; empty where it says none."""
-    found = [end for end in UNIT_SUFFIXES if name.casefold().endswith(f"_{end}")]
-    return UNIT_SUFFIXES[max(found, key=len)] if found else ""
+    end = _end(name)
+    return UNIT_SUFFIXES[end] if end else ""
+
+
+def _end(name: str) -> str:
+    """Longest known unit that a column's name ends in, as it stands there."""
+    return max(
+        (end for end in UNIT_SUFFIXES if name.casefold().endswith(f"_{end}")), key=len, default=""
+    )
 
 
 def _clinical_units(
     path: Path, names: Sequence[str], columns: Mapping[str, Mapping[str, Cell]]
 ) -> dict[str, str]:
-    units = {name: _suffix(name) for name in names if _suffix(name)}
+    units = {name: unit for name in names if (unit := _suffix(name))}
     for name in names:
         stem = name.removesuffix("_unit")
         if stem in (name, D_DIMER) or stem not in columns:
@@ -325,12 +332,6 @@ def _clinical_units(
 
 _CONFLICTS = ({"mmHg", "kPa"}, {"µg/L", "mg/L"}, {"ng/mL", "mg/L"}, {"µg/L", "ng/mL"})
 """Units of one quantity: two columns in them say the same or contradict each other."""
-
-
-def _end(name: str) -> str:
-    return max(
-        (end for end in UNIT_SUFFIXES if name.casefold().endswith(f"_{end}")), key=len, default=""
-    )
 
 
 def _check_range(

@@ -15,8 +15,7 @@ from lungperfusion.cohort.study import Study
 from lungperfusion.cohort.tables import CONTRAST_COLUMNS
 from lungperfusion.cohort.wording import decimals_for, number, p_text
 from lungperfusion.results.analysis import Table
-from lungperfusion.results.report import MOST_ROWS, NOTICE, table_html
-from lungperfusion.results.report_style import STYLE
+from lungperfusion.results.report import MOST_ROWS, html_page, table_html
 from lungperfusion.results.tables import csv_text
 from lungperfusion.terms.embolism import CONTRADICTION, RULES
 
@@ -81,17 +80,9 @@ def render_study(
 
 def page(heading: str, words: str, body: str) -> str:
     """Give a whole page around sections."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(heading)}</title>\n<style>{STYLE}{_STYLE}</style>\n</head>\n<body>\n"
-        f'<header><div><h1>{html.escape(heading)}</h1><p class="case">{html.escape(words)}</p>'
-        f'</div><div class="meta">LungPerfusion {html.escape(lungperfusion.__version__)}</div>'
-        f'</header>\n<p class="notice"><b>Research use only.</b>'
-        f"{html.escape(NOTICE.partition('.')[2])}</p>\n<main>\n{body}</main>\n"
-        f"<footer>{html.escape(NOTICE)}</footer>\n</body>\n</html>\n"
+    origin = [f"LungPerfusion {html.escape(lungperfusion.__version__)}"]
+    return html_page(
+        heading, heading=heading, subject=words, origin=origin, body=body, style=_STYLE
     )
 
 

@@ -26,7 +26,7 @@ from lungperfusion.cohort.specification import (
     Specification,
     condition,
 )
-from lungperfusion.cohort.tables import TableOne, members, table_one
+from lungperfusion.cohort.tables import TableOne, meets_number, members, table_one
 from lungperfusion.errors import InputError
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
@@ -288,8 +288,7 @@ def _roc(cohort: Cohort, spec: RocSpec) -> RocResult:
         if math.isnan(rule.number) or not cohort.is_number(outcome):
             answers = both[outcome].astype(str).str.casefold() == rule.value.casefold()
         else:
-            compare = {">=": "ge", ">": "gt", "<=": "le", "<": "lt", "=": "eq"}[rule.operator]
-            answers = getattr(both[outcome], compare)(rule.number)
+            answers = meets_number(both[outcome], rule)
         words = f"{outcome} {spec.positive}"
     else:
         said = both[outcome].astype(str).str.casefold()

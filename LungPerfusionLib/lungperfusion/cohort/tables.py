@@ -111,13 +111,13 @@ def _meets(values: Series, entry: Condition, is_number: bool) -> Any:
         return values.notna() & (values.astype(str).str.casefold() == entry.value.casefold())
     if not is_number or math.isnan(entry.number):
         raise InputError(f"'{entry}' cannot be asked: {entry.column} holds words or {entry.value}")
-    return {
-        ">=": values >= entry.number,
-        ">": values > entry.number,
-        "<=": values <= entry.number,
-        "<": values < entry.number,
-        "=": values == entry.number,
-    }[entry.operator]
+    return meets_number(values, entry)
+
+
+def meets_number(values: Series, entry: Condition) -> Any:
+    """Which numbers meet a condition."""
+    method = {">=": "ge", ">": "gt", "<=": "le", "<": "lt", "=": "eq"}[entry.operator]
+    return getattr(values, method)(entry.number)
 
 
 def table_one(cohort: Cohort, specification: Specification) -> TableOne:
@@ -211,13 +211,13 @@ def _level_matches(value: Any, wanted: str) -> bool:
 
 
 def _test(cohort: Cohort, row: RowSpec, contrast: Contrast) -> TestResult:
-    counts = tuple(int(np.sum(members(cohort, group))) for group in contrast.groups)
+    chosen = [members(cohort, group) for group in contrast.groups]
+    counts = tuple(int(np.sum(cases)) for cases in chosen)
     own = {cohort.column(name) for name in contrast.own_columns()}
     if row.column in own:
         reason = "the groups are made by this column"
         return TestResult(test=NOT_TESTED, effect="", counts=counts, reason=reason)
-    frame = cohort.frame
-    parts = [frame.loc[members(cohort, group), row.column].dropna() for group in contrast.groups]
+    parts = [cohort.frame.loc[cases, row.column].dropna() for cases in chosen]
     if _is_category(cohort, row):
         return _test_counts(row, parts)
     values = [part.to_numpy(np.float64) for part in parts]

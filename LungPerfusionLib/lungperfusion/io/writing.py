@@ -64,6 +64,18 @@ def write_volume(volume: Volume, path: Path, *, compressed: bool = True) -> None
     _write_nrrd(path, volume.array, volume.geometry, {"Unit": volume.unit}, compressed=compressed)
 
 
+def written_unit(path: Path) -> str | None:
+    """Read the unit that `write_volume` put into the header; None for displacement fields."""
+    with path.open("rb") as stream:
+        for line in stream:
+            key, said, unit = line.decode("utf-8", "replace").rstrip("\r\n").partition(":=")
+            if not key:
+                break
+            if said and key == "Unit":
+                return unit
+    return None
+
+
 def write_labelmap(labelmap: Labelmap, path: Path, *, compressed: bool = True) -> None:
     """Write labels as a segmentation that 3D Slicer opens with IDs, names, colours and codes.
 

@@ -86,15 +86,45 @@ def render_report(
         for n, analysis in enumerate(analyses)
     )
     details = "".join(_details(analysis, len(analyses) > 1) for analysis in analyses)
+    body = first + details + _glossary(analyses)
+    return html_page(
+        page,
+        heading=heading,
+        subject=f"Case {case}",
+        origin=_origin(version, provenance),
+        body=body + _references(body) + _software(provenance, version),
+    )
+
+
+def html_page(
+    window: str, *, heading: str, subject: str, origin: Sequence[str], body: str, style: str = ""
+) -> str:
+    """Write a page that loads nothing from elsewhere, with the notice above and below.
+
+    Parameters
+    ----------
+    window
+        Title of the window.
+    heading, subject
+        What the page is, and of whom.
+    origin
+        HTML lines on the software and its inputs.
+    body
+        HTML of the main part.
+    style
+        Rules beyond those of all reports.
+
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(page)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"{_title_block(heading, case, version, provenance)}<main>\n{first}{details}"
-        f"{_glossary(analyses)}{_references(first + details + _glossary(analyses))}"
-        f"{_software(provenance, version)}</main>\n"
+        f"<title>{html.escape(window)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
+        f'<header><div><h1>{html.escape(heading)}</h1><p class="case">{html.escape(subject)}</p>'
+        f'</div><div class="meta">{"<br>".join(origin)}</div></header>\n'
+        f'<p class="notice"><b>Research use only.</b>{html.escape(NOTICE.partition(".")[2])}</p>\n'
+        f"<main>\n{body}</main>\n"
         f"<footer>{html.escape(NOTICE)}</footer>\n</body>\n</html>\n"
     )
 
@@ -197,7 +227,8 @@ def module_title(module: str) -> str:
     return command.title if command and command.title else title(module)
 
 
-def _title_block(heading: str, case: str, version: str, provenance: Mapping[str, Any]) -> str:
+def _origin(version: str, provenance: Mapping[str, Any]) -> list[str]:
+    """Lines on software, inputs and, where they were kept, identifiers."""
     lines = [f"LungPerfusion {html.escape(version)}"]
     for entry in provenance.get("inputs", ()):
         name = html.escape(": ".join(filter(None, (_role(entry), entry.get("name")))))
@@ -205,11 +236,7 @@ def _title_block(heading: str, case: str, version: str, provenance: Mapping[str,
         lines.append(f'{name} · <code title="SHA-256 {digest}">{digest[:12]}</code>')
     for key, value in provenance.get("identifiers", {}).items():
         lines.append(html.escape(f"{key}: {value}"))
-    return (
-        f'<header><div><h1>{html.escape(heading)}</h1><p class="case">Case '
-        f'{html.escape(case)}</p></div><div class="meta">{"<br>".join(lines)}</div></header>\n'
-        f'<p class="notice"><b>Research use only.</b>{html.escape(NOTICE.partition(".")[2])}</p>\n'
-    )
+    return lines
 
 
 def _role(entry: Mapping[str, Any]) -> str:
