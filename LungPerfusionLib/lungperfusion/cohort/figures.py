@@ -98,6 +98,7 @@ def _axes(columns: int, size_in: tuple[float, float]) -> tuple[Figure, list[Axes
 def _picture(figure: Figure, name: str, caption: str) -> Picture:
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    figure.set_layout_engine("none")  # laid out once, and both pictures alike
     figure.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return Picture(name=name, caption=caption, png=png.getvalue(), svg=svg.getvalue())
 

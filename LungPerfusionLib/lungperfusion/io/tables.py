@@ -205,7 +205,7 @@ def _records(body: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 def _clean(cell: str) -> str:
     """Cell without blanks of any kind and quotation marks around it."""
-    cell = cell.translate(_INVISIBLE).strip()
+    cell = (cell if cell.isascii() else cell.translate(_INVISIBLE)).strip()
     if len(cell) > 1 and cell[0] == cell[-1] == '"':
         cell = cell[1:-1].strip()
     return cell
@@ -214,7 +214,7 @@ def _clean(cell: str) -> str:
 def _refuse_spreadsheet_errors(path: Path, rows: tuple[Row, ...]) -> None:
     for row in rows:
         for column, cell in row.cells.items():
-            if cell.upper() in SPREADSHEET_ERRORS:
+            if cell.startswith("#") and cell.upper() in SPREADSHEET_ERRORS:
                 raise InputError(
                     f"{named(path.name)}, line {row.number}, column {column}: the spreadsheet "
                     f"saved {cell}, most often for text that begins with '-' or '='; format the "
