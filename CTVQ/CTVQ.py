@@ -21,7 +21,7 @@ from lungperfusion.terms import Region
 from lungperfusion.vq.classes import LOW
 from lungperfusion.vq.perfusion import WEIGHTS
 from lungperfusion.vq.ventilation import DEFAULT_METHOD
-from lungperfusion_gui import about, breathing, scan_check
+from lungperfusion_gui import about, breathing
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
@@ -163,6 +163,12 @@ class CTVQLogic(AnalysisLogic):
             "--inspiration-lung-mask": (parameters.inspirationLungMask, parameters.inspiration),
         }
 
+    def scans(self, parameters):
+        return [
+            (parameters.inspiration, parameters.inspirationLungMask),
+            (parameters.expiration, parameters.lungMask),
+        ]
+
     def reference(self, parameters):
         """Results lie on the expiratory grid."""
         return parameters.expiration
@@ -192,8 +198,6 @@ class CTVQWidget(ModuleWidget):
         self.ui.inputsLabel.styleSheet = "color: #b8540b; font-weight: bold"
         self.ui.inputsLabel.visible = bool(words)
         self.showRelevant(["referenceKind", "referenceCt"])
-        scans = [self.parameters.inspiration, self.parameters.expiration]
-        scan_check.show(self.ui.scanLabel, self.LOGIC.command, scans)
 
 
 class CTVQTest(AnalysisTest):

@@ -28,7 +28,7 @@ from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM
 from lungperfusion.results.colours import IODINE_PERFUSION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.terms import Region
-from lungperfusion_gui import about, blood_points, iodine_choice, scan_check, signs
+from lungperfusion_gui import about, blood_points, iodine_choice, signs
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
@@ -208,6 +208,13 @@ class PerfusionIPvLogic(AnalysisLogic):
     def segmentation_options(self, parameters):
         return {} if parameters.trunk is None else {"--trunk": parameters.trunk}
 
+    def scans(self, parameters):
+        lungs = {"native": parameters.nativeLungMask}
+        return [
+            (getattr(parameters, name), lungs.get(name, parameters.lungMask))
+            for name in SCANS[parameters.source]
+        ]
+
     def reference(self, parameters):
         source = {VENDOR_MAP: "ct", IMAGE_PAIR: "low", SUBTRACTION: "contrast"}[parameters.source]
         return getattr(parameters, source)
@@ -264,8 +271,6 @@ class PerfusionIPvWidget(ModuleWidget):
         self.ui.inputsLabel.visible = uses_header
         self.signs.show()
         self.takeVoltages()
-        scans = [getattr(parameters, name) for name in SCANS[parameters.source]]
-        scan_check.show(self.ui.scanLabel, self.LOGIC.command, scans)
 
 
 class PerfusionIPvTest(AnalysisTest):

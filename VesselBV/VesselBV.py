@@ -10,7 +10,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.terms import Region
 from lungperfusion.vessels.oxygen import BODY_TEMPERATURE_C, SEA_LEVEL_MMHG
-from lungperfusion_gui import about, blood_points, ct_choice, scan_check
+from lungperfusion_gui import about, blood_points, ct_choice
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
@@ -125,7 +125,6 @@ class VesselBVWidget(ModuleWidget):
         given = self.parameters.bloodMask is not None or self.parameters.bloodHu > 0
         for button in ("aortaPointButton", "bloodTrunkPointButton"):
             getattr(self.ui, button).enabled = not given
-        scan_check.show(self.ui.scanLabel, self.LOGIC.command, [self.parameters.ct])
 
 
 class VesselBVTest(AnalysisTest):

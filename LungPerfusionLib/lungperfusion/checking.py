@@ -21,6 +21,7 @@ from lungperfusion.morphology import dilated, eroded
 from lungperfusion.naming import plain
 from lungperfusion.noise import Noise, measure_noise
 from lungperfusion.quality import Gate
+from lungperfusion.registry import analyses
 from lungperfusion.segmentation.airways import find_trachea
 from lungperfusion.segmentation.bowel import without_bowel
 from lungperfusion.segmentation.calibration import kernel_gate, noise_gate
@@ -44,7 +45,8 @@ NOT_LOOKED = "Not looked at here; `lungperfusion check` does, and so does the an
 
 Breath = Literal["inspiration", "expiration"]
 Suits = Literal["yes", "caution", "no"]
-ANALYSES = ("lungs", "lobes", "ipv", "ctvq", "vesselbv")
+ANALYSES = analyses()
+"""What a scan is judged for: every command that analyses a case."""
 
 WORDS = {
     "complete_series": "slices may be missing",
@@ -115,6 +117,8 @@ class ScanCheck:
 
     remarks: tuple[Remark, ...]
     suits: tuple[Suitability, ...]
+    refusal: str = ""
+    """Why every analysis refuses it as a chest CT, as a sentence; empty where none does."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -181,7 +185,7 @@ def check_ct(
         else _suitability(name, ct, facts, judged, breath)
         for name in ANALYSES
     )
-    return ScanCheck(tuple(remarks), suits)
+    return ScanCheck(tuple(remarks), suits, _sentence(refusal) if refusal else "")
 
 
 def check_map(
@@ -237,7 +241,7 @@ def check_map(
         )
         ipv = Suitability("ipv", "caution", role, (doubt, *cautions))
     order = {suits.analysis: suits for suits in (ipv, *others)}
-    return ScanCheck(tuple(remarks), tuple(order[name] for name in ANALYSES))
+    return ScanCheck(tuple(remarks), tuple(order[name] for name in ANALYSES), _sentence(why_no_ct))
 
 
 def check_segmentation(geometry: Geometry, labels: Mapping[int, str]) -> ScanCheck:
@@ -256,7 +260,8 @@ def check_segmentation(geometry: Geometry, labels: Mapping[int, str]) -> ScanChe
         Remark("size", _size_words(geometry)),
     )
     reason = "a segmentation, not a CT: give the CT, and this beside it as --lung-mask or --lobes"
-    return ScanCheck(remarks, tuple(Suitability(name, "no", "", (reason,)) for name in ANALYSES))
+    suits = tuple(Suitability(name, "no", "", (reason,)) for name in ANALYSES)
+    return ScanCheck(remarks, suits, _sentence(reason))
 
 
 # ---- the lungs at a glance -----------------------------------------------------------------------

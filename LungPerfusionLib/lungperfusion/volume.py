@@ -26,6 +26,9 @@ Box = tuple[slice, slice, slice]
 GRID_TOLERANCE_MM = 1e-2
 """Grids whose corners lie closer are one grid: far below a voxel, above float32 rounding."""
 
+STATED_DECIMALS = 11
+"""Digits of a header in mm that count: rounding of sums and products lies a hundred times lower."""
+
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
@@ -71,6 +74,15 @@ class Geometry:
         matrix.flags.writeable = False
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "ijk_to_ras", matrix)
+
+    @classmethod
+    def as_stated(cls, shape: tuple[int, int, int], ijk_to_ras: ArrayLike) -> Geometry:
+        """Grid as a header means it, where programs that passed it on left rounding behind.
+
+        One writes an origin of -125 mm, another -124.99999999999997 mm, and without this their
+        numbers would differ in the last digits.
+        """
+        return cls(shape, np.round(np.asarray(ijk_to_ras, np.float64), STATED_DECIMALS) + 0.0)
 
     @classmethod
     def axial(

@@ -15,7 +15,7 @@ from lungperfusion.io import write_labelmap
 from lungperfusion.io.writing import write_volume
 from lungperfusion.segmentation.imports import PARTITIONS, import_regions, import_vessels
 from lungperfusion.terms import LOBES
-from lungperfusion_gui import fissures
+from lungperfusion_gui import fissures, scan_check
 from lungperfusion_gui.corrections import TRAIL, entries
 from lungperfusion_gui.parameters import OWN_ENGINE
 from lungperfusion_gui.result_nodes import LUNGS
@@ -77,6 +77,10 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         """Return the volume node whose grid the results have."""
         raise NotImplementedError
 
+    def scans(self, parameters):
+        """Volume nodes that have to be chest CT, with the segmentation of their lungs or None."""
+        return [(self.reference(parameters), parameters.lungMask)]
+
     def colours(self, parameters, name):
         """Colours of a map; None for one that stays grey."""
         return self.maps.get(name)
@@ -128,6 +132,14 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
                 return f"{name}: {reason}."
         return ""
 
+    def refused_scan(self, parameters):
+        """Say which chosen scan the analysis would refuse, and why; empty when it takes all."""
+        for node, lungs in self.scans(parameters):
+            reason = scan_check.refusal(node, lungs_given=lungs is not None)
+            if reason:
+                return f"{node.GetName()}: {reason}"
+        return ""
+
     @staticmethod
     def refused_name(parameters):
         """Say why the name of the case cannot be one; empty when it can."""
@@ -170,7 +182,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
 
     # ------------------------------------------------------------------------------- command
 
-    def request(self, parameters, folder, *, report=False, corrected=True):
+    def request(self, parameters, folder, *, corrected=True):
         """Write the inputs of a run into a folder and return the words of its command.
 
         Parameters
@@ -179,8 +191,6 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
             Parameter node wrapper.
         folder
             Empty folder for the inputs.
-        report
-            Whether the run draws pictures and writes the report.
         corrected
             Whether the user's corrections count.
 
@@ -208,15 +218,22 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         words += self.extra_words(parameters, folder)
         if corrected and study.corrected:
             words += self._transform_words(study, folder)
-        if report and entries(study):
-            path = folder / "corrections.json"
-            path.write_text(study.node(TRAIL).GetText(), encoding="utf-8")
-            words += ["--corrections", str(path)]
-        if parameters.caseName.strip():
-            words += ["--case", parameters.caseName.strip()]
-        if not report:
-            words.append("--no-report")
         return [self.command, *positional, *words]
+
+    @staticmethod
+    def trail_words(study, folder):
+        """Write the audit trail into a folder and return the words that put it into the report."""
+        if not entries(study):
+            return []
+        path = Path(folder) / "corrections.json"
+        path.write_text(study.node(TRAIL).GetText(), encoding="utf-8")
+        return ["--corrections", str(path)]
+
+    @staticmethod
+    def case_words(parameters):
+        """Words for the name of the case; none where none is given."""
+        name = parameters.caseName.strip()
+        return ["--case", name] if name else []
 
     def _transform_words(self, study, folder):
         """Reuse the registration, which a correction does not change."""

@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from lungperfusion_gui import corrections
+from lungperfusion_gui import corrections, scan_check
 from lungperfusion_gui.archive_export import ArchiveExport
 from lungperfusion_gui.display import DisplayPanel
 from lungperfusion_gui.fissures import FissurePanel
@@ -214,6 +214,8 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.study != self.logic.study(self.parameters):
             self._showStudy()
         self.onParametersChanged()
+        scans = [node for node, _lungs in self.logic.scans(self.parameters)]
+        scan_check.show(self.ui.scanLabel, self.logic.command, scans)
         self.updateButtons()
 
     # ------------------------------------------------------------------- to be given by modules
@@ -265,6 +267,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui, parameters, study = self.ui, self.parameters, self.study
         busy = self.job is not None
         missing = self.logic.missing(parameters) or self.logic.missing_engine(parameters)
+        missing = missing or self.logic.refused_scan(parameters)
         missing = missing or self.logic.refused_name(parameters)
         why = _("A computation is running.") if busy else missing
         state = "" if missing else self._stateWords()
@@ -340,6 +343,8 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.runs.start(
             lambda folder: logic.request(parameters, folder, corrected=corrected),
             lambda folder: self.show(folder, run),
+            more_words=["--no-report", *logic.case_words(parameters)],
+            owner=run.study.scan.GetID(),
         )
 
     def newRun(self, *, anew):
@@ -415,12 +420,19 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         pictures = self._ensureRequirements()
         with slicer.util.tryWithErrorDisplay(_("Failed to write the report.")):
             self.review.editing.look_now()
-            logic, parameters = self.logic, self.parameters
             self.runs.start(
-                lambda folder: logic.request(parameters, folder, report=pictures),
+                lambda folder: self._reportWords(folder, pictures),
                 lambda folder: self._onReportWritten(folder, pictures),
+                more_words=self.logic.case_words(self.parameters),
                 out=target,
             )
+
+    def _reportWords(self, folder, pictures):
+        """Words of the run whose results are shown, for the same numbers, and of its report."""
+        kept = self.runs.kept(self.study.scan.GetID())
+        words = self.logic.request(self.parameters, folder) if kept is None else kept.words
+        report = self.logic.trail_words(self.study, folder) if pictures else ["--no-report"]
+        return [*words, *report]
 
     def _ensureRequirements(self):
         """Whether the report can be drawn; asks once to install what it needs."""

@@ -1,12 +1,22 @@
 """Runs of a panel's command: one at a time, with progress, in temporary folders."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion_gui.job import Job
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """What the shown results were made from: a report is drawn from exactly that."""
+
+    folder: Path
+    words: list
+    """Command and inputs, without where and how results are written."""
 
 
 class CommandRuns:
@@ -29,8 +39,9 @@ class CommandRuns:
         self.folder = None
         self._stages = None
         self._finished = None
+        self._kept = {}
 
-    def start(self, make_words, on_success, *, out=None):
+    def start(self, make_words, on_success, *, more_words=(), out=None, owner=None):
         """Start a run.
 
         Parameters
@@ -39,8 +50,12 @@ class CommandRuns:
             Gets an empty folder for inputs and returns the words of the command.
         on_success
             Called with the results folder.
+        more_words
+            Options that play no part in the results, such as names.
         out
             Results folder that stays; a temporary one when None.
+        owner
+            ID of the scan whose results are made: what they were made from is kept.
         """
         self._drop_finished()
         self.folder = Path(slicer.util.tempDirectory())
@@ -52,9 +67,13 @@ class CommandRuns:
                 words = make_words(inputs)
             if self._stages is None:
                 self._stages = Path(slicer.util.tempDirectory())
-            words = [*words, "--keep-stages", str(self._stages), "--out", str(target)]
+            made = None if owner is None else (owner, KeptRun(self.folder, words))
+            words = [*words, *more_words]
+            words += ["--keep-stages", str(self._stages), "--out", str(target)]
             self.job = Job(
-                words, self._show_progress, lambda error: self._end(error, target, on_success)
+                words,
+                self._show_progress,
+                lambda error: self._end(error, target, on_success, made),
             )
         except Exception:
             self._remove_folder()
@@ -63,6 +82,17 @@ class CommandRuns:
         self._bar.setRange(0, 100)
         self._show_progress(0.0, _("starting"))
         self._on_change()
+
+    def kept(self, owner):
+        """Return what the results of a scan were made from; None in a loaded scene."""
+        run = self._kept.get(owner)
+        return run if run is not None and run.folder.is_dir() else None
+
+    def _keep(self, owner, run):
+        if owner in self._kept:
+            shutil.rmtree(self._kept[owner].folder, ignore_errors=True)
+        self._kept[owner] = run
+        self.folder = None
 
     def cancel(self):
         """Stop the run; nothing is shown of it."""
@@ -77,6 +107,9 @@ class CommandRuns:
             self._bar.visible = False
         self._drop_finished()
         self._remove_folder()
+        for run in self._kept.values():
+            shutil.rmtree(run.folder, ignore_errors=True)
+        self._kept = {}
         if self._stages is not None:
             shutil.rmtree(self._stages, ignore_errors=True)
             self._stages = None
@@ -85,7 +118,7 @@ class CommandRuns:
         """Hand over what a run has left that ended while its results could not be taken."""
         if self._finished is None or not self._can_show():
             return
-        error, target, on_success = self._finished
+        error, target, on_success, made = self._finished
         self._finished = None
         try:
             if error:
@@ -93,6 +126,9 @@ class CommandRuns:
             elif error == "":
                 with slicer.util.tryWithErrorDisplay(_("Failed to show the results.")):
                     on_success(target)
+                    if made is not None:
+                        shutil.rmtree(target, ignore_errors=True)
+                        self._keep(*made)
         finally:
             self._remove_folder()
             self._on_change()
@@ -102,10 +138,10 @@ class CommandRuns:
         self._bar.format = f"%p % {message}"
         slicer.util.showStatusMessage(message, 2000)
 
-    def _end(self, error, target, on_success):
+    def _end(self, error, target, on_success, made):
         self.job = None
         self._bar.visible = False
-        self._finished = (error, target, on_success)
+        self._finished = (error, target, on_success, made)
         self.deliver()
 
     def _drop_finished(self):

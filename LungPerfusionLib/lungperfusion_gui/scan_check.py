@@ -1,12 +1,15 @@
 """What chosen scans are and whether they suit the analysis, in a label under their selectors."""
 
 import slicer
+from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.commands.check import check_volume
 from lungperfusion.errors import InputError
 from lungperfusion.naming import plain
+from lungperfusion.segmentation.lungs import SMALLEST_LUNGS_ML
+from lungperfusion_gui import breathing
 
 UNIT = mrml.ATTRIBUTE_PREFIX + "unit"
 TAGS = {
@@ -17,6 +20,8 @@ TAGS = {
 }
 NUMBERS = {"kvp": "0018,0060", "slice_thickness_mm": "0018,0050"}
 MOST_KEPT = 20
+LEAST_LUNG_L = SMALLEST_LUNGS_ML / 2 / 1000
+"""Half of what an analysis asks for: the guess is a rough one."""
 
 _checked = {}
 """Checks made, by volume and by the state of its voxels and place."""
@@ -39,6 +44,19 @@ def show(label, analysis, nodes):
     label.text = "\n".join(lines)
     label.toolTip = "\n".join(details)
     label.visible = bool(lines)
+
+
+def refusal(node, *, lungs_given):
+    """Say why an analysis would refuse a volume as a chest CT; empty where it takes it."""
+    if node is None or node.GetImageData() is None:
+        return ""
+    try:
+        refused = check(node).refusal
+    except InputError as error:
+        return plain(str(error))
+    if refused or lungs_given or breathing.lung_volume_l(node) > LEAST_LUNG_L:
+        return refused
+    return _("no aerated lung was found in it; choose a CT of the whole chest.")
 
 
 def check(node):

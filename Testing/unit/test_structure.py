@@ -20,8 +20,8 @@ LAYERS = {
     0: "__init__ naming errors progress threads terms volume labels resampling orientation "
     "measurement quality acquisition regions verdicts",
     1: "morphology smoothing body stature noise density opacity iodine blood vessels segmentation "
-    "vq checking phantoms",
-    2: "registry terminal arguments processes source io trouble engines results archive "
+    "vq registry checking phantoms",
+    2: "terminal arguments processes source io trouble engines results archive "
     "analysis batch cohort commands __main__",
     3: "mrml",
 }

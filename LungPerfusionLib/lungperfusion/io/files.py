@@ -82,9 +82,11 @@ def read_image(
     warnings = _notes(path, header)
     with scratch_folder() as folder:
         image = _read_by_itk(path, _for_itk(path, header, folder), layers)
-    geometry = geometry_from_sitk(image)
-    if header is not None and _needs_copy(path, header):
-        geometry = Geometry(geometry.shape, header.ijk_to_ras)
+    read = geometry_from_sitk(image)
+    copied = header is not None and _needs_copy(path, header)
+    geometry = Geometry.as_stated(
+        read.shape, header.ijk_to_ras if header is not None and copied else read.ijk_to_ras
+    )
     array = sitk.GetArrayFromImage(image)
     if image.GetNumberOfComponentsPerPixel() > 1:
         array = np.moveaxis(array, -1, 0)

@@ -100,7 +100,7 @@ class Stack:
         matrix[:3, 1] = lps_from_ras(self.column * between_rows)
         matrix[:3, 2] = lps_from_ras(self.normal * self.spacing_mm)
         matrix[:3, 3] = lps_from_ras(first_pixel)
-        return Geometry(shape, matrix)
+        return Geometry.as_stated(shape, matrix)
 
 
 def sort_positions(

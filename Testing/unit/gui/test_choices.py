@@ -1,8 +1,10 @@
 """Inputs that a panel chooses itself."""
 
+import numpy as np
 import pytest
 
 from lungperfusion import mrml
+from lungperfusion.volume import Geometry, Labelmap, Volume
 
 
 @pytest.fixture
@@ -90,6 +92,46 @@ def test_panel_says_whether_the_chosen_scan_suits(desktop, modules, volumes, mon
     assert panel.ui.scanLabel.text == "Iodine does not suit: no CT in HU."
     panel.ui.ct.setCurrentNode(None)
     assert panel.ui.scanLabel.text == ""
+
+
+def block_of_heart(air_hu=-80):
+    """Blood and fat, 120 mm wide, with noise; the rim may be open air."""
+    k, j, i = np.indices((60, 80, 80))
+    away = ((k - 30) / 28) ** 2 + ((j - 40) / 36) ** 2 + ((i - 40) / 36) ** 2
+    hu = np.select([away < 0.3, away < 1], [250, 60], air_hu) + np.random.default_rng(0).normal(
+        0, 20, away.shape
+    )
+    return Volume(hu.astype(np.int16), Geometry.axial(away.shape, (1.5, 1.5, 2.0)), "HU")
+
+
+@pytest.mark.parametrize(("air_hu", "why"), [(-80, "hardly any lies below"), (-1000, "no aerated")])
+def test_a_block_without_lung_is_refused_before_the_run(desktop, modules, patient, air_hu, why):
+    import slicer
+
+    node = mrml.show_volume(slicer.mrmlScene, block_of_heart(air_hu), "Heart")
+    modules("VesselBV")
+    panel = desktop.select("VesselBV")
+    panel.ui.ct.setCurrentNode(node)
+    assert not panel.ui.applyButton.enabled
+    assert panel.ui.reasonLabel.text.startswith("Heart: ")
+    assert why in panel.ui.reasonLabel.text
+    panel.ui.ct.setCurrentNode(mrml.show_volume(slicer.mrmlScene, patient.ct, "CT"))
+    assert panel.ui.applyButton.enabled
+    assert panel.ui.reasonLabel.text == ""
+
+
+def test_lungs_that_are_given_need_not_look_like_lung(desktop, modules):
+    import slicer
+
+    scene = slicer.mrmlScene
+    heart = block_of_heart(-1000)
+    lungs = Labelmap((heart.array > -500).astype(np.uint8), heart.geometry, {1: "left_lung"})
+    modules("VesselBV")
+    panel = desktop.select("VesselBV")
+    panel.ui.ct.setCurrentNode(mrml.show_volume(scene, heart, "Heart"))
+    assert not panel.ui.applyButton.enabled
+    panel.ui.lungMask.setCurrentNode(mrml.show_labelmap(scene, lungs, "Drawn"))
+    assert panel.ui.applyButton.enabled
 
 
 def test_facts_of_the_scan_come_from_dicom(desktop, modules, loaded, monkeypatch):

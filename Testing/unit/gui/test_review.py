@@ -191,10 +191,13 @@ def test_cancel_stops_at_once_and_shows_nothing(panel, desktop):
     assert not folder.exists()
 
 
-def test_failure_is_told_in_words(desktop, modules, caplog):
+def test_failure_is_told_in_words(desktop, modules, caplog, monkeypatch):
     import slicer
 
     modules("VesselBV")
+    from lungperfusion_gui import scan_check
+
+    monkeypatch.setattr(scan_check, "refusal", lambda node, lungs_given: "")  # it would not run
     panel = desktop.select("VesselBV")
     water = np.zeros((10, 40, 40), np.int16)
     node = slicer.util.addVolumeFromArray(water, name="Water")
@@ -324,6 +327,12 @@ def test_results_wait_for_the_panel_that_was_left(panel, desktop, modules):
     assert panel.ui.stateLabel.text == ""
     assert panel.study.record["analyses"][0]["parameters"]["rim_mm"] == 12.0
     assert panel.runs.folder is None
+    # a report is drawn from what the results were made from, and nothing stays in a closed scene
+    kept = panel.runs.kept(panel.study.scan.GetID())
+    assert kept.words[0] == "ipv"
+    assert panel._reportWords(kept.folder, False) == [*kept.words, "--no-report"]
+    desktop.close_scene()
+    assert not kept.folder.exists()
 
 
 def test_cancelled_apply_keeps_the_corrections(panel, desktop, patient, monkeypatch):

@@ -241,8 +241,8 @@ class Started:
     def __init__(self, folder):
         self.folder = folder
 
-    def __call__(self, make_words, on_success, *, out=None):
-        self.words = make_words(self.folder)
+    def __call__(self, make_words, on_success, *, more_words=(), out=None, owner=None):
+        self.words = [*make_words(self.folder), *more_words]
         on_success(out)
 
 

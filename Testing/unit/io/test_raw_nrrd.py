@@ -21,3 +21,20 @@ def test_raw_and_compressed_files_read_the_same(tmp_path, dtype):
     assert np.array_equal(packed.volume.array, volume.array)
     assert raw.volume.geometry.same_as(geometry, tolerance_mm=1e-9)
     assert b"encoding: raw" in (tmp_path / "raw.nrrd").read_bytes()
+
+
+def test_rounding_that_another_program_left_in_a_header_changes_nothing(tmp_path):
+    """Slicer writes an origin of -124.99999999999997 mm where the file it read says -125."""
+    geometry = Geometry.axial((5, 6, 7), (0.7, 0.8, 1.5), (-125.0, 20.0, 30.0))
+    passed_on = geometry.ijk_to_ras * (1 - 2e-16)
+    passed_on[0, 3] += 3e-14
+    array = np.zeros(geometry.shape, np.int16)
+    for name, matrix in (("first", geometry.ijk_to_ras), ("second", passed_on)):
+        volume = Volume(array, Geometry(geometry.shape, matrix), "1")
+        write_volume(volume, tmp_path / f"{name}.nrrd")
+    first, second = (
+        read_map(tmp_path / f"{name}.nrrd", unit="1").volume.geometry.ijk_to_ras
+        for name in ("first", "second")
+    )
+    assert np.array_equal(first, second)
+    assert np.array_equal(first, geometry.ijk_to_ras)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lungperfusion.phantoms.breathing import make_breathing_phantom
 from lungperfusion.segmentation.estimate import estimate_lung_volume_l
@@ -39,3 +40,25 @@ def test_open_air_and_water_are_no_lung(breaths):
     for hu in (-1000, 0):
         even = breaths.inspiration.with_array(np.full_like(breaths.inspiration.array, hu))
         assert estimate_lung_volume_l(even) == 0
+
+
+def test_lungs_as_dark_as_open_air_count(breaths):
+    """Emphysema, or a scan with an offset: most of the lung lies below -950 HU."""
+    ct, lungs = breaths.inspiration, breaths.inspiration_lungs
+    inside = lungs.mask("left_lung", "right_lung")
+    wall = ndimage.binary_dilation(inside, iterations=4) & ~inside  # this phantom's is very thin
+    bright, dark = (
+        ct.with_array(np.select([inside, wall], [hu, 40], ct.array).astype(np.int16))
+        for hu in (-850, -985)
+    )
+    assert estimate_lung_volume_l(dark) == pytest.approx(estimate_lung_volume_l(bright), rel=0.15)
+
+
+def test_lungs_cut_by_the_side_of_the_image_count(breaths):
+    """A narrow field of view through the middle of both lungs."""
+    ct, lungs = breaths.inspiration, breaths.inspiration_lungs
+    inside = lungs.mask("left_lung", "right_lung").any(axis=(0, 1)).nonzero()[0]
+    quarter = (inside[-1] - inside[0]) // 4
+    box = (slice(None), slice(None), slice(inside[0] + quarter, inside[-1] - quarter))
+    part = estimate_lung_volume_l(ct.crop(box))
+    assert part > 0.3 * estimate_lung_volume_l(ct)

@@ -53,7 +53,7 @@ def read_dicom_seg(
                 "thresholded labels"
             )
         array, affine, overlapping = _voxels(seg, path)
-    geometry = Geometry(
+    geometry = Geometry.as_stated(
         (array.shape[-3], array.shape[-2], array.shape[-1]),
         _RAS_FROM_LPS @ affine[:, [2, 1, 0, 3]],
     )
