@@ -73,12 +73,10 @@ def _drawable(study: Study, contrast: Contrast) -> list[RowSpec]:
     own = {cohort.column(name) for name in contrast.own_columns()}
     rows = [
         row
-        for row in study.specification.rows
-        if row.show != "count"
-        and cohort.is_number(cohort.column(row.column))
-        and cohort.column(row.column) not in own
+        for row in study.table_one.rows
+        if row.show != "count" and cohort.is_number(row.column) and row.column not in own
     ]
-    rows.sort(key=lambda row: cohort.column(row.column) not in cohort.measures)
+    rows.sort(key=lambda row: row.column not in cohort.measures)
     return rows[:MOST_PANELS]
 
 
@@ -97,7 +95,9 @@ def _axes(columns: int, size_in: tuple[float, float]) -> tuple[Figure, list[Axes
 
 def _picture(figure: Figure, name: str, caption: str) -> Picture:
     png, svg = io.BytesIO(), io.StringIO()
-    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(
+        png, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3}
+    )
     figure.set_layout_engine("none")  # laid out once, and both pictures alike
     figure.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return Picture(name=name, caption=caption, png=png.getvalue(), svg=svg.getvalue())

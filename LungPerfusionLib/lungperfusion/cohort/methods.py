@@ -60,7 +60,7 @@ def _cases(study: Study) -> str:
 
 def _groups(study: Study) -> str:
     used = {test.result.test for test in study.table_one.tests}
-    shows = {row.show for row in study.specification.rows}
+    shows = {row.show for row in study.table_one.rows}
     sentences = []
     if shows & {"mean_sd", "both"}:
         sentences.append("Continuous values are given as mean ± standard deviation")
@@ -73,6 +73,9 @@ def _groups(study: Study) -> str:
     if "median_iqr" in shows:
         sentences.append("Continuous values are given as median [quartiles] where said.")
     sentences.append("Categories are given as count/number with values (percent).")
+    if study.table_one.coded:
+        words = ", ".join(study.table_one.coded)
+        sentences.append(f"Whole numbers that are codes or grades count as categories ({words}).")
     hows = [_HOW[name] for name in _HOW if name in used]
     if hows:
         text = "; ".join(hows)

@@ -104,6 +104,11 @@ def _table_one(study: Study) -> str:
         "value; NA: the variable that makes the groups.",
         *study.specification.footnotes,
     ]
+    if study.table_one.coded:
+        notes.append(
+            f"{', '.join(study.table_one.coded)}: whole numbers of few values and without a unit, "
+            'taken for codes and counted; show = "mean_sd" in a layout gives their mean.'
+        )
     if not contrasts:
         return _rows(table, groups) + _notes(notes)
     notes.append(

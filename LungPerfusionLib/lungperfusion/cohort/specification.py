@@ -14,7 +14,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.io.tables import MAX_BYTES
 from lungperfusion.naming import named
 
-Show = Literal["mean_sd", "median_iqr", "both", "count"]
+Show = Literal["auto", "mean_sd", "median_iqr", "both", "count"]
 Test = Literal["auto", "welch", "student", "mann_whitney", "kruskal", "chi2", "fisher"]
 Operator = Literal[">=", "<", ">", "<=", "="]
 
@@ -80,7 +80,8 @@ class RowSpec:
 
     column: str
     label: str = ""
-    show: Show = "mean_sd"
+    show: Show = "auto"
+    """auto: codes are counted, other numbers are given as mean ± SD."""
     decimals: int = -1
     """-1: as the spread deserves."""
     test: Test = "auto"

@@ -33,12 +33,19 @@ from lungperfusion.cohort.wording import (
 from lungperfusion.errors import InputError
 from lungperfusion.results.analysis import Table
 from lungperfusion.results.report import unit_text
+from lungperfusion.terms.lung_function import PLAUSIBLE
 
 if TYPE_CHECKING:
     from pandas import Series
 
 MOST_CATEGORIES = 12
 """A text column with more distinct values is no category but a note or a name."""
+
+MOST_CODES = 6
+LARGEST_CODE = 10
+FEWEST_PER_CODE = 3
+"""Whole numbers without a unit are codes or grades where they take at most so many values, none is
+larger, and there are so many cases per value; 0 and 1 alone always are."""
 
 TEST_COLUMNS = (
     *("comparison", "row", "column", "test", "groups", "counts", "effect", "estimate"),
@@ -71,6 +78,10 @@ class TableOne:
     """Patients by label."""
     median_added: tuple[str, ...]
     """Rows whose spread asked for a median beside the mean."""
+    rows: tuple[RowSpec, ...] = ()
+    """As they are shown: with column, label and kind filled in."""
+    coded: tuple[str, ...] = ()
+    """Columns of numbers that were taken for codes and are counted."""
 
     def test_table(self) -> Table:
         """Rows of tests.csv."""
@@ -161,6 +172,12 @@ def table_one(cohort: Cohort, specification: Specification) -> TableOne:
         tests=tests,
         groups={label: int(np.sum(chosen)) for label, chosen in groups.items()},
         median_added=tuple(added),
+        rows=tuple(rows),
+        coded=tuple(
+            filled.column
+            for given, filled in zip(specification.rows, rows, strict=True)
+            if given.show == "auto" and filled.show == "count" and cohort.is_number(filled.column)
+        ),
     )
 
 
@@ -178,8 +195,36 @@ def _filled_in(cohort: Cohort, row: RowSpec) -> RowSpec:
     column = cohort.column(row.column)
     unit = unit_text(cohort.unit(column))
     words = cohort.label(column) + (f", {unit}" if unit and column in cohort.measures else "")
+    if row.show == "auto":
+        row, words = _as_it_deserves(cohort, replace(row, column=column), words)
     _refuse_unfit_test(cohort, row, column)
     return replace(row, column=column, label=row.label or words)
+
+
+def _as_it_deserves(cohort: Cohort, row: RowSpec, words: str) -> tuple[RowSpec, str]:
+    """Row whose kind nobody has said: codes are counted, of 0 and 1 only the 1."""
+    if not cohort.is_number(row.column):
+        return replace(row, show="count"), words
+    codes = _codes(cohort, row.column)
+    if not codes or row.test not in ("auto", "chi2", "fisher"):
+        return replace(row, show="mean_sd"), words
+    if row.level or not codes <= {0.0, 1.0}:
+        return replace(row, show="count"), words
+    return replace(row, show="count", level="1"), f"{words} = 1"
+
+
+def _codes(cohort: Cohort, column: str) -> set[float]:
+    """Values of a column that holds codes or grades; none where it measures something."""
+    if column in cohort.measures or cohort.unit(column) or column in PLAUSIBLE:
+        return set()
+    values = cohort.frame[column].dropna()
+    distinct = set(map(float, values.unique()))
+    if distinct <= {0.0, 1.0}:
+        return distinct
+    if len(distinct) > MOST_CODES or len(values) < FEWEST_PER_CODE * len(distinct):
+        return set()
+    whole = all(value.is_integer() and 0 <= value <= LARGEST_CODE for value in distinct)
+    return distinct if whole or len(distinct) == 2 else set()
 
 
 def _refuse_unfit_test(cohort: Cohort, row: RowSpec, column: str) -> None:
@@ -202,8 +247,12 @@ def _is_category(cohort: Cohort, row: RowSpec) -> bool:
     return row.show == "count" or not cohort.is_number(row.column)
 
 
+def _level_text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _level_matches(value: Any, wanted: str) -> bool:
-    said, asked = str(value).casefold(), wanted.casefold()
+    said, asked = _level_text(value).casefold(), wanted.casefold()
     return _MALE.get(said, said) == _MALE.get(asked, asked)
 
 
@@ -328,8 +377,7 @@ def _category_lines(
         return [dict(head) | counted(row.label, lambda v: _level_matches(v, row.level))]
     lines = [dict(head)]
     for level in levels(values):
-        name = f"  {level:g}" if isinstance(level, float) else f"  {level}"
-        lines.append(counted(name, lambda value, level=level: value == level))
+        lines.append(counted(f"  {_level_text(level)}", lambda v, level=level: v == level))
     return lines
 
 

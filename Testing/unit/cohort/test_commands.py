@@ -438,3 +438,49 @@ def test_context_of_a_table_refuses(inputs, tmp_path, capsys):
     code, err = run(capsys, "context", bad, "-o", tmp_path / "out")
     assert code == 2
     assert "case A: the D-dimer is in DDU" in err
+
+
+def test_codes_are_counted_and_said_so(tables, tmp_path, capsys):
+    """0 and 1, two values, a grade: n (%) and chi-squared or Fisher, never a mean."""
+    tidy, clinical = made_up_cohort(40)
+    for number, row in enumerate(clinical):
+        row |= {"smoker": str(number % 2), "centre": str(1 + number % 3 // 2), "count": "2.5"}
+        row["dyspnoea"] = str(1 + number % 4)
+        row["lobes_treated"] = str(number)
+    rows = ("smoker", "centre", "dyspnoea", "lobes_treated", "age_years", "oxygen_l_min")
+    words = ["cohort", *tables(tidy, clinical), "--strata", "fvc_pct:95", "--rows", *rows]
+    out = tmp_path / "out"
+    assert run(capsys, *words, "-o", out)[0] == 0
+    table = {row["row"]: row for row in rows_of(out / "table1.csv")}
+    assert table["smoker = 1"]["All patients"] == "20/40 (50.0)"
+    assert table["centre"]["n"] == "40"
+    assert table["  2"]["All patients"] in ("13/40 (32.5)", "10/40 (25.0)")  # centre, dyspnoea
+    assert "±" in table["lobes_treated"]["All patients"]
+    assert "±" in table["oxygen_l_min"]["All patients"], "a column with a unit measures"
+    tests = {row["column"]: row for row in rows_of(out / "tests.csv")}
+    assert tests["smoker"]["test"] == "chi-squared"
+    assert tests["smoker"]["effect"] == "difference of shares"
+    assert {tests[name]["test"] for name in rows[:3]} <= {"chi-squared", "Fisher exact"}
+    assert tests["age_years"]["test"] == "Welch t"
+    said = "smoker, centre, dyspnoea"
+    assert f"({said})" in (out / "methods.txt").read_text(encoding="utf-8")
+    assert f"{said}: whole numbers" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_layout_may_take_codes_for_numbers(tables, tmp_path, capsys):
+    tidy, clinical = made_up_cohort(30)
+    layout = tmp_path / "layout.toml"
+    layout.write_text(
+        '[[row]]\ncolumn = "mrc"\nshow = "mean_sd"\n'
+        '[[row]]\ncolumn = "improved"\ntest = "welch"\nlabel = "Improved, mean"\n'
+        '[[row]]\ncolumn = "improved"\nshow = "count"\nlevel = "0"\nlabel = "Not improved"\n',
+        encoding="utf-8",
+    )
+    out = tmp_path / "out"
+    words = ["cohort", *tables(tidy, clinical), "--table", layout, "--no-report", "-o", out]
+    assert run(capsys, *words)[0] == 0
+    cells = {row["row"]: row["All patients"] for row in rows_of(out / "table1.csv")}
+    assert "±" in cells["mrc"]
+    assert "±" in cells["Improved, mean"]
+    failures = sum(row["improved"] == "0" for row in clinical)
+    assert cells["Not improved"].startswith(f"{failures}/30 ")

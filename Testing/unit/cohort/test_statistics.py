@@ -10,6 +10,7 @@ from scipy import stats
 from Testing.unit.cohort.conftest import exact_sample
 
 from lungperfusion.cohort.comparisons import (
+    _cramer,
     compare_counts,
     compare_many_means,
     compare_many_ranks,
@@ -171,3 +172,13 @@ def test_change_that_can_be_detected_and_limits_of_agreement():
     same = repeatability(truth, truth + 5)
     assert (same.icc_3_1, same.sdc) == pytest.approx((1, 0), abs=1e-9)
     assert same.icc_2_1 < 1
+
+
+def test_cramers_v_of_many_tables_is_that_of_each():
+    rng = np.random.default_rng(3)
+    tables = rng.integers(0, 12, (40, 3, 5))
+    tables[0, 1], tables[1, :, 2] = 0, 0  # an empty group, an empty category
+    for found, table in zip(_cramer(tables), tables, strict=True):
+        full = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
+        assert found == pytest.approx(stats.contingency.association(full), abs=1e-12)
+    assert _cramer(np.array([[[3, 0], [5, 0]]]))[0] == 0.0
