@@ -23,6 +23,8 @@ from lungperfusion.terms.archive import SURROGATES, quantity
 from lungperfusion.volume import Labelmap, Volume
 
 MOST_PAGES = 5
+VALUES = "measurements"
+"""Name of the page of values, the only one that shows nothing of the CT."""
 FIRST = (
     *("iodine", "perfusion", "ventilation", "defects", "vq_classes", "vq_ratio", "vessels"),
     *("perfusion_defects", "lobes", "lungs"),
@@ -58,24 +60,24 @@ class KeyPages:
     Parameters
     ----------
     ct
-        The source.
+        The source; None leaves the page of values alone.
 
     """
 
-    def __init__(self, ct: Volume) -> None:
+    def __init__(self, ct: Volume | None) -> None:
         self._ct = ct
         self._pages: dict[str, Picture] = {}
 
     def add_labels(self, name: str, labels: Labelmap) -> None:
         """Draw a label map; one without a voxel has no page."""
-        if not self._has_room(name) or not labels.array.any():
+        if self._ct is None or not self._has_room(name) or not labels.array.any():
             return
         shown = Labels(labelmap=labels, fill=0.0 if name == "lungs" else 0.5)
         self._pages[name] = _pixels(three_planes(self._ct, labels=shown, width_in=_WIDTH_IN))
 
     def add_map(self, name: str, image: Volume, lungs: Labelmap | None) -> None:
         """Draw a map within the lungs; CT numbers of another breath have no page."""
-        if not self._has_room(name) or image.unit == "HU":
+        if self._ct is None or not self._has_room(name) or image.unit == "HU":
             return
         inside = None if lungs is None else lungs.mask(*LUNGS)
         if inside is not None and image.valid is not None:
@@ -117,7 +119,7 @@ class KeyPages:
 
         """
         chosen = sorted(self._pages, key=_rank)
-        pages = {"measurements": _numbers(measurements, gates)}
+        pages = {VALUES: _numbers(measurements, gates)}
         pages |= {name: self._pages[name] for name in chosen[: MOST_PAGES - 1]}
         for page, (name, picture) in enumerate(pages.items(), start=1):
             words = f"{title(name)}{' (CT surrogate)' if name in SURROGATES else ''}"
@@ -141,7 +143,8 @@ def _secondary_capture(export: Export, picture: Picture, name: str, page: int, n
         **{**base, "sop_instance_uid": export.uid(f"key image {name}"), "instance_number": page},
     )
     made.Laterality = ""
-    made.BurnedInAnnotation = "NO"  # a notice, nothing of the patient
+    shown = export.source.is_annotated and name != VALUES
+    made.BurnedInAnnotation = "YES" if shown else "NO"  # the notice says nothing of the patient
     made.ImageComments = NOTICE
     for keyword in ("DateOfSecondaryCapture", "TimeOfSecondaryCapture"):  # now, otherwise
         if keyword in made:

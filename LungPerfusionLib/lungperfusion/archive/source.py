@@ -63,6 +63,8 @@ class SourceSeries:
         When it was acquired, as ``YYYYMMDD`` and ``HHMMSS``.
     is_removed
         Whether identifiers were taken out.
+    is_annotated
+        Whether its pixels may show who the patient is (Burned In Annotation is YES).
 
     """
 
@@ -73,6 +75,7 @@ class SourceSeries:
     date: str
     time: str
     is_removed: bool = False
+    is_annotated: bool = False
 
     @property
     def study_uid(self) -> str:
@@ -154,6 +157,7 @@ def source_of(series: Series) -> SourceSeries:
         frame_of_reference_uid=str(frame_uid),
         date=date,
         time=time,
+        is_annotated=any(header_text(h, "BurnedInAnnotation") == "YES" for h in headers),
     )
 
 

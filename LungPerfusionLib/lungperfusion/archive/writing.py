@@ -117,8 +117,10 @@ def _objects(
     progress: Progress,
 ) -> Iterator[str]:
     geometry = export.source.scan.volume.geometry
-    wanted = options.key_images and can_draw()
-    pages = KeyPages(export.source.scan.volume) if wanted else None
+    pages = None
+    if options.key_images and can_draw():
+        hidden = export.source.is_removed and export.source.is_annotated
+        pages = KeyPages(None if hidden else export.source.scan.volume)
     segmentations: list[SegmentationObject] = []
     lungs: Labelmap | None = None
     steps = len(results.segmentations) + len(results.maps)

@@ -272,7 +272,9 @@ def _share_effect(table: NDArray[np.int64]) -> tuple[float, float, float]:
     rng = np.random.default_rng(seed_of(table))
     whole = int(table.sum())
     draws = rng.multinomial(whole, (table / whole).ravel(), BOOTSTRAPS)
-    low, high = np.quantile(_cramer(draws.reshape(-1, *table.shape)), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(
+        _cramer(draws.reshape(-1, *table.shape)), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    )
     return float(_cramer(table[None])[0]), float(low), float(high)
 
 
@@ -291,7 +293,8 @@ def _cramer(tables: NDArray[np.int64]) -> Values:
     expected = np.maximum(rows * columns, 1)  # 0 only where the count is 0 as well
     squared = (tables.astype(np.float64) ** 2 / expected).sum(axis=(1, 2)) - 1
     least = np.minimum((rows > 0).sum(axis=(1, 2)), (columns > 0).sum(axis=(1, 2))) - 1
-    return np.sqrt(np.maximum(squared, 0) / np.maximum(least, 1))
+    found: Values = np.sqrt(np.maximum(squared, 0) / np.maximum(least, 1))
+    return found
 
 
 def _refused(name: str, effect: str, groups: Sequence[Values]) -> TestResult | None:

@@ -17,10 +17,10 @@ from lungperfusion.cohort.repeatability import LIMITS_SD
 from lungperfusion.cohort.specification import Contrast, RowSpec
 from lungperfusion.cohort.study import LobarResult, RelationResult, RetestResult, RocResult, Study
 from lungperfusion.cohort.tables import members
-from lungperfusion.cohort.wording import decimals_for, interval, number, p_text
+from lungperfusion.cohort.wording import decimals_for, estimate, interval, number, p_text, signs
 from lungperfusion.results.drawing import style
 from lungperfusion.results.report import unit_text
-from lungperfusion.terms import LOBES, title
+from lungperfusion.terms import LOBES, MEASURES, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def _groups(cohort: Cohort, contrast: Contrast, rows: list[RowSpec], name: str) 
             ]
             _boxes(axes, parts)
             labels = [
-                f"{_broken(group.label)}\nn = {part.size}"
+                f"{_broken(group.label, 15)}\nn = {part.size}"
                 for group, part in zip(contrast.groups, parts, strict=True)
             ]
             axes.set_xticks(range(1, len(parts) + 1), labels, fontsize=7)
@@ -160,7 +160,7 @@ def _points(axes: Axes, x: Any, y: Any, **looks: Any) -> None:
     axes.scatter(x, y, rasterized=len(x) > MOST_DRAWN_POINTS, **looks)
 
 
-def _broken(text: str, width: int = 16) -> str:
+def _broken(text: str, width: int) -> str:
     """Text in lines of about a width, broken at blanks."""
     lines = [""]
     for word in text.split():
@@ -234,9 +234,9 @@ def _roc(cohort: Cohort, roc: RocResult, name: str) -> Picture:
         axes.set_ylabel("Sensitivity")
         words = "" if found.higher_is_positive else ", low values speaking for it"
         caption = (
-            f"{cohort.label(roc.score)} for {roc.outcome}{words}: AUC {number(found.auc, 2)} "
-            f"({interval(found.auc_low, found.auc_high, 2)}), {found.positives} of {found.count} "
-            "with the outcome; points: cut-offs of operating_points.csv."
+            f"{cohort.label(roc.score)} for {signs(roc.outcome)}{words}: AUC "
+            f"{estimate(found.auc, found.auc_low, found.auc_high, 2)}, {found.positives} of "
+            f"{found.count} with the outcome; points: cut-offs of operating_points.csv."
         )
         return _picture(figure, name, caption)
 
@@ -257,14 +257,14 @@ def _lobes(result: LobarResult, name: str) -> Picture:
                 linewidths=0,
                 label=title(lobe),
             )
-        axes.set_xlabel(result.spec.x)
-        axes.set_ylabel(result.spec.y)
+        axes.set_xlabel(_broken(_lobar_label(result.spec.x), 40))
+        axes.set_ylabel(_broken(_lobar_label(result.spec.y), 30))
         axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
         pearson = math.nan if agreement is None else agreement.pearson
         null = math.nan if agreement is None else agreement.null_pearson
         caption = (
-            f"{result.spec.y} against {result.spec.x} by lobe: pooled r {number(pearson, 2)}, of "
-            f"which lobe size alone would give {number(null, 2)}."
+            f"{lobar_title(result.spec.y)} against {lobar_title(result.spec.x)} by lobe: pooled r "
+            f"{number(pearson, 2)}, of which lobe size alone would give {number(null, 2)}."
         )
         if result.model is not None:
             caption += (
@@ -273,6 +273,16 @@ def _lobes(result: LobarResult, name: str) -> Picture:
                 f"({interval(*result.model.interval, 2)}), p {_equal(result.model.p)}."
             )
         return _picture(figure, name, caption)
+
+
+def _lobar_label(name: str) -> str:
+    unit = unit_text(MEASURES[name].unit) if name in MEASURES else ""
+    return f"{lobar_title(name)} ({unit})" if unit else lobar_title(name)
+
+
+def lobar_title(name: str) -> str:
+    """Words for a measure of the lobes."""
+    return MEASURES[name].title if name in MEASURES else name
 
 
 def _retest(cohort: Cohort, retest: RetestResult, name: str) -> Picture:

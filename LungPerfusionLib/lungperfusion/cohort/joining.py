@@ -17,7 +17,7 @@ from lungperfusion.io.tables import read_small_table
 from lungperfusion.naming import named
 from lungperfusion.terms import MEASURES, Region, title
 from lungperfusion.terms.gates import IMAGED, effects_of
-from lungperfusion.terms.lung_function import ACQUISITION
+from lungperfusion.terms.lung_function import ACQUISITION, TITLES
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -105,12 +105,12 @@ class Cohort:
         return bool(pandas().api.types.is_numeric_dtype(self.frame[column]))
 
     def label(self, column: str) -> str:
-        """Words for a column: its label, the title of its measure with its region, or its name."""
+        """Words for a column: its label, its title with the region of a measure, or its name."""
         if column in self.labels:
             return self.labels[column]
         measure = self.measures.get(column)
         if measure not in MEASURES:
-            return column
+            return TITLES.get(column, column)
         region = column.rpartition(".")[2]
         words = MEASURES[measure].title
         known = region in set(Region) and region != Region.LUNGS

@@ -9,21 +9,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lungperfusion
-from lungperfusion.cohort.figures import Picture
+from lungperfusion.cohort.figures import Picture, lobar_title
 from lungperfusion.cohort.specification import Contrast
 from lungperfusion.cohort.study import Study
 from lungperfusion.cohort.tables import CONTRAST_COLUMNS
-from lungperfusion.cohort.wording import decimals_for, number, p_text
+from lungperfusion.cohort.wording import decimals_for, estimate, number, p_text, signs
 from lungperfusion.results.analysis import Table
 from lungperfusion.results.report import MOST_ROWS, html_page, table_html
 from lungperfusion.results.tables import csv_text
 from lungperfusion.terms.embolism import CONTRADICTION, RULES
+from lungperfusion.terms.lung_function import GAIN_ML
 
 _STYLE = """
 body { max-width: 76rem; } table { width: auto; min-width: 40%; }
 table.one th[scope=row] { white-space: pre; } table.one td { white-space: nowrap; }
 table.one { font-size: .8rem; } table.one th, table.one td { padding: .16rem .35rem; }
 table.one tbody th { min-width: 5rem; } table.one thead th { white-space: normal; }
+.wide + .wide, .wide + p { margin-top: .9rem; }
 table.one tr.part th, table.one tr.part td { border-top: 1.5px solid var(--soft); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr));
   gap: .6rem 1.4rem; } .pictures figure { display: block; }
@@ -65,7 +67,7 @@ def render_study(
         _section("Table 1", _table_one(study)),
         _section("Read with care", _list(study.cautions)),
         _section("Relations", _relations(study)),
-        _section("Lobes", _plain(study, "lobar")),
+        _section("Lobes", _lobes(study)),
         _section("Scores and outcomes", _scores(study)),
         _section("Repeated measurements", _retests(study)),
         _section("Figures", _figures(pictures)),
@@ -123,7 +125,7 @@ def _table_one(study: Study) -> str:
     for contrast in contrasts:
         words = f"{contrast.label}: {' against '.join(g.label for g in contrast.groups)}"
         size = next(t.family_size for t in study.table_one.tests if t.contrast is contrast)
-        parts += f"<h3>{html.escape(words)}; {size} tests</h3>"
+        parts += f"<h3>{html.escape(words)}; {size} test{'' if size == 1 else 's'}</h3>"
         parts += _rows(compared, ["row", *_heads(contrast)], contrast)
     return parts + _notes(notes)
 
@@ -162,13 +164,13 @@ def _scores(study: Study) -> str:
     points: list[tuple[Any, ...]] = []
     for entry in study.rocs:
         found, fitted = entry.found, entry.found.calibration
-        name = study.cohort.label(entry.score)
+        name, outcome = study.cohort.label(entry.score), signs(entry.outcome)
         if found.reason:
-            curves.append((name, entry.outcome, found.positives, found.count, found.reason))
+            curves.append((name, outcome, found.positives, found.count, found.reason))
             continue
         curves.append(
             (
-                *(name, entry.outcome, found.positives, found.count),
+                *(name, outcome, found.positives, found.count),
                 _around(found.auc, found.auc_low, found.auc_high, 2),
                 f"{number(found.unseen_sensitivity, 2)} / {number(found.unseen_specificity, 2)}",
                 _around(fitted.slope, fitted.slope_low, fitted.slope_high, 2),
@@ -260,21 +262,51 @@ def _relations(study: Study) -> str:
 def _around(value: float, low: float, high: float, decimals: int | None) -> str:
     if value != value:  # NaN is not itself
         return ""
-
-    def text(entry: float) -> str:
-        if decimals is None:
-            return f"{entry:.3g}".replace("-", "−")
-        return number(entry, decimals)
-
-    return f"{text(value)} ({text(low)} to {text(high)})"
+    if decimals is not None:
+        return estimate(value, low, high, decimals)
+    return f"{value:.3g} ({low:.3g} to {high:.3g})".replace("-", "−")
 
 
-def _plain(study: Study, name: str) -> str:
-    table = study.tables.get(name)
-    if table is None or not table.rows:
+def _lobes(study: Study) -> str:
+    """Tell of every pair of measures what lobe size alone gives, and what is left beside it."""
+    if not study.lobar:
         return ""
-    rows = [tuple(row[column] for column in table.columns) for row in table.rows[:MOST_ROWS]]
-    return table_html([c.replace("_", " ") for c in table.columns], rows)
+    rows: list[tuple[Any, ...]] = []
+    for entry, record in zip(study.lobar, study.tables["lobar"].rows, strict=True):
+        names = (lobar_title(entry.spec.x), lobar_title(entry.spec.y))
+        head = (*names, record["patients"], record["lobes"])
+        if entry.agreement is None or entry.model is None:
+            rows.append((*head, entry.reason, "", "", "", ""))
+            continue
+        found, model = entry.agreement, entry.model
+        rows.append(
+            (
+                *head,
+                *(number(r, 3) for r in (found.pearson, found.null_pearson, found.partial_pearson)),
+                _around(model.slope, *model.interval, 3),
+                p_text(model.p),
+            )
+        )
+    return table_html(_LOBE_HEADS, rows, numeric=(2, 3, 8))
+
+
+_LOBE_HEADS = (
+    *("x", "y", "patients", "lobes", "pooled r", "r by lobe size alone", "partial r"),
+    *("slope within patients (95 % CI)", "p"),
+)
+
+
+def _response(study: Study) -> str:
+    """Tell how many responded to volume reduction."""
+    rows = []
+    for row in study.tables["response"].rows if "response" in study.tables else ():
+        share = _around(row["percent"], row["lower"], row["upper"], 1) or "no case"
+        rows.append((row["patients"], row["responders"], row["count"], share))
+    words = f"Response to volume reduction: FEV1 gains at least {GAIN_ML:g} mL"
+    return table_html(_RESPONSE_HEADS, rows, numeric=(1, 2), caption=words) if rows else ""
+
+
+_RESPONSE_HEADS = ("Criteria", "responders", "patients", "% (95 % CI)")
 
 
 def _figures(pictures: Sequence[Picture]) -> str:
@@ -293,16 +325,18 @@ def _phenotypes(study: Study) -> str:
     if study.phenotypes is None:
         return ""
     rows = [
-        (row["phenotype"], row["criterion"], row["met"], row["not_met"], row["unknown"])
+        (row["phenotype"], signs(row["criterion"]), row["met"], row["not_met"], row["unknown"])
         for row in study.phenotypes.counts.rows
         if row["met"] or row["not_met"]
     ]
     if not rows:
         return ""
     heads = ("Phenotype", "Criterion", "met", "not met", "unknown")
-    notes = "".join(f'<p class="soft">{html.escape(note)}</p>' for note in study.phenotypes.notes)
+    notes = "".join(
+        f'<p class="soft">{html.escape(signs(note))}</p>' for note in study.phenotypes.notes
+    )
     counts = table_html(heads, rows, numeric=(2, 3, 4), caption="Cases; phenotypes.csv has each")
-    return counts + _plain(study, "response") + notes
+    return counts + _response(study) + notes
 
 
 def _context(tables: Mapping[str, Table]) -> str:

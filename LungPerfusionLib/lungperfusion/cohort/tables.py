@@ -24,7 +24,7 @@ from lungperfusion.cohort.specification import Condition, Contrast, Group, RowSp
 from lungperfusion.cohort.wording import (
     NOT_TESTED,
     decimals_for,
-    interval,
+    estimate,
     number,
     p_text,
     percent,
@@ -395,11 +395,9 @@ def _compared(tests: Sequence[RowTest], row: RowSpec, with_stars: bool) -> dict[
                     if row.decimals >= 0
                     else decimals_for(abs(result.high - result.low))
                 )
-            effect = number(result.estimate, decimals)
-            around = interval(result.low, result.high, decimals)
             mark = stars(result.p) if with_stars else ""
             texts = (
-                f"{effect} ({around})" if around else effect,
+                estimate(result.estimate, result.low, result.high, decimals),
                 result.test,
                 p_text(result.p) + mark,
                 p_text(test.p_holm),

@@ -67,6 +67,19 @@ def interval(low: float, high: float, decimals: int) -> str:
     return f"{number(low, decimals)} to {number(high, decimals)}"
 
 
+def estimate(value: float, low: float, high: float, decimals: int) -> str:
+    """Write a number with its interval, as far as there is one.
+
+    Examples
+    --------
+    >>> estimate(0.89, 0.78, 0.95, 2), estimate(1.0, float("nan"), float("nan"), 2)
+    ('0.89 (0.78 to 0.95)', '1.00')
+
+    """
+    around = interval(low, high, decimals)
+    return f"{number(value, decimals)} ({around})" if around else number(value, decimals)
+
+
 def decimals_for(spread: float) -> int:
     """Decimals that leave two to three digits of a standard deviation.
 
@@ -79,6 +92,18 @@ def decimals_for(spread: float) -> int:
     if not math.isfinite(spread) or spread <= 0:
         return 1
     return min(4, max(1, 1 - math.floor(math.log10(spread)) + (1 <= spread < 10)))
+
+
+def signs(text: str) -> str:
+    """Write comparisons of a file as a page prints them.
+
+    Examples
+    --------
+    >>> signs("FVC >= 80 %")
+    'FVC ≥ 80 %'
+
+    """
+    return text.replace(">=", "≥").replace("<=", "≤")
 
 
 def percent(count: int, total: int) -> str:

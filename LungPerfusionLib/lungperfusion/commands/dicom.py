@@ -84,6 +84,11 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         source = read_source(
             arguments.source, series_uid=arguments.series, progress=part(progress, 0.0, 0.3)
         )
+        if arguments.anonymise and source.is_annotated and not arguments.no_key_images:
+            warn(
+                "key images show values alone: the source says that its pixels hold annotations "
+                "(Burned In Annotation), which may name the patient"
+            )
         names = write_objects(
             folder,
             results,

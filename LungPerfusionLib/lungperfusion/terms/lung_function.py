@@ -33,6 +33,26 @@ PERCENT_PREDICTED_RANGE = (5.0, 250.0)
 PREDICTED = ("fvc_pct", "fev1_pct", "tlc_pct", "dlco_pct", "kco_pct")
 """Lung function in % of predicted."""
 
+TITLES: Mapping[str, str] = {
+    "fvc_pct": "FVC, % predicted",
+    "fev1_pct": "FEV1, % predicted",
+    "tlc_pct": "TLC, % predicted",
+    "dlco_pct": "DLCO, % predicted",
+    "kco_pct": "KCO, % predicted",
+    "fev1_fvc_pct": "FEV1/FVC, %",
+    "sao2_pct": "SaO2, %",
+    "age_years": "Age, years",
+    "pao2_mmhg": "PaO2, mmHg",
+    "paco2_mmhg": "PaCO2, mmHg",
+    "aado2_mmhg": "AaDO2, mmHg",
+    "fio2": "Inspired oxygen fraction",
+    "oxygen_l_min": "Oxygen, L/min",
+    "fev1_gain_ml": "Gain of FEV1, mL",
+    "sex": "Sex",
+    "mrc": "MRC score",
+}
+"""Words for columns whose meaning is known."""
+
 PLAUSIBLE: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(PREDICTED, PERCENT_PREDICTED_RANGE),
     "fev1_fvc_pct": (5.0, 150.0),

@@ -456,12 +456,13 @@ def test_codes_are_counted_and_said_so(tables, tmp_path, capsys):
     assert table["centre"]["n"] == "40"
     assert table["  2"]["All patients"] in ("13/40 (32.5)", "10/40 (25.0)")  # centre, dyspnoea
     assert "±" in table["lobes_treated"]["All patients"]
-    assert "±" in table["oxygen_l_min"]["All patients"], "a column with a unit measures"
+    assert "±" in table["Oxygen, L/min"]["All patients"], "a column with a unit measures"
     tests = {row["column"]: row for row in rows_of(out / "tests.csv")}
     assert tests["smoker"]["test"] == "chi-squared"
     assert tests["smoker"]["effect"] == "difference of shares"
     assert {tests[name]["test"] for name in rows[:3]} <= {"chi-squared", "Fisher exact"}
     assert tests["age_years"]["test"] == "Welch t"
+    assert tests["age_years"]["row"] == "Age, years"
     said = "smoker, centre, dyspnoea"
     assert f"({said})" in (out / "methods.txt").read_text(encoding="utf-8")
     assert f"{said}: whole numbers" in (out / "report.html").read_text(encoding="utf-8")
@@ -480,7 +481,7 @@ def test_a_layout_may_take_codes_for_numbers(tables, tmp_path, capsys):
     words = ["cohort", *tables(tidy, clinical), "--table", layout, "--no-report", "-o", out]
     assert run(capsys, *words)[0] == 0
     cells = {row["row"]: row["All patients"] for row in rows_of(out / "table1.csv")}
-    assert "±" in cells["mrc"]
+    assert "±" in cells["MRC score"]
     assert "±" in cells["Improved, mean"]
     failures = sum(row["improved"] == "0" for row in clinical)
     assert cells["Not improved"].startswith(f"{failures}/30 ")

@@ -153,7 +153,7 @@ def test_tables_of_a_batch_hold_sentences_without_names(patient, tmp_path):
     )
     assert reasons["empty"] == "<ct> is empty (0 bytes); export it again"
     assert reasons["no-mask"] == "<lung_mask> is empty (0 bytes); export it again"
-    assert reasons["two-series"] == "there are 2 image series; choose one with --series UID. …"
+    assert reasons["two-series"] == "there are 2 image series; choose one with --series UID: …"
     assert reasons["no-lobes"].startswith("<lobes> holds no lung")
     assert "its segments are …." in reasons["no-lobes"]
 

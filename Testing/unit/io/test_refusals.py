@@ -428,15 +428,13 @@ def test_refused(make, build, sentence):
     with pytest.raises(InputError, match=sentence) as error:
         read_ct(path)
     message = str(error.value)
-    assert "\n" not in message.split("Series here:")[0].rstrip()
+    assert "\n" not in message
     assert not any(secret in message for secret in ("Doe", "Jane", "PID4711", "1961"))
     assert sorted(make.folder.rglob("*")) == before
 
 
 def test_series_that_is_not_there(make):
-    with pytest.raises(
-        InputError, match=r"no series 9\.9; Series here:\n  2\.25\.10: CT, 8 images"
-    ):
+    with pytest.raises(InputError, match=r"no series 9\.9 among 2\.25\.10 \(CT, 8 images"):
         read_ct(make.series(), series_uid="9.9")
 
 

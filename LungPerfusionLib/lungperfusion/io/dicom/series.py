@@ -23,7 +23,9 @@ def choose_series(
         series.setdefault(file.series_uid, []).append(file)
     if series_uid is not None:
         if series_uid not in series:
-            raise InputError(f"there is no series {named(series_uid)}; {named(_listing(series))}")
+            raise InputError(
+                f"there is no series {named(series_uid)} among {named(_listing(series))}"
+            )
         slices = [
             file
             for file in series[series_uid]
@@ -64,7 +66,7 @@ def choose_series(
             "its series UID if it was meant"
         ]
     raise InputError(
-        f"there are {len(usable)} image series; choose one with --series UID. "
+        f"there are {len(usable)} image series; choose one with --series UID: "
         f"{named(_listing(usable))}"
     )
 
@@ -165,8 +167,7 @@ def _why_none(series: dict[str, list[DicomFile]], only_ct: bool) -> str:
 
 def _listing(series: dict[str, list[DicomFile]]) -> str:
     """Series with technical facts only: descriptions may name the patient."""
-    lines = [f"  {uid}: {_describe(series[uid])}" for uid in sorted(series)]
-    return "Series here:\n" + "\n".join(lines)
+    return "; ".join(f"{uid} ({_describe(series[uid])})" for uid in sorted(series))
 
 
 def _describe(files: Sequence[DicomFile]) -> str:
