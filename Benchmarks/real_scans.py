@@ -65,8 +65,8 @@ def scan(name: str, path: Path) -> Iterator[Figure]:
     """Analyse one scan, draw its sheet, say what its gates say, and yield its figures."""
     read = read_ct(path)
     regions = RegionOptions(lobes="auto")
-    found = find_regions(axial(read.volume), regions, acquisition=read.acquisition)
-    analysis = analyse_vesselbv(read.volume, found, acquisition=read.acquisition, pictures=False)
+    outlines = find_regions(axial(read.volume), regions, acquisition=read.acquisition)
+    analysis = analyse_vesselbv(read.volume, outlines, acquisition=read.acquisition, pictures=False)
     draw(SHEETS / f"{name}.png", read.volume, analysis)
     print(f"\n{name}: {SHEETS / name}.png")
     for gate in analysis.gates:

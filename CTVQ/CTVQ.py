@@ -18,7 +18,7 @@ from lungperfusion import mrml
 from lungperfusion.results.colours import VENTILATION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.terms import Region
-from lungperfusion.vq.classes import LOW
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.vq.perfusion import WEIGHTS
 from lungperfusion.vq.ventilation import DEFAULT_METHOD
 from lungperfusion_gui import about, breathing
@@ -64,8 +64,8 @@ class CTVQParameters(ReviewParameters):
     referenceCt: vtkMRMLScalarVolumeNode
     ratings: vtkMRMLTableNode
     perfusion: Annotated[str, Choice(["combined", *WEIGHTS])] = "combined"
-    lowVentilation: Annotated[float, WithinRange(0.0, 1.0)] = LOW
-    lowPerfusion: Annotated[float, WithinRange(0.0, 1.0)] = LOW
+    lowVentilation: Annotated[float, WithinRange(0.0, 1.0)] = LOW_SHARE
+    lowPerfusion: Annotated[float, WithinRange(0.0, 1.0)] = LOW_SHARE
 
 
 class CTVQLogic(AnalysisLogic):

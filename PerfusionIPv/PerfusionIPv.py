@@ -16,18 +16,15 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML, VOLTAGES
 from lungperfusion.iodine.decomposition import DEFAULT_MODEL
-from lungperfusion.iodine.defects import (
-    ABSOLUTE_BELOW_HU,
-    DEFAULT_RULE,
-    MINIMAL_VOLUME_ML,
-    RELATIVE_BELOW,
-)
+from lungperfusion.iodine.defects import DEFAULT_RULE, MINIMAL_VOLUME_ML
 from lungperfusion.iodine.exclusion import DEFAULT_HANDLING, HEART_RIM_MM, STREAK_REACH_MM
 from lungperfusion.iodine.score import AERATED_HU
 from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM
 from lungperfusion.results.colours import IODINE_PERFUSION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.terms import Region
+from lungperfusion.terms.iodine import DEFECT_BELOW_HU
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion_gui import about, blood_points, iodine_choice, signs
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
@@ -97,8 +94,8 @@ class PerfusionIPvParameters(ReviewParameters):
     streakReachMm: Annotated[float, WithinRange(0.0, 100.0)] = STREAK_REACH_MM
     heartRimMm: Annotated[float, WithinRange(0.0, 50.0)] = HEART_RIM_MM
     defectRule: Annotated[str, Choice(["relative", "absolute"])] = DEFAULT_RULE
-    defectBelowHu: Annotated[float, WithinRange(0.0, 200.0)] = ABSOLUTE_BELOW_HU
-    defectRelativeBelow: Annotated[float, WithinRange(0.0, 1.0)] = RELATIVE_BELOW
+    defectBelowHu: Annotated[float, WithinRange(0.0, 200.0)] = DEFECT_BELOW_HU
+    defectRelativeBelow: Annotated[float, WithinRange(0.0, 1.0)] = LOW_SHARE
     defectMinimalMl: Annotated[float, WithinRange(0.01, 100.0)] = MINIMAL_VOLUME_ML
     trunk: vtkMRMLSegmentationNode
     fvc: Annotated[float, WithinRange(0.0, 250.0)] = 0.0

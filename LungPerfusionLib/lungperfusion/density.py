@@ -19,26 +19,24 @@ from lungperfusion.noise import LOUD_HU, Noise, share_below
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, Region
-from lungperfusion.terms.density import DENSITY_MEASURES
+from lungperfusion.terms.density import (
+    AERATED_BELOW_HU,
+    AIR_TRAPPING_BELOW_HU,
+    DENSITY_MEASURES,
+    EMPHYSEMA_BELOW_HU,
+    GROUND_GLASS_FROM_HU,
+    HIGH_ATTENUATION_HU,
+    LOW_DENSITY_BELOW_HU,
+    REFERENCE_VOLUME_L,
+)
 from lungperfusion.volume import Labelmap, Mask, Volume
 
-LUNG_DENSITY_THRESHOLD_HU = -200.0
-"""Aerated lung lies strictly below: iodine perfusion letter (MLD and GGO %)."""
-
-GROUND_GLASS_FROM_HU = -700.0
-"""Lower bound of ground glass, included; the letter does not print one, -750 to -600 are in use."""
-
-HIGH_ATTENUATION_HU = (-600.0, -250.0)
-"""Both bounds included: Lederer 2009, Am J Respir Crit Care Med 180:407."""
-
-LOW_ATTENUATION_HU = {"laa_950": -950.0, "laa_910": -910.0, "laa_856": -856.0}
-"""Low attenuation lies strictly below; sources in `lungperfusion.terms.density`."""
-
-REFERENCE_VOLUME_L = 5.060
-"""Volume that the 15th percentile is adjusted to: mean normal TLV of the iodine perfusion letter.
-
-Give the patient's predicted total lung capacity instead where sex and height are known.
-"""
+LOW_ATTENUATION_HU = {
+    "laa_950": EMPHYSEMA_BELOW_HU,
+    "laa_910": LOW_DENSITY_BELOW_HU,
+    "laa_856": AIR_TRAPPING_BELOW_HU,
+}
+"""Low attenuation lies strictly below."""
 
 Denominator = Literal["aerated", "lung"]
 
@@ -124,7 +122,7 @@ class Distribution:
 class DensityOptions:
     """Thresholds of the density measures."""
 
-    lung_density_threshold_hu: float = LUNG_DENSITY_THRESHOLD_HU
+    lung_density_threshold_hu: float = AERATED_BELOW_HU
     """Voxels strictly below count as aerated lung, in which the density moments are taken."""
     ground_glass_from_hu: float = GROUND_GLASS_FROM_HU
     """Lower bound of ground glass, included; it ends below the lung density threshold."""
@@ -428,7 +426,7 @@ def _without_noise(region: Region, densities: Distribution, noise: Noise | None)
     name = "laa_950_without_noise"
     if noise is None:
         return missing(region, name, "The noise of the scan could not be measured")
-    limit = LOW_ATTENUATION_HU["laa_950"]
+    limit = EMPHYSEMA_BELOW_HU
     share = share_below(densities.values_hu, densities.counts, limit, noise.sd_hu)
     method = f"HU < {limit:g}; noise of {noise.sd_hu:.0f} HU, measured in {noise.where}, taken out"
     if noise.sd_hu > LOUD_HU:

@@ -56,6 +56,30 @@ def eroded(mask: Mask, radius_mm: float, spacing_kji_mm: Spacing) -> Mask:
     return ~dilated(~mask, radius_mm, spacing_kji_mm)
 
 
+def pieces(
+    mask: Mask, geometry: Geometry, *, at_least_ml: float = 0.0, corners: bool = False
+) -> NDArray[np.uint32]:
+    """Label what hangs together, largest first, equal ones in array order.
+
+    Parameters
+    ----------
+    mask
+        Shape (K, J, I).
+    geometry
+        Its grid.
+    at_least_ml
+        Smaller pieces get no label.
+    corners
+        Voxels that touch by an edge or a corner hang together, too.
+
+    """
+    least = max(1, int(np.ceil(at_least_ml / geometry.voxel_volume_ml - 1e-9)))
+    image = sitk.GetImageFromArray(np.ascontiguousarray(mask).view(np.uint8))
+    connected = sitk.ConnectedComponent(image, corners)
+    labels: NDArray[Any] = sitk.GetArrayFromImage(sitk.RelabelComponent(connected, least, True))
+    return labels.astype(np.uint32, copy=False)
+
+
 def opened(mask: Mask, radius_mm: float, spacing_kji_mm: Spacing) -> Mask:
     """Voxels that a ball of this radius reaches when it rolls inside the mask."""
     core = eroded(mask, radius_mm, spacing_kji_mm)

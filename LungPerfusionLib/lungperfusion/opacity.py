@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungperfusion.density import GROUND_GLASS_FROM_HU, LUNG_DENSITY_THRESHOLD_HU
 from lungperfusion.progress import Progress, ignore
+from lungperfusion.terms.density import AERATED_BELOW_HU, GROUND_GLASS_FROM_HU
 from lungperfusion.threads import thread_count
 from lungperfusion.volume import Mask, Volume, bounding_box
 
@@ -43,7 +43,7 @@ def mark_vessels(
     lungs: Mask,
     *,
     ground_glass_from_hu: float = GROUND_GLASS_FROM_HU,
-    lung_density_threshold_hu: float = LUNG_DENSITY_THRESHOLD_HU,
+    lung_density_threshold_hu: float = AERATED_BELOW_HU,
     progress: Progress = ignore,
 ) -> Mask:
     """Mark thin dense structures of the lungs: vessels with their blur, and the lung's surface.

@@ -13,10 +13,8 @@ from lungperfusion.blood import find_blood_density
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import (
-    ABSOLUTE_BELOW_HU,
     DEFAULT_RULE,
     MINIMAL_VOLUME_ML,
-    RELATIVE_BELOW,
     DefectRule,
     Defects,
     find_defects,
@@ -49,6 +47,8 @@ from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, VESSELS, Region
+from lungperfusion.terms.iodine import DEFECT_BELOW_HU
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.threads import both
 from lungperfusion.volume import Box, FloatArray, Labelmap, Mask, Volume, box_around
 
@@ -73,8 +73,8 @@ class IodineOptions:
     streak_reach_mm: float = STREAK_REACH_MM
     heart_rim_mm: float = HEART_RIM_MM
     defect_rule: DefectRule = DEFAULT_RULE
-    defect_below_hu: float = ABSOLUTE_BELOW_HU
-    defect_relative_below: float = RELATIVE_BELOW
+    defect_below_hu: float = DEFECT_BELOW_HU
+    defect_relative_below: float = LOW_SHARE
     defect_minimal_ml: float = MINIMAL_VOLUME_ML
 
     def __post_init__(self) -> None:

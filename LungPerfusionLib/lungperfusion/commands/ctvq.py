@@ -31,8 +31,9 @@ from lungperfusion.io.markups import read_markups
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress, part
 from lungperfusion.terms import ZONES
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Volume
-from lungperfusion.vq.classes import LOW, HealthyBins
+from lungperfusion.vq.classes import HealthyBins
 from lungperfusion.vq.comparison import align_reference, bring_to_ct
 from lungperfusion.vq.displacement import DisplacementField, displacement_from_sitk
 from lungperfusion.vq.model import LogisticModel
@@ -92,8 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="combined",
         help="surrogate; default: %(default)s",
     )
-    maps.add_argument("--low-ventilation", type=float, default=LOW, metavar="SHARE")
-    maps.add_argument("--low-perfusion", type=float, default=LOW, metavar="SHARE")
+    maps.add_argument("--low-ventilation", type=float, default=LOW_SHARE, metavar="SHARE")
+    maps.add_argument("--low-perfusion", type=float, default=LOW_SHARE, metavar="SHARE")
     maps.add_argument(
         "--healthy-bins",
         type=Path,

@@ -6,15 +6,12 @@ import argparse
 from pathlib import Path
 
 from lungperfusion.analysis.iodine_measure import IodineOptions
-from lungperfusion.iodine.defects import (
-    ABSOLUTE_BELOW_HU,
-    DEFAULT_RULE,
-    MINIMAL_VOLUME_ML,
-    RELATIVE_BELOW,
-)
+from lungperfusion.iodine.defects import DEFAULT_RULE, MINIMAL_VOLUME_ML
 from lungperfusion.iodine.exclusion import DEFAULT_HANDLING, HEART_RIM_MM, STREAK_REACH_MM
 from lungperfusion.iodine.score import AERATED_HU
 from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM
+from lungperfusion.terms.iodine import DEFECT_BELOW_HU
+from lungperfusion.terms.vq import LOW_SHARE
 
 
 def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,14 +60,14 @@ def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--defect-below-hu",
         type=float,
-        default=ABSOLUTE_BELOW_HU,
+        default=DEFECT_BELOW_HU,
         metavar="HU",
         help="limit of the absolute rule (default: %(default)s)",
     )
     group.add_argument(
         "--defect-relative-below",
         type=float,
-        default=RELATIVE_BELOW,
+        default=LOW_SHARE,
         metavar="SHARE",
         help="limit of the relative rule, 0 to 1 (default: %(default)s)",
     )

@@ -12,9 +12,10 @@ from lungperfusion.commands.region_arguments import (
     add_region_arguments,
     region_options,
 )
-from lungperfusion.density import GROUND_GLASS_FROM_HU, REFERENCE_VOLUME_L, DensityOptions
+from lungperfusion.density import DensityOptions
 from lungperfusion.io import read_ct
 from lungperfusion.progress import Progress, part
+from lungperfusion.terms.density import GROUND_GLASS_FROM_HU, REFERENCE_VOLUME_L
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

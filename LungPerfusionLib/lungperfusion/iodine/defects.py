@@ -12,19 +12,17 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage, spatial
 
-from lungperfusion.density import (
-    GROUND_GLASS_FROM_HU,
-    LOW_ATTENUATION_HU,
-    LUNG_DENSITY_THRESHOLD_HU,
-)
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.expected import expected_enhancement, parts_of
 from lungperfusion.iodine.smoothing import MINIMAL_WEIGHT
-from lungperfusion.morphology import depth_mm, dilated, eroded
+from lungperfusion.morphology import depth_mm, dilated, eroded, pieces
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LUNGS, Region
+from lungperfusion.terms.density import AERATED_BELOW_HU, EMPHYSEMA_BELOW_HU, GROUND_GLASS_FROM_HU
+from lungperfusion.terms.iodine import DEFECT_BELOW_HU
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Box, FloatArray, Mask, Volume, bounding_box, margin_voxels, widened
 
 DefectRule = Literal["relative", "absolute"]
@@ -34,14 +32,6 @@ Parenchyma = Literal["emphysema", "normal", "ground glass", "consolidation", "un
 
 DEFAULT_RULE: DefectRule = "relative"
 """A fixed threshold calls about a third of whole subjects a defect (mean 45.7, SD 15.3 HU)."""
-
-ABSOLUTE_BELOW_HU = 40.0
-"""Blue and black on the letter's overlay stand for about < 40 HU of iodine (iodine letter, Fig. 1).
-"""
-
-RELATIVE_BELOW = 0.6
-"""Share of the expected iodine below which a voxel is a defect, as 60 % of the mean is used in
-ventilation imaging consortia."""
 
 MINIMAL_VOLUME_ML = 0.5
 """Smaller islands are noise at the smoothing used."""
@@ -135,8 +125,8 @@ def find_defects(
     *,
     ct: Volume | None = None,
     rule: DefectRule = DEFAULT_RULE,
-    absolute_below_hu: float = ABSOLUTE_BELOW_HU,
-    relative_below: float = RELATIVE_BELOW,
+    absolute_below_hu: float = DEFECT_BELOW_HU,
+    relative_below: float = LOW_SHARE,
     minimal_volume_ml: float = MINIMAL_VOLUME_ML,
     unsmoothed: Volume | None = None,
     between: Mask | None = None,
@@ -314,9 +304,7 @@ def _components(low: Mask, enhancement: Volume, minimal_volume_ml: float) -> NDA
     """Label connected defects by falling volume; equal ones in array order."""
     if not minimal_volume_ml > 0:
         raise InputError(f"the smallest defect must be above 0 mL, not {minimal_volume_ml:g} mL")
-    smallest = int(np.ceil(minimal_volume_ml / enhancement.geometry.voxel_volume_ml - 1e-9))
-    connected = sitk.ConnectedComponent(to_sitk(low, enhancement.geometry), False)
-    ranked = from_sitk(sitk.RelabelComponent(connected, max(1, smallest), True))
+    ranked = pieces(low, enhancement.geometry, at_least_ml=minimal_volume_ml)
     if ranked.max(initial=0) > np.iinfo(np.uint16).max:
         raise InputError(
             f"{int(ranked.max())} defects of {minimal_volume_ml:g} mL or more are noise; smooth "
@@ -364,13 +352,14 @@ def _describe(
             box = bounding_box(inside, (1, 1, 1))
             depth[box][inside[box]] = depth_mm(inside[box], geometry.spacing_kji_mm)[inside[box]]
             lung_ml[lung] = np.count_nonzero(inside) * geometry.voxel_volume_ml
-    masks = {part: regions.mask(part) for lung in LUNGS for part in parts_of(lung, regions)}
+    lung_with = {part: lung for lung in LUNGS for part in parts_of(lung, regions)}
+    masks = {part: regions.mask(part) for part in lung_with}
     for label, box in enumerate(_boxes(labels), start=1):
         inside = labels[box] == label
         voxels = np.argwhere(inside) + [part.start for part in box]
         counts = {part: int(np.count_nonzero(mask[box] & inside)) for part, mask in masks.items()}
         region = max(counts, key=lambda part: counts[part])
-        lung = Region.LEFT_LUNG if region.startswith("left") else Region.RIGHT_LUNG
+        lung = lung_with[region]
         volume_ml = len(voxels) * geometry.voxel_volume_ml
         deep = depth[box][inside]
         density = float(np.median(ct.array[box][inside])) if ct is not None else float("nan")
@@ -404,11 +393,11 @@ def classify_parenchyma(density_hu: float) -> Parenchyma:
     """Name the lung beneath a defect by its median density."""
     if np.isnan(density_hu):
         return "unknown"
-    if density_hu < LOW_ATTENUATION_HU["laa_950"]:
+    if density_hu < EMPHYSEMA_BELOW_HU:
         return "emphysema"
     if density_hu < GROUND_GLASS_FROM_HU:
         return "normal"
-    return "ground glass" if density_hu < LUNG_DENSITY_THRESHOLD_HU else "consolidation"
+    return "ground glass" if density_hu < AERATED_BELOW_HU else "consolidation"
 
 
 def classify_extent(segments: float) -> Extent:

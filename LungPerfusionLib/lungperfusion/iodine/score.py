@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 
 from lungperfusion.iodine.calibration import REFERENCE_HU_PER_MG_ML
 from lungperfusion.iodine.decomposition import IodineMap
-from lungperfusion.iodine.defects import (
-    ABSOLUTE_BELOW_HU,
-    Defects,
-    gravity_slope_per_mm,
-)
+from lungperfusion.iodine.defects import Defects, gravity_slope_per_mm
 from lungperfusion.iodine.trunk import Trunk
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.quality import Gate, Verdict
 from lungperfusion.regions import RegionSet
 from lungperfusion.smoothing import gaussian_band
 from lungperfusion.terms import Region
+from lungperfusion.terms.iodine import DEFECT_BELOW_HU
 from lungperfusion.volume import Mask, Volume, bounding_box
 
 MOTTLE_BAND_MM = (4.0, 12.0)
@@ -392,7 +389,7 @@ def score_defects(
     lung = regions.mask(Region.LUNGS) & measurable
     members = _members(regions, lung)
     enhancement_hu = iodine.concentration.array[lung] * np.float32(iodine.hu_per_mg_ml)
-    below_40 = enhancement_hu < ABSOLUTE_BELOW_HU
+    below_40 = enhancement_hu < DEFECT_BELOW_HU
     labels = defects.labels[lung]
     lookup = _kinds(defects)
     in_hu = _doubt_of_hu(iodine)
@@ -416,7 +413,7 @@ def score_defects(
                 region,
                 "defect_share_40hu",
                 100 * np.count_nonzero(below_40 & inside) / count,
-                f"iodine < {ABSOLUTE_BELOW_HU:g} HU; {iodine.method}",
+                f"iodine < {DEFECT_BELOW_HU:g} HU; {iodine.method}",
                 caution=in_hu,
             ),
         ]

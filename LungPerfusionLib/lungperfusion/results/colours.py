@@ -8,12 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lungperfusion.density import (
-    GROUND_GLASS_FROM_HU,
-    LOW_ATTENUATION_HU,
-    LUNG_DENSITY_THRESHOLD_HU,
-)
 from lungperfusion.terms import STRUCTURES
+from lungperfusion.terms.density import AERATED_BELOW_HU, EMPHYSEMA_BELOW_HU, GROUND_GLASS_FROM_HU
 
 RGB = tuple[float, float, float]
 
@@ -132,7 +128,7 @@ def density_classes(ground_glass_from_hu: float = GROUND_GLASS_FROM_HU) -> Colou
     ['below −950', '−950 to −700', '−700 to −200', '−200 and above']
 
     """
-    limits = (LOW_ATTENUATION_HU["laa_950"], ground_glass_from_hu, LUNG_DENSITY_THRESHOLD_HU)
+    limits = (EMPHYSEMA_BELOW_HU, ground_glass_from_hu, AERATED_BELOW_HU)
     low, middle, high = (f"{limit:g}".replace("-", "−") for limit in limits)
     classes = (
         ("#3b6fd4", f"below {low}"),

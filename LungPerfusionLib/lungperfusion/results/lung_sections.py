@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungperfusion.density import (
-    GROUND_GLASS_FROM_HU,
-    LOW_ATTENUATION_HU,
-    LUNG_DENSITY_THRESHOLD_HU,
-    Distribution,
-)
+from lungperfusion.density import Distribution
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.results.colours import density_classes
 from lungperfusion.results.figures import (
@@ -24,6 +19,7 @@ from lungperfusion.results.figures import (
 from lungperfusion.results.reference import INTERVAL_SD
 from lungperfusion.results.section import Section
 from lungperfusion.terms import LUNGS, MEASURES, Region
+from lungperfusion.terms.density import AERATED_BELOW_HU, EMPHYSEMA_BELOW_HU, GROUND_GLASS_FROM_HU
 from lungperfusion.volume import Labelmap, Mask, Volume, box_around
 
 _MARGIN_MM = 20.0
@@ -129,9 +125,9 @@ def density_histogram(
             if side in distributions
         },
         thresholds=(
-            LOW_ATTENUATION_HU["laa_950"],
+            EMPHYSEMA_BELOW_HU,
             ground_glass_from_hu,
-            LUNG_DENSITY_THRESHOLD_HU,
+            AERATED_BELOW_HU,
         ),
         band=band,
         size_in=(6.2, 1.8),

@@ -22,7 +22,7 @@ from lungperfusion.results.figures import (
 )
 from lungperfusion.results.section import Section
 from lungperfusion.terms import LOBES, LUNGS, STRUCTURES, VESSEL_SIZES, ZONES
-from lungperfusion.vessels.blood_volume import BIN_EDGES_MM2
+from lungperfusion.terms.vessels import BIN_EDGES_MM2
 from lungperfusion.vessels.detection import VesselMap
 from lungperfusion.vessels.published import PUBLISHED
 from lungperfusion.volume import Labelmap, Volume

@@ -229,9 +229,10 @@ def fissure_evidence(
 ) -> Evidence:
     """Judge at every node of a surface whether a fissure is seen there.
 
-    A fissure is seen where the contrast is higher than profiles far from the surface show without
-    one, or where a sheet runs along the surface: faint fissures hardly exceed the contrast of
-    small vessels at any one place, and yet are coherent along themselves.
+    A fissure is seen where it has half of its usual contrast, and this is higher than profiles far
+    from the surface show without one or a sheet runs along the surface: faint fissures hardly
+    exceed the contrast of small vessels at any one place, and yet are coherent along themselves.
+    A sheet alone is not enough, as its filter carries it beyond the edge of a fissure.
 
     Parameters
     ----------
@@ -265,7 +266,7 @@ def fissure_evidence(
     return Evidence(
         patch,
         np.where(np.isfinite(here), here, 0.0),
-        readable & ((here >= threshold) | clearly_along(patch, sheets)),
+        readable & ((here >= threshold) | ((here >= HALF * usual) & clearly_along(patch, sheets))),
         judged,
         threshold,
     )

@@ -28,6 +28,7 @@ from lungperfusion.terms import (
     VESSEL_SIZES,
     VESSELS,
     ZONES,
+    lung_of,
     title,
 )
 from lungperfusion.volume import Geometry, Labelmap, present_labels
@@ -569,7 +570,7 @@ def _share_beyond(labelmap: Labelmap, name: str, middle_r_mm: float) -> float:
     if not index.size:
         return 0.0
     r_mm = labelmap.geometry.ras_from_ijk(index[:, ::-1])[:, 0]
-    beyond = r_mm > middle_r_mm if name.startswith("left") else r_mm < middle_r_mm
+    beyond = r_mm > middle_r_mm if lung_of(name) == LUNGS[0] else r_mm < middle_r_mm
     return float(beyond.mean())
 
 
@@ -583,8 +584,8 @@ def _contradictions(imported: ImportedRegions) -> list[str]:
         if (centre := _centre_ras_mm(part, name)) is not None and name != AIRWAYS
     }
     wrong = []
-    left = {name: centre for name, centre in centres.items() if name.startswith("left")}
-    right = {name: centre for name, centre in centres.items() if name.startswith("right")}
+    left = {name: centre for name, centre in centres.items() if lung_of(name) == LUNGS[0]}
+    right = {name: centre for name, centre in centres.items() if lung_of(name) == LUNGS[1]}
     for (a, first), (b, second) in product(left.items(), right.items()):
         if first[0] >= second[0]:
             wrong.append(f"the {title(a).lower()} lies to the right of the {title(b).lower()}")

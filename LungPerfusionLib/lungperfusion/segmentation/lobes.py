@@ -45,7 +45,7 @@ from lungperfusion.segmentation.fissures import (
 )
 from lungperfusion.segmentation.surfaces import Patch, Points, Surface, fitted
 from lungperfusion.segmentation.vessel_map import VesselTree
-from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, title
+from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, lung_of, title
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
 
 Normal = tuple[float, float]
@@ -808,7 +808,7 @@ def absent_lobes(lungs: Labelmap, removed: tuple[Region, ...] = ()) -> dict[Regi
     for side in LUNGS:
         if not lungs.mask(side).any():
             reason = f"no {title(side).lower()} in the image"
-            out |= {lobe: reason for lobe in LOBES if lobe.startswith(side.split("_")[0])}
+            out |= {lobe: reason for lobe in LOBES if lung_of(lobe) == side}
     return {lobe: out[lobe] for lobe in LOBES if lobe in out}
 
 
@@ -832,7 +832,7 @@ def label_lung(
 ) -> None:
     """Write the lobes of one lung into ``labels``, which is on the grid of ``lungs``."""
     mask = lungs.mask(side)
-    present = [lobe for lobe in LOBES if lobe.startswith(side.split("_")[0]) and lobe not in absent]
+    present = [lobe for lobe in LOBES if lung_of(lobe) == side and lobe not in absent]
     if not mask.any() or not present:
         return
     box = bounding_box(mask)

@@ -29,7 +29,7 @@ from lungperfusion.segmentation.bowel import without_bowel
 from lungperfusion.segmentation.gates import lung_gates
 from lungperfusion.segmentation.pathology import diseased_lung
 from lungperfusion.stature import body_width_mm, relative_size, require_patient
-from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, title
+from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, lung_of, title
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box, present_labels
 
 LEFT, RIGHT, TREE = (STRUCTURES[name].label for name in (*LUNGS, AIRWAYS))
@@ -37,7 +37,7 @@ LEFT, RIGHT, TREE = (STRUCTURES[name].label for name in (*LUNGS, AIRWAYS))
 NAMES = {LEFT: Region.LEFT_LUNG.value, RIGHT: Region.RIGHT_LUNG.value, TREE: AIRWAYS}
 LUNG_SIDES = {LEFT, RIGHT}
 SIDE_OF: dict[str, int] = {
-    **{lobe.value: LEFT if lobe.startswith("left") else RIGHT for lobe in (*LOBES, *LUNGS)},
+    **{lobe.value: LEFT if lung_of(lobe) == LUNGS[0] else RIGHT for lobe in (*LOBES, *LUNGS)},
     AIRWAYS: TREE,
 }
 """Label of the side that each named region belongs to."""

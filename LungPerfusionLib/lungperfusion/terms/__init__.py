@@ -21,6 +21,7 @@ from lungperfusion.terms.regions import (
     Code,
     Region,
     Structure,
+    lung_of,
     title,
 )
 from lungperfusion.terms.vessels import VESSEL_MEASURES
@@ -43,6 +44,7 @@ __all__ = [
     "Reference",
     "Region",
     "Structure",
+    "lung_of",
     "title",
 ]
 

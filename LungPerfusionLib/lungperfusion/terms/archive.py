@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lungperfusion.terms import MEASURES, STRUCTURES, title
+from lungperfusion.terms import MEASURES, STRUCTURES, lung_of, title
 from lungperfusion.terms.measures import UNITS
-from lungperfusion.terms.regions import FISSURES, LEFT, RIGHT, Code
+from lungperfusion.terms.regions import FISSURES, Code
 
 PRIVATE_SCHEME = "99LUNGPERF"
 PRIVATE_SCHEME_NAME = "SlicerLungPerfusion measures, structures and quality checks"
@@ -204,7 +204,8 @@ def structure_codes(name: str) -> StructureCodes:
 
     """
     known = STRUCTURES.get(name)
-    side = RIGHT if name.startswith("right_") else LEFT if name.startswith("left_") else None
+    lung = lung_of(name)
+    side = None if lung is None else STRUCTURES[lung].modifier
     if name == "lungs":
         return StructureCodes(TISSUE, LUNG, BOTH_SIDES, None)
     if known is not None and not name.startswith(_FUNCTIONAL) and not _DEFECTS.fullmatch(name):

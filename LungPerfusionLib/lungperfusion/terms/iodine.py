@@ -6,6 +6,10 @@ import math
 
 from lungperfusion.terms.measures import Measure, Reference
 
+DEFECT_BELOW_HU = 40.0
+"""Blue and black on the letter's overlay stand for about < 40 HU of iodine (iodine letter, Fig. 1).
+"""
+
 _LETTER = "iodine perfusion letter"
 _COHORT = "post-COVID-19 clinic cohort, n = 78 (patients, not healthy people)"
 _MEASURABLE = "over measurable lung (without airways, large vessels and streaks)"
@@ -156,9 +160,9 @@ IODINE_MEASURES = (
     _measure("defect_volume", "Perfusion defect volume", "mL", "sum of defect voxels"),
     _measure(
         "defect_share_40hu",
-        "Iodine below 40 HU",
+        f"Iodine below {DEFECT_BELOW_HU:g} HU",
         "%",
-        "100 x voxels below 40 HU of iodine between vessels / measurable lung",
+        f"100 x voxels below {DEFECT_BELOW_HU:g} HU of iodine between vessels / measurable lung",
         f"{_LETTER}, Fig. 1 (blue and black)",
     ),
     _measure("defect_subpleural_share", "Subpleural defects", "%", "share of defect volume"),

@@ -635,6 +635,14 @@ WORKS: tuple[Work, ...] = (
         "J Pediatr 74:901",
     ),
     Work(
+        "Thomen",
+        2015,
+        "Regional ventilation changes in severe asthma after bronchial thermoplasty with 3He MR "
+        "imaging and CT",
+        "Radiology 274:250",
+        "doi:10.1148/radiol.14140080",
+    ),
+    Work(
         "Wagner",
         1974,
         "Continuous distributions of ventilation-perfusion ratios in normal subjects "

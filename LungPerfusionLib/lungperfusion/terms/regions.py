@@ -205,6 +205,19 @@ ABBREVIATIONS = {
 """How parts of IDs are written that are no words; the longer of two comes first."""
 
 
+def lung_of(region: str) -> Region | None:
+    """Lung that a lobe, zone, fissure or other sided structure belongs to; None for both or none.
+
+    Examples
+    --------
+    >>> lung_of("right_middle_lobe"), lung_of("core")
+    (<Region.RIGHT_LUNG: 'right_lung'>, None)
+
+    """
+    side = region.partition("_")[0]
+    return {"left": Region.LEFT_LUNG, "right": Region.RIGHT_LUNG}.get(side)
+
+
 def title(identifier: str) -> str:
     """Words for any region or structure ID.
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import math
+
 from lungperfusion.terms.measures import Measure
 
-_LETTER = "small-vessel letter: vessels of 1.25 to 5 mm2, 5 to 10 mm2 and above 10 mm2"
+BIN_EDGES_MM2 = (0.0, 1.25, 5.0, 10.0, math.inf)
+"""Borders of BV<1.25, BV5, BV5-10, BV10: small-vessel letter; a border belongs to the bin above."""
+
+_SMALLEST, _SMALL, _LARGE = (f"{edge:g}" for edge in BIN_EDGES_MM2[1:-1])
+_LETTER = (
+    f"small-vessel letter: vessels of {_SMALLEST} to {_SMALL} mm2, {_SMALL} to {_LARGE} mm2 and "
+    f"above {_LARGE} mm2"
+)
 _CIP = "Estepar 2013, Am J Respir Crit Care Med 188:231: bins of 5 mm2 from 0, total up to 90 mm2"
 _THIS = "this project"
 
 _BINS = (
-    ("bv_below_1_25", "BV<1.25", "below 1.25 mm2", _THIS + ": what lies below the letter's limit"),
-    ("bv5", "BV5", "from 1.25 to below 5 mm2", _LETTER),
-    ("bv5_10", "BV5-10", "from 5 to below 10 mm2", _LETTER),
-    ("bv10", "BV10", "of 10 mm2 and more", _LETTER),
+    (
+        "bv_below_1_25",
+        "BV<1.25",
+        f"below {_SMALLEST} mm2",
+        _THIS + ": what lies below the letter's limit",
+    ),
+    ("bv5", "BV5", f"from {_SMALLEST} to below {_SMALL} mm2", _LETTER),
+    ("bv5_10", "BV5-10", f"from {_SMALL} to below {_LARGE} mm2", _LETTER),
+    ("bv10", "BV10", f"of {_LARGE} mm2 and more", _LETTER),
 )
 
 OTHER_METHODS = ("distance_transform", "scale_space")
@@ -60,7 +74,8 @@ VESSEL_MEASURES: tuple[Measure, ...] = (
             id=f"{id_}_letter_share",
             title=f"{title} share of the letter",
             unit="%",
-            formula=f"100 x {title} / (BV5 + BV5-10 + BV10): vessels below 1.25 mm2 left out",
+            formula=f"100 x {title} / (BV5 + BV5-10 + BV10): vessels below {_SMALLEST} mm2 left "
+            "out",
             source=_LETTER,
         )
         for id_, title, _, _ in _BINS[1:]

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from lungperfusion.terms.density import (
+    AIR_TRAPPING_BELOW_HU,
+    EMPHYSEMA_BELOW_HU,
+    GROUND_GLASS_FROM_HU,
+)
 from lungperfusion.terms.measures import Measure
+
+LOW_SHARE = 0.6
+"""Low is strictly below this share of the mean, or of what is expected: the usual cut of the
+ventilation defect percent (Thomen 2015, Radiology 274:250)."""
+
+PRM_AT_MOST_HU = -500.0
+"""Voxels above, in either scan, are not classified by the parametric response map: vessels, airway
+walls and dense lung (Hoff 2017, Sci Rep 7:2999, doi:10.1038/s41598-017-02871-1)."""
+
+RATING_LIMITS = (0.2, 0.4, 0.6, 0.8)
+"""Perfusion per volume of a zone, over that of both lungs, at which the rating rises by one."""
 
 _WHITE_PAPER = "CT:VQ white paper"
 _OWN = "this project; docs/ctvq.md"
 _VOXELS = "over expiratory lung voxels outside vessels and airways"
-_CLASSES = "low: below 0.6 x the mean of both lungs, after smoothing"
+_CLASSES = f"low: below {LOW_SHARE:g} x the mean of both lungs, after smoothing"
 
 
 def _share(kind: str, words: str, meaning: str) -> tuple[Measure, ...]:
@@ -21,6 +37,19 @@ def _share(kind: str, words: str, meaning: str) -> tuple[Measure, ...]:
             "hyperpolarised gas",
         )
         for suffix, of in (("", "volume"), ("_of_v", "ventilation"), ("_of_q", "perfusion"))
+    )
+
+
+def _response(kind: str, words: str, inspiration: str, expiration: str) -> Measure:
+    """Class of the parametric response map, by how densities lie to the limits."""
+    return Measure(
+        id=f"prm_{kind}",
+        title=f"Parametric response: {words}",
+        unit="%",
+        formula=f"100 x volume (inspiration {inspiration} {EMPHYSEMA_BELOW_HU:g} HU, expiration "
+        f"{expiration} {AIR_TRAPPING_BELOW_HU:g} HU) / classified volume, after a 3 x 3 x 3 "
+        f"median, without voxels above {PRM_AT_MOST_HU:g} HU",
+        source="Galban 2012, Nat Med 18:1711; Hoff 2017, Sci Rep 7:2999",
     )
 
 
@@ -86,8 +115,8 @@ VQ_MEASURES = (
         id="dense_share",
         title="Ground glass and consolidation at inspiration",
         unit="%",
-        formula="100 x volume where inspiratory HU >= -700 fills its neighbourhood / volume; "
-        "no perfusion there, as its density is not that of blood",
+        formula=f"100 x volume where inspiratory HU >= {GROUND_GLASS_FROM_HU:g} fills its "
+        "neighbourhood / volume; no perfusion there, as its density is not that of blood",
         source=_OWN,
     ),
     Measure(
@@ -198,45 +227,27 @@ VQ_MEASURES = (
         id="air_trapping",
         title="Air trapping",
         unit="%",
-        formula="100 x volume (expiratory HU < -856 after a 3 x 3 x 3 median) / volume",
+        formula=f"100 x volume (expiratory HU < {AIR_TRAPPING_BELOW_HU:g} after a 3 x 3 x 3 "
+        "median) / volume",
         source="Schroeder 2013, AJR 201:W460; median: Hoff 2017, Sci Rep 7:2999",
     ),
     Measure(
         id="emphysema",
         title="Emphysema at inspiration",
         unit="%",
-        formula="100 x volume with HU < -950 / volume, of the inspiratory scan's own region",
+        formula=f"100 x volume with HU < {EMPHYSEMA_BELOW_HU:g} / volume, of the inspiratory "
+        "scan's own region",
         source="Gevenois 1995, Am J Respir Crit Care Med 152:653",
     ),
-    Measure(
-        id="prm_normal",
-        title="Parametric response: normal",
-        unit="%",
-        formula="100 x volume (inspiration >= -950 HU, expiration >= -856 HU) / classified volume, "
-        "after a 3 x 3 x 3 median, without voxels above -500 HU",
-        source="Galban 2012, Nat Med 18:1711; Hoff 2017, Sci Rep 7:2999",
-    ),
-    Measure(
-        id="prm_small_airways",
-        title="Parametric response: functional small airways disease",
-        unit="%",
-        formula="100 x volume (inspiration >= -950 HU, expiration < -856 HU) / classified volume, "
-        "after a 3 x 3 x 3 median, without voxels above -500 HU",
-        source="Galban 2012, Nat Med 18:1711; Hoff 2017, Sci Rep 7:2999",
-    ),
-    Measure(
-        id="prm_emphysema",
-        title="Parametric response: emphysema",
-        unit="%",
-        formula="100 x volume (inspiration < -950 HU, expiration < -856 HU) / classified volume, "
-        "after a 3 x 3 x 3 median, without voxels above -500 HU",
-        source="Galban 2012, Nat Med 18:1711; Hoff 2017, Sci Rep 7:2999",
-    ),
+    _response("normal", "normal", ">=", ">="),
+    _response("small_airways", "functional small airways disease", ">=", "<"),
+    _response("emphysema", "emphysema", "<", "<"),
     Measure(
         id="zone_rating",
         title="Perfusion rating, 1 absent to 5 well perfused",
         unit="1",
-        formula="1 + number of limits 0.2, 0.4, 0.6, 0.8 that Q / volume share of the zone reaches",
+        formula=f"1 + number of limits {', '.join(map(str, RATING_LIMITS))} that Q / volume "
+        "share of the zone reaches",
         source=f"scale of the reader study in the {_WHITE_PAPER}; limits: {_OWN}",
     ),
 )

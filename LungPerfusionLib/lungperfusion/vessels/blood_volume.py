@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,13 +12,12 @@ from numpy.typing import NDArray
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import Region
+from lungperfusion.terms.vessels import BIN_EDGES_MM2
 from lungperfusion.vessels.area import distance_transform_area, scale_space_area
 from lungperfusion.vessels.detection import VesselMap
 
 Method = Literal["integral", "distance_transform", "scale_space"]
 
-BIN_EDGES_MM2 = (0.0, 1.25, 5.0, 10.0, math.inf)
-"""Borders of BV<1.25, BV5, BV5-10, BV10: small-vessel letter; a border belongs to the bin above."""
 BIN_IDS = ("bv_below_1_25", "bv5", "bv5_10", "bv10")
 CIP_BV5_MM2 = 5.0
 CIP_TBV_MM2 = 90.0

@@ -7,6 +7,7 @@ import numpy as np
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.blood import BloodDensity
 from lungperfusion.quality import Gate, Verdict
+from lungperfusion.terms.vessels import BIN_EDGES_MM2
 from lungperfusion.vessels.area import LEAST_BLUR_MM, blur_mm
 from lungperfusion.vessels.detection import VesselMap
 from lungperfusion.vessels.enhancement import certain_from_hu, thin_tubeness_hu
@@ -23,7 +24,7 @@ NOISE_WARN_HU = 60.0
 DENSE_LUNG_WARN_HU = -750.0
 """Lung this dense between its vessels was scanned in expiration or is diseased throughout."""
 
-SMALLEST_MM2 = 1.25
+SMALLEST_MM2 = BIN_EDGES_MM2[1]
 """Lower end of BV5: what must be seen."""
 SEEN_FROM, LOST_BELOW = 2.0, 1.0
 """Tubeness of the smallest vessel over what makes a vessel (`certain_from_hu`).

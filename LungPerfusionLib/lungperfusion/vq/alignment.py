@@ -112,8 +112,13 @@ Where noise hides the texture a softer field follows the noise: from 0.62 to 0.7
 breathing chest (correlation 0.61), from 1.43 to 1.38 mm at the landmarks of the real pair (0.86).
 """
 
-VOLUME_STAGES = (Stage(spacing_mm=2.0, grid_mm=10.0, bending=30.0, blur_mm=1.0, iterations=8),)
-"""Best Jacobian: stiffer, as a finer fit only adds noise to volume change (methods C.1)."""
+VOLUME_STAGES = (Stage(spacing_mm=2.0, grid_mm=14.0, bending=30.0, blur_mm=1.0, iterations=8),)
+"""Best Jacobian: stiffer, as a finer fit only adds noise to volume change (methods C.1).
+
+Control points every 10 / 12 / 14 mm give a root-mean-square error of the Jacobian of 0.0216 /
+0.0197 / 0.0183 on the breathing phantom and 0.0471 / 0.0431 / 0.0400 on the second breathing chest,
+at a mean distance error of 0.157 / 0.148 / 0.140 and 0.608 / 0.598 / 0.588 mm.
+"""
 
 _CHECKED = Stage(spacing_mm=3.0, grid_mm=8.0, bending=1.0, blur_mm=1.0, iterations=1)
 

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import SimpleITK as sitk
 
-from lungperfusion.resampling import from_sitk, to_sitk
+from lungperfusion.morphology import pieces
 from lungperfusion.terms import STRUCTURES
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Geometry, Labelmap, Mask
 from lungperfusion.vq.pair import Float
-
-LOW = 0.60
-"""Low is strictly below this share of the lungs' mean: the usual cut of ventilation defects."""
 
 SMALLEST_ML = 1.0
 """A smaller connected patch of a defect counts as normal."""
@@ -38,8 +35,8 @@ class Thresholds:
     Give the limits of healthy people's maps (such as their 5th percentile) where they are known.
     """
 
-    ventilation: float = LOW
-    perfusion: float = LOW
+    ventilation: float = LOW_SHARE
+    perfusion: float = LOW_SHARE
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot separate low from normal."""
@@ -96,12 +93,9 @@ def low_regions(
 ) -> Mask:
     """Voxels strictly below a share of the mean, in patches of at least ``smallest_ml``."""
     low = inside & (relative < below)
-    least = int(np.ceil(smallest_ml / geometry.voxel_volume_ml - 1e-9))
-    if least <= 1 or not low.any():
+    if smallest_ml <= geometry.voxel_volume_ml or not low.any():
         return low
-    components = sitk.ConnectedComponent(to_sitk(low, geometry), True)
-    kept = sitk.RelabelComponent(components, minimumObjectSize=least)
-    return np.asarray(from_sitk(kept) > 0)
+    return pieces(low, geometry, at_least_ml=smallest_ml, corners=True) > 0
 
 
 def classify(

@@ -17,8 +17,8 @@ from lungperfusion.resampling import from_sitk, resample_array, to_sitk
 from lungperfusion.segmentation.completeness import Evidence
 from lungperfusion.terms import Region
 from lungperfusion.terms.collateral import CollateralCall, collateral_call
+from lungperfusion.terms.density import AIR_TRAPPING_BELOW_HU, EMPHYSEMA_BELOW_HU
 from lungperfusion.volume import Geometry, Mask, bounding_box
-from lungperfusion.vq.metrics import AIR_TRAPPING_HU, EMPHYSEMA_HU
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.pair import BreathPair, Float
 from lungperfusion.vq.registration import Registration
@@ -141,11 +141,11 @@ def assess_boundaries(
             "completeness_percent": fissure.completeness_percent,
             "gap_percent": fissure.gap_percent,
             "gap_lateral": fissure.gap_lateral,
-            "emphysema_above": _share(pair.inspiration_hu, first, EMPHYSEMA_HU),
-            "emphysema_below": _share(pair.inspiration_hu, second, EMPHYSEMA_HU),
+            "emphysema_above": _share(pair.inspiration_hu, first, EMPHYSEMA_BELOW_HU),
+            "emphysema_below": _share(pair.inspiration_hu, second, EMPHYSEMA_BELOW_HU),
             "trapping_difference": abs(
-                _share(pair.expiration.array, first, AIR_TRAPPING_HU)
-                - _share(pair.expiration.array, second, AIR_TRAPPING_HU)
+                _share(pair.expiration.array, first, AIR_TRAPPING_BELOW_HU)
+                - _share(pair.expiration.array, second, AIR_TRAPPING_BELOW_HU)
             ),
             "density_difference_hu": abs(
                 _mean(pair.expiration.array, first & pair.parenchyma)

@@ -11,21 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungperfusion.morphology import depth_mm
+from lungperfusion.morphology import depth_mm, pieces
 from lungperfusion.regions import RegionSet
-from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.terms import LOBES, LUNGS, Region
+from lungperfusion.terms.density import EMPHYSEMA_BELOW_HU
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Box, Geometry, Mask, bounding_box
-from lungperfusion.vq.metrics import EMPHYSEMA_HU, median_below
+from lungperfusion.vq.metrics import median_below
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.pair import BreathPair, Float
-
-LOW_RATIO = 0.6
-"""Perfusion strictly below this share of what the surrounding lung lets expect (methods C.6)."""
 
 SMALLEST_ML = 2.0
 """Smaller candidates are not listed (methods C.6)."""
@@ -53,6 +50,9 @@ MOST_ABOVE = 1.5
 _FITTED_VOXELS = 200_000  # evenly taken: more do not change the trend
 _FEWEST_VOXELS = 10
 _MOST_FITS = 20
+
+MOSTLY_DESTROYED = 0.5
+"""Share of a candidate's voxels with emphysema from which its loss of blood is a matched one."""
 
 PLEURA_MM = 6.0
 """A voxel nearer to the pleura counts as contact."""
@@ -138,7 +138,7 @@ def find_defects(
     perfusion: Float,
     regions: RegionSet,
     *,
-    low_ratio: float = LOW_RATIO,
+    low_ratio: float = LOW_SHARE,
     smallest_ml: float = SMALLEST_ML,
     model: LogisticModel = SHIPPED_MODEL,
 ) -> tuple[tuple[Candidate, ...], NDArray[np.uint16]]:
@@ -166,14 +166,12 @@ def find_defects(
     expected = np.maximum(expected_perfusion(pair, perfusion), 1e-3)
     ratio = (perfusion / expected).astype(np.float32)
     low = pair.mask & (ratio < low_ratio)
-    components = sitk.ConnectedComponent(to_sitk(low, pair.geometry), False)
-    least = max(1, int(np.ceil(smallest_ml / pair.geometry.voxel_volume_ml - 1e-9)))
-    labels = from_sitk(sitk.RelabelComponent(components, minimumObjectSize=least)).astype(np.uint16)
+    labels = pieces(low, pair.geometry, at_least_ml=smallest_ml).astype(np.uint16)
     mean_v = float(np.nanmean(ventilation[pair.mask], dtype=np.float64))
     maps = _Maps(
         ratio=ratio,
         ventilation=(ventilation / mean_v).astype(np.float32),
-        destroyed=median_below(pair.inspiration_hu, pair.mask, EMPHYSEMA_HU),
+        destroyed=median_below(pair.inspiration_hu, pair.mask, EMPHYSEMA_BELOW_HU),
         depth=_depth(pair),
     )
     lobes = {lobe: regions.mask(lobe) for lobe in LOBES if lobe in regions.names}
@@ -218,7 +216,7 @@ def _upper_trend(
 ) -> tuple[float, list[float]]:
     """Level and slopes of what is normal: median of the values that are not lost.
 
-    Lost is below `LOW_RATIO` of the trend itself; the first trend is a level that is reached even
+    Lost is below `LOW_SHARE` of the trend itself; the first trend is a level that is reached even
     if half of the lungs are lost.
     """
     level = float(np.quantile(values, UPPER_QUANTILE))
@@ -293,7 +291,7 @@ def _describe(
         pleural_contact=float((maps.depth[box][here] <= PLEURA_MM).mean()),
         ventilation=ventilation,
         emphysema=emphysema,
-        matched=bool(ventilation < 0.6 or emphysema > 0.5),
+        matched=bool(ventilation < LOW_SHARE or emphysema > MOSTLY_DESTROYED),
         score=0.0,
     )
     return replace(candidate, score=model.probability(candidate.features()))

@@ -15,29 +15,21 @@ from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import STRUCTURES, ZONES, Region
-from lungperfusion.terms.vq import VQ_MEASURES
+from lungperfusion.terms.density import (
+    AIR_TRAPPING_BELOW_HU,
+    EMPHYSEMA_BELOW_HU,
+    GROUND_GLASS_FROM_HU,
+)
+from lungperfusion.terms.vq import PRM_AT_MOST_HU, RATING_LIMITS, VQ_MEASURES
 from lungperfusion.volume import Labelmap, Mask, Volume
 from lungperfusion.vq.classes import Thresholds
 from lungperfusion.vq.pair import BreathPair, Float
 from lungperfusion.vq.perfusion import masses
 from lungperfusion.vq.ventilation import air_fraction
 
-AIR_TRAPPING_HU = -856.0
-"""Expiratory voxels strictly below: Schroeder 2013; Galban 2012."""
-
-EMPHYSEMA_HU = -950.0
-"""Inspiratory voxels strictly below: Gevenois 1995; Galban 2012."""
-
-RATING_LIMITS = (0.2, 0.4, 0.6, 0.8)
-"""Perfusion per volume of a zone, over that of both lungs, at which the rating rises by one."""
-
 ENTROPY_BINS = 32
 ENTROPY_RANGE = (0.0, 3.0)
 """Bins of V and Q over their mean; larger values fall into the last bin."""
-
-DENSE_HU = -500.0
-"""Voxels above, in either scan, are not classified by the parametric response map: vessels, airway
-walls and dense lung (Hoff 2017, Sci Rep 7:2999, doi:10.1038/s41598-017-02871-1)."""
 
 PRM_CLASSES = ("prm_normal", "prm_small_airways", "prm_emphysema")
 
@@ -57,7 +49,8 @@ OF_PERFUSION = frozenset(
 )
 """Measures that rest on the perfusion map, or on classes of voxels that have a value there."""
 
-_PRM_METHOD = "medians of 3 x 3 x 3 voxels up to -500 HU, registered pair"
+_DENSE_METHOD = f"inspiratory HU >= {GROUND_GLASS_FROM_HU:g} that prevails"
+_PRM_METHOD = f"medians of 3 x 3 x 3 voxels up to {PRM_AT_MOST_HU:g} HU, registered pair"
 _ABNORMAL = ("shunt", "dead_space", "matched_defect")
 
 
@@ -102,7 +95,7 @@ def measure_vq(
     both = masses(pair)
     whole = _Sample(pair, ventilation, perfusion, classes, both, pair.mask)
     prm = classify_prm(pair)
-    trapped = median_below(pair.expiration.array, pair.mask, AIR_TRAPPING_HU)
+    trapped = median_below(pair.expiration.array, pair.mask, AIR_TRAPPING_BELOW_HU)
     results: list[Measurement] = []
     for number, region in enumerate(regions.names):
         progress(number / len(regions.names), "measuring ventilation and perfusion")
@@ -200,7 +193,7 @@ def _amounts(
         measured(region, "volume_change", here.change_ml, "Jacobian", caution=caution),
         measured(region, "ventilation_mean", here.v_total / here.count, by_v),
         measured(region, "volume_share", 100 * here.count / whole.count, "expiratory voxels"),
-        measured(region, "dense_share", 100 * here.dense, "inspiratory HU >= -700 that prevails"),
+        measured(region, "dense_share", 100 * here.dense, _DENSE_METHOD),
     ]
     if math.isfinite(here.mass_change):
         results.append(measured(region, "mass_change", 100 * here.mass_change, "J rho_i - rho_e"))
@@ -317,10 +310,10 @@ def classify_prm(pair: BreathPair) -> Labelmap:
     """
     before, after = np.asarray(pair.expiration.array), pair.inspiration_hu
     inside = pair.mask
-    trapped = median_below(before, inside, AIR_TRAPPING_HU)
-    destroyed = median_below(after, inside, EMPHYSEMA_HU)
-    aerated = pair.parenchyma & median_below(before, inside, np.nextafter(DENSE_HU, 0))
-    aerated &= median_below(after, inside, np.nextafter(DENSE_HU, 0))
+    trapped = median_below(before, inside, AIR_TRAPPING_BELOW_HU)
+    destroyed = median_below(after, inside, EMPHYSEMA_BELOW_HU)
+    aerated = pair.parenchyma & median_below(before, inside, np.nextafter(PRM_AT_MOST_HU, 0))
+    aerated &= median_below(after, inside, np.nextafter(PRM_AT_MOST_HU, 0))
     labels = np.zeros(pair.geometry.shape, np.uint8)
     for name, chosen in zip(
         PRM_CLASSES, (~destroyed & ~trapped, ~destroyed & trapped, destroyed & trapped), strict=True
@@ -375,11 +368,13 @@ def measure_inspiration(inspiration: Volume, regions: RegionSet) -> tuple[Measur
             results += [missing(region, name, reason) for name in INSPIRATORY]
             continue
         volume = count * regions.geometry.voxel_volume_ml
-        low = int(np.count_nonzero(inspiration.array[mask] < EMPHYSEMA_HU))
+        low = int(np.count_nonzero(inspiration.array[mask] < EMPHYSEMA_BELOW_HU))
         method = "inspiratory scan and its own regions"
         results += [
             measured(region, "inspiratory_volume", volume, f"voxel count, {method}"),
-            measured(region, "emphysema", 100 * low / count, f"HU < -950, {method}"),
+            measured(
+                region, "emphysema", 100 * low / count, f"HU < {EMPHYSEMA_BELOW_HU:g}, {method}"
+            ),
         ]
     return tuple(results)
 
@@ -388,7 +383,10 @@ def _density(region: Region, trapped: Mask, prm: Labelmap, inside: Mask) -> list
     share = 100 * float(trapped[inside].mean())
     results = [
         measured(
-            region, "air_trapping", share, "expiratory scan, HU < -856 after a 3 x 3 x 3 median"
+            region,
+            "air_trapping",
+            share,
+            f"expiratory scan, HU < {AIR_TRAPPING_BELOW_HU:g} after a 3 x 3 x 3 median",
         )
     ]
     labels = prm.array[inside]

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage
 
-from lungperfusion.density import GROUND_GLASS_FROM_HU
 from lungperfusion.errors import InputError
 from lungperfusion.opacity import mark_vessels
 from lungperfusion.terms import LUNGS
+from lungperfusion.terms.density import EMPHYSEMA_BELOW_HU, GROUND_GLASS_FROM_HU
 from lungperfusion.volume import Mask, Volume
 from lungperfusion.vq.pair import BreathPair, Float
 from lungperfusion.vq.ventilation import tissue_density
@@ -66,7 +66,6 @@ Errors of segmentation and Jacobian add up to about that.
 
 _VESSEL_CONTRAST = 0.08  # g/mL above the surrounding parenchyma
 _LARGEST_VESSEL_MM = 5.0
-_EMPHYSEMA_HU = -950.0
 _EMPHYSEMA_SMOOTHING_MM = 2.0  # noise of 40 HU falls to about 10: inflated lung is no emphysema
 _FLOOR = 0.05
 
@@ -209,7 +208,7 @@ def blood_density(
     """
     here = pair.parenchyma if tissue is None else tissue
     inflated = pair.smooth(pair.inspiration_hu, here, _EMPHYSEMA_SMOOTHING_MM)
-    alive = here & (inflated >= _EMPHYSEMA_HU)
+    alive = here & (inflated >= EMPHYSEMA_BELOW_HU)
     density = np.where(alive, tissue_density(pair.expiration.array), 0)
     smooth = pair.smooth(density, here, smoothing_mm)
     means = [

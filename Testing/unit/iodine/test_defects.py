@@ -5,10 +5,8 @@ import pytest
 
 from lungperfusion.errors import GeometryMismatchError, InputError
 from lungperfusion.iodine.defects import (
-    ABSOLUTE_BELOW_HU,
     DEFECT_COLUMNS,
     MINIMAL_VOLUME_ML,
-    RELATIVE_BELOW,
     classify_extent,
     classify_parenchyma,
     defect_table_rows,
@@ -18,6 +16,8 @@ from lungperfusion.iodine.defects import (
 from lungperfusion.iodine.expected import expected_enhancement
 from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.regions import RegionSet
+from lungperfusion.terms.iodine import DEFECT_BELOW_HU
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Geometry, Labelmap, Volume
 
 from .conftest import Blocks
@@ -41,10 +41,10 @@ def test_a_voxel_on_the_threshold_is_no_defect(blocks):
     k, j, i = centre_of(blocks, "right_upper_lobe")
     box = (slice(k, k + 4), slice(j, j + 4), slice(i, i + 4))
     values = np.full(blocks.geometry.shape, 100.0, np.float32)
-    values[box] = ABSOLUTE_BELOW_HU
+    values[box] = DEFECT_BELOW_HU
     on = find_defects(blocks.volume(values), blocks.inside, blocks.regions, rule="absolute")
     assert not on.mask.any()
-    values[box] = np.nextafter(np.float32(ABSOLUTE_BELOW_HU), np.float32(0))
+    values[box] = np.nextafter(np.float32(DEFECT_BELOW_HU), np.float32(0))
     below = find_defects(blocks.volume(values), blocks.inside, blocks.regions, rule="absolute")
     assert below.mask[box].all()
     assert below.mask.sum() == 64
@@ -63,7 +63,7 @@ def test_relative_rule_follows_the_level_of_each_lobe(blocks):
 def test_gravity_is_no_defect(blocks):
     front = blocks.geometry.coordinate_mm("A")
     sloped = (45 * (1 - 0.008 * (front - front.mean()))).astype(np.float32)
-    assert sloped[blocks.inside].min() < RELATIVE_BELOW * 45 < sloped[blocks.inside].max()
+    assert sloped[blocks.inside].min() < LOW_SHARE * 45 < sloped[blocks.inside].max()
     expected = expected_enhancement(blocks.volume(sloped), blocks.inside, blocks.regions)
     np.testing.assert_allclose(expected[blocks.inside], sloped[blocks.inside], rtol=0.02)
     assert np.isnan(expected[~blocks.inside]).all()

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from lungperfusion.iodine.defects import RELATIVE_BELOW, find_defects
+from lungperfusion.iodine.defects import find_defects
 from lungperfusion.iodine.expected import LEAST_LOBE_SHARE, USUAL_BLOOD_SHARE, expected_enhancement
 from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.morphology import dilated
 from lungperfusion.regions import RegionSet
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Volume
 
 LEVEL = 40.0
@@ -81,7 +82,7 @@ def test_the_blood_of_the_trunk_is_a_least_level(blocks):
     assert np.nanmedian(plain) == pytest.approx(0.15 * LEVEL, rel=0.05)
     least = USUAL_BLOOD_SHARE * blood_hu
     assert np.nanmax(with_blood) > least * LEAST_LOBE_SHARE
-    lost = image.array[blocks.inside] < RELATIVE_BELOW * with_blood[blocks.inside]
+    lost = image.array[blocks.inside] < LOW_SHARE * with_blood[blocks.inside]
     assert lost.mean() > 0.9
     healthy, _ = noisy(blocks, {})
     np.testing.assert_array_equal(

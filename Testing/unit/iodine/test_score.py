@@ -5,12 +5,7 @@ import pytest
 
 from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import find_defects
-from lungperfusion.iodine.exclusion import (
-    EXCLUSION_COLUMNS,
-    REASONS,
-    Exclusion,
-    exclusion_rows,
-)
+from lungperfusion.iodine.exclusion import EXCLUSION_COLUMNS, REASONS, Exclusion, exclusion_rows
 from lungperfusion.iodine.score import (
     AERATED_HU,
     SCORES,

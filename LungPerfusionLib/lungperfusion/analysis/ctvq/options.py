@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lungperfusion.results.vq_tables import Ratings
+from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Volume
 from lungperfusion.vq import collateral, defects
-from lungperfusion.vq.classes import LOW, HealthyBins, Thresholds
+from lungperfusion.vq.classes import HealthyBins, Thresholds
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.perfusion import WEIGHTS, Surrogate
 from lungperfusion.vq.ventilation import DEFAULT_METHOD, VentilationMethod
@@ -24,8 +25,8 @@ class VqOptions:
     ventilation: VentilationMethod = DEFAULT_METHOD
     perfusion: Mapping[Surrogate, float] | None = None
     """Exponents of the surrogates; None for those of `lungperfusion.vq.perfusion.WEIGHTS`."""
-    low_ventilation: float = LOW
-    low_perfusion: float = LOW
+    low_ventilation: float = LOW_SHARE
+    low_perfusion: float = LOW_SHARE
     healthy: HealthyBins | None = None
     """Bins of healthy people's values: the lowest ones then say what is low."""
     grid: Grid = "expiration"
