@@ -203,6 +203,22 @@ class TimeIsOver(Exception):
     """A trial could not be brought to its end."""
 
 
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """End what is done in here after a time, whatever it is busy with."""
+
+    def stop(*_: object) -> None:
+        raise TimeIsOver
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def end(child: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
@@ -390,7 +406,9 @@ def torture_commands(
     """Let all commands have a trial in turn until the time is over, and say what each had."""
     counts: dict[str, Counter[str]] = {}
     turns = collections.deque()
-    for name, words in prepare(root).items():
+    with within(until - time.monotonic()):
+        commands = prepare(root)
+    for name, words in commands.items():
         counts[name] = Counter()
         turns.append(torture_command(root, name, words, rng, trials, until, counts[name]))
     while turns and time.monotonic() < until:
@@ -496,6 +514,8 @@ state = run_batch(manifest, Path(sys.argv[3]), lambda n: LocalWorkers(2), resume
 sys.exit(state.failed + state.left)
 """
 CASES = 12
+LAST_RUN_S = 300.0
+"""The last run comes after the time, so that what was killed can be healed; it takes seconds."""
 
 
 def torture_batch(
@@ -528,7 +548,8 @@ def torture_batch(
             complain(count, "lost", f"batch, {case}")
         whole = now
     last = [sys.executable, "-P", "-c", BATCH, *words]
-    done = subprocess.run(last, env=environment, check=False)
+    with within(LAST_RUN_S):
+        done = subprocess.run(last, env=environment, check=False)
     if done.returncode:
         complain(count, "lost", f"{done.returncode} cases at the end")
     for number in range(CASES):
@@ -551,8 +572,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         share = time.monotonic() + 0.7 * arguments.seconds
-        torture_commands(root, rng, arguments.kills, share, count)
-        torture_batch(root, rng, max(1, arguments.kills // 6), until, count)
+        try:
+            torture_commands(root, rng, arguments.kills, share, count)
+            torture_batch(root, rng, max(1, arguments.kills // 6), until, count)
+        except TimeIsOver:
+            sys.exit("the time was over before everything had its turn; give more --seconds")
     print(f"seed {arguments.seed}: {figures(count)}")
     return int(any(count[kind] for kind in ("lost", "leftovers", "tracebacks")))
 
