@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import builtins
-import collections
 import contextlib
 import ctypes
 import errno
@@ -403,19 +402,23 @@ def with_file_size(most_bytes: int) -> Callable[[], None]:
 def torture_commands(
     root: Path, rng: random.Random, trials: int, until: float, count: Counter[str]
 ) -> None:
-    """Let all commands have a trial in turn until the time is over, and say what each had."""
-    counts: dict[str, Counter[str]] = {}
-    turns = collections.deque()
+    """Let the command that had least of the time have a trial, and say at the end what each had."""
     with within(until - time.monotonic()):
         commands = prepare(root)
-    for name, words in commands.items():
-        counts[name] = Counter()
-        turns.append(torture_command(root, name, words, rng, trials, until, counts[name]))
-    while turns and time.monotonic() < until:
-        with contextlib.suppress(StopIteration, TimeIsOver):
-            next(turns[0])
-            turns.append(turns[0])
-        turns.popleft()
+    counts: dict[str, Counter[str]] = {name: Counter() for name in commands}
+    spent_s = dict.fromkeys(commands, 0.0)
+    trials_of = {
+        name: torture_command(root, name, words, rng, trials, until, counts[name])
+        for name, words in commands.items()
+    }
+    while trials_of and time.monotonic() < until:
+        name = min(trials_of, key=spent_s.__getitem__)
+        begun = time.monotonic()
+        try:
+            next(trials_of[name])
+        except (StopIteration, TimeIsOver):
+            del trials_of[name]
+        spent_s[name] += time.monotonic() - begun
     for name, had in counts.items():
         print(f"{name}: {figures(had)}", flush=True)
         count.update(had)
