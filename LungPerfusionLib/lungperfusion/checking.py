@@ -41,7 +41,7 @@ NOISE_SLAB_MM = 40.0
 SKEW_DEGREES = 5.0
 """Axes this far from those of the patient are worth a remark."""
 
-NOT_LOOKED = "Not looked at here; `lungperfusion check` does, and so does the analysis."
+NOT_LOOKED = "Not looked at yet."
 
 Breath = Literal["inspiration", "expiration"]
 Suits = Literal["yes", "caution", "no"]

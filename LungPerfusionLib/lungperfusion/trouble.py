@@ -8,9 +8,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from lungperfusion.errors import InputError
+
 _DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_NO_MEMORY_WORDS = ("bad_alloc", "Failed to allocate memory", "Cannot allocate memory")
-"""How compiled libraries say that there is no memory, in errors of other kinds."""
+_NO_MEMORY_WORDS = (
+    *("bad_alloc", "Failed to allocate memory", "Cannot allocate memory"),
+    *("can't start new thread", "failed to map segment", "cannot map zero-fill pages"),
+)
+"""How compiled libraries, threads and the loader of libraries say that there is no memory."""
 
 _ADVICE = {
     errno.EFBIG: "a file would grow beyond the size allowed here; raise that limit (ulimit -f)",
@@ -49,9 +54,32 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(
         isinstance(cause, MemoryError)
         or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
-        or (isinstance(cause, RuntimeError) and any(w in str(cause) for w in _NO_MEMORY_WORDS))
+        or (
+            isinstance(cause, RuntimeError | ImportError)
+            and any(words in str(cause) for words in _NO_MEMORY_WORDS)
+        )
         for cause in _causes(error)
     )
+
+
+def import_refusal(error: ImportError, *, need: str, remedy: str) -> InputError:
+    """Say why an optional library is not there; a lack of memory is raised on as what it is.
+
+    Parameters
+    ----------
+    error
+        What its import ended with.
+    need
+        What needs which library, such as ``"pictures need matplotlib"``.
+    remedy
+        What to do.
+
+    """
+    if is_out_of_memory(error):
+        raise error
+    if isinstance(error, ModuleNotFoundError):
+        return InputError(f"{need}, which is not installed; {remedy}")
+    return InputError(f"{need}, which is installed but cannot be loaded; {remedy}")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -61,6 +61,8 @@ class Job:
         self._lines = queue.Queue()
         self._tail = collections.deque(maxlen=40)
         self._error = ""
+        self.result = None
+        """What a command has told as a line of JSON."""
         self.cancelled = self.ended = False
         self._process = subprocess.Popen(
             [python_executable(), "-P", "-c", _START, str(LIBRARY), *words],
@@ -105,6 +107,8 @@ class Job:
             self._tail.extend(message.get("details", "").splitlines())
         elif "progress" in message and not self.cancelled:
             self._on_progress(message["progress"], message["message"])
+        elif not message.keys() & {"progress", "done"}:
+            self.result = message
 
     def _finish(self):
         self._timer.stop()

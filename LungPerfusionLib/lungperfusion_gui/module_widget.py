@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from lungperfusion_gui import corrections, scan_check
+from lungperfusion_gui import corrections
 from lungperfusion_gui.archive_export import ArchiveExport
 from lungperfusion_gui.display import DisplayPanel
 from lungperfusion_gui.fissures import FissurePanel
@@ -24,6 +24,7 @@ from lungperfusion_gui.result_nodes import show_results
 from lungperfusion_gui.results_panel import ResultsPanel
 from lungperfusion_gui.review import ReviewPanel
 from lungperfusion_gui.runs import CommandRuns
+from lungperfusion_gui.scan_check import ScanChecks
 from lungperfusion_gui.segmenters import offer_segmenters
 from lungperfusion_gui.study import Study
 
@@ -46,7 +47,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def __init__(self, parent=None):
         self.logic = self.ui = self.parameters = self.runs = self.study = None
-        self.results = self.display = self.review = self.fissures = None
+        self.results = self.display = self.review = self.fissures = self.checks = None
         self._guiTag = None
         self._active = self._rebind = False
         self._reportFolder, self._written = None, ""
@@ -85,6 +86,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._onCorrectedChosen,
         )
         self.fissures = FissurePanel(self.ui, lambda: self.onMarked(_("Points on fissures")))
+        self.checks = ScanChecks(self.ui.scanLabel, self.logic.command)
         self.archive = ArchiveExport(
             self.ui.exportCollapsibleButton, lambda: self.logic.reference(self.parameters)
         )
@@ -110,7 +112,8 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @property
     def _sections(self):
         """Parts of the panel that show what belongs to a scan."""
-        return (self.results, self.display, self.review, self.fissures, *self.ownSections())
+        shared = (self.results, self.display, self.review, self.fissures, self.checks)
+        return (*shared, *self.ownSections())
 
     def enter(self):
         self._active = True
@@ -215,7 +218,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._showStudy()
         self.onParametersChanged()
         scans = [node for node, _lungs in self.logic.scans(self.parameters)]
-        scan_check.show(self.ui.scanLabel, self.logic.command, scans)
+        self.checks.show(scans)
         self.updateButtons()
 
     # ------------------------------------------------------------------- to be given by modules

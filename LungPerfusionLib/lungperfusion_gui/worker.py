@@ -37,12 +37,12 @@ def main(words):
         return 2
     except (CancelledError, KeyboardInterrupt):
         return 130
-    except ImportError as error:
-        tell(error=f"a library is missing: {error}")
-        return 1
     except Exception as error:
         if trouble := in_words(error):
             tell(error=trouble)
+            return 1
+        if isinstance(error, ImportError):
+            tell(error=f"a library is missing: {error}")
             return 1
         tell(error=f"unexpected {type(error).__name__}: {error}", details=traceback.format_exc())
         return 1

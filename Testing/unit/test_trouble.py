@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import io
 import os
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from lungperfusion import __main__ as command
+from lungperfusion.cohort import libraries
+from lungperfusion.cohort.libraries import library
 from lungperfusion.commands import phantom
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_ct, read_labelmap
@@ -37,6 +40,8 @@ def chained(error: BaseException, cause: BaseException) -> BaseException:
         (OSError(errno.EROFS, "x"), "read-only"),
         (MemoryError(), "out of memory"),
         (RuntimeError("std::bad_alloc"), "out of memory"),
+        (RuntimeError("can't start new thread"), "out of memory"),
+        (ImportError("libx.so: failed to map segment from shared object"), "out of memory"),
         (PermissionError(errno.EACCES, "Permission denied", "Müller"), "Permission denied; check"),
     ],
 )
@@ -61,6 +66,33 @@ def test_faults_of_this_program_are_no_ordinary_trouble(monkeypatch, tmp_path):
     assert in_words(RuntimeError("itk")) is None
     with pytest.raises(ZeroDivisionError):
         command.main(["phantom", "small", "-o", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImportError("libx.so: failed to map segment from shared object"), "out of memory"),
+        (ModuleNotFoundError("No module named 'sklearn'"), "sklearn, which is not installed"),
+        (ImportError("undefined symbol: x"), "sklearn, which is installed but cannot be loaded"),
+    ],
+)
+def test_library_that_does_not_load_is_not_missing(error, words, monkeypatch, capsys, tmp_path):
+    def fail(name):
+        raise error
+
+    monkeypatch.setattr(phantom, "run", lambda arguments, progress: library("sklearn"))
+    assert command.make_parser("phantom")  # loaded
+    monkeypatch.setattr(libraries.importlib, "import_module", only(fail, "sklearn"))
+    assert command.main(["phantom", "small", "-o", str(tmp_path / "out")]) in (1, 2)
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def only(function, name):
+    """Import anything, but a library that a test speaks of by a function."""
+    load = importlib.import_module
+    return lambda wanted: function(wanted) if wanted == name else load(wanted)
 
 
 def test_ctrl_c_while_a_command_is_loaded(monkeypatch, capsys):

@@ -34,6 +34,7 @@ from lungperfusion.errors import InputError
 from lungperfusion.naming import named
 from lungperfusion.processes import own_group
 from lungperfusion.progress import ignore
+from lungperfusion.trouble import import_refusal
 
 _START = (
     "import json, sys; package, path = json.loads(sys.argv.pop()); "
@@ -374,8 +375,8 @@ class DaskWorkers:
         try:
             import distributed
         except ImportError as error:
-            raise InputError(
-                "a scheduler needs Dask, which is not installed; install lungperfusion[cohort]"
+            raise import_refusal(
+                error, need="a scheduler needs Dask", remedy="install lungperfusion[cohort]"
             ) from error
         try:
             is_file = Path(address).is_file()

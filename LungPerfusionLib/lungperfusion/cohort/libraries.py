@@ -6,7 +6,7 @@ import importlib
 import platform
 from typing import Any
 
-from lungperfusion.errors import InputError
+from lungperfusion.trouble import import_refusal
 
 NAMES = ("numpy", "scipy", "pandas", "statsmodels", "scikit-learn")
 _MODULES = {"scikit-learn": "sklearn"}
@@ -18,15 +18,16 @@ def library(module: str) -> Any:
     Raises
     ------
     InputError
-        If it is not installed.
+        If it is not installed or cannot be loaded.
 
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InputError(
-            f"cohort statistics need {module.partition('.')[0]}, which is not installed; run: "
-            'pip install "lungperfusion[cohort,report]"'
+        raise import_refusal(
+            error,
+            need=f"cohort statistics need {module.partition('.')[0]}",
+            remedy='run: pip install "lungperfusion[cohort,report]"',
         ) from error
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.batch.dicom_tree import stated_breath
-from lungperfusion.checking import ScanCheck, check_ct, check_map, check_segmentation
+from lungperfusion.checking import (
+    Remark,
+    ScanCheck,
+    Suitability,
+    check_ct,
+    check_map,
+    check_segmentation,
+)
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
 from lungperfusion.io.dicom.units import UNSPECIFIED, stated_unit
@@ -33,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="DICOM folder, zip of one, or NRRD, NIfTI, MHA file",
     )
     parser.add_argument("--series", metavar="UID", help="DICOM series to read, of several")
-    parser.add_argument("--json", action="store_true", help="write the same as JSON")
+    parser.add_argument("--json", action="store_true", help="write the same as one line of JSON")
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read the scan and say what it is on standard output."""
     checked = check_scan(arguments.scan, series_uid=arguments.series, progress=progress)
     if arguments.json:
-        text = json.dumps(asdict(checked), indent=2, ensure_ascii=False)
+        text = json.dumps(asdict(checked), ensure_ascii=False)
     else:
         text = "\n".join(checked.sentences)
     return 0 if show(text) else 1
@@ -85,10 +94,17 @@ def check_scan(path: Path, *, series_uid: str | None, progress: Progress) -> Sca
     return checked
 
 
+def check_of(record: Mapping[str, Any]) -> ScanCheck:
+    """Take a check back from the JSON of the command."""
+    remarks = tuple(Remark(**remark) for remark in record["remarks"])
+    suits = (Suitability(**{**one, "reasons": tuple(one["reasons"])}) for one in record["suits"])
+    return ScanCheck(remarks, tuple(suits), record["refusal"])
+
+
 def check_volume(
-    image: Volume, acquisition: Acquisition | None = None, *, unit: str | None, quick: bool = False
+    image: Volume, acquisition: Acquisition | None = None, *, unit: str | None
 ) -> ScanCheck:
-    """Check an image that is open already.
+    """Check an image that is open already by its header and grid: the lungs are not looked for.
 
     Parameters
     ----------
@@ -98,8 +114,6 @@ def check_volume(
         Technical facts as far as known.
     unit
         Unit of its values where it is stated.
-    quick
-        As for `check_ct`.
 
     """
     try:
@@ -109,7 +123,7 @@ def check_volume(
     except InputError as refusal:
         why = without_names(str(refusal))
         return check_map(image, acquisition, unit=unit, why_no_ct=why)
-    return check_ct(image, acquisition, quick=quick)
+    return check_ct(image, acquisition, quick=True)
 
 
 def _labels(path: Path) -> LabelImage | None:

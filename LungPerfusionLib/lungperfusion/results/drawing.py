@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lungperfusion.errors import InputError
+from lungperfusion.trouble import import_refusal
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -25,9 +25,10 @@ def style() -> Iterator[None]:
         import matplotlib as mpl
         import matplotlib.style
     except ImportError as error:
-        raise InputError(
-            "pictures need matplotlib, which is not installed; "
-            'run: pip install "lungperfusion[report]", or leave the report out'
+        raise import_refusal(
+            error,
+            need="pictures need matplotlib",
+            remedy='run: pip install "lungperfusion[report]", or leave the report out',
         ) from error
     with mpl.style.context(["default", _STYLE], after_reset=True):
         yield

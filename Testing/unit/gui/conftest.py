@@ -52,12 +52,22 @@ def patient():
 
 
 @pytest.fixture
-def modules(desktop):  # noqa: F811
+def looking():
+    """Let panels look at chosen scans, which takes a process and seconds for each."""
+
+
+@pytest.fixture
+def modules(desktop, request, monkeypatch):  # noqa: F811
     """Load the library and the named modules, as the application does at its start."""
 
     def load(*names):
         desktop.load(ROOT / "LungPerfusionLib" / "LungPerfusionLib.py")
-        return [desktop.load(ROOT / name / f"{name}.py") for name in names]
+        loaded = [desktop.load(ROOT / name / f"{name}.py") for name in names]
+        if names and "looking" not in request.fixturenames:
+            from lungperfusion_gui.scan_check import ScanChecks
+
+            monkeypatch.setattr(ScanChecks, "_look", lambda self: None)
+        return loaded
 
     return load
 

@@ -1,5 +1,7 @@
 """Inputs that a panel chooses itself."""
 
+import html
+
 import numpy as np
 import pytest
 
@@ -75,14 +77,14 @@ def test_voltage_comes_from_dicom(desktop, modules, loaded, monkeypatch):
     assert "tin filters" in panel.ui.inputsLabel.text
 
 
-def test_panel_says_whether_the_chosen_scan_suits(desktop, modules, volumes, monkeypatch):
+def test_panel_says_at_once_whether_the_chosen_scan_suits(desktop, modules, volumes, monkeypatch):
     from lungperfusion_gui import scan_check
 
     modules("VesselBV")
     panel = desktop.select("VesselBV")
     panel.ui.ct.setCurrentNode(volumes[0])
     words = panel.ui.scanLabel.text
-    assert words == "CT does not suit: slices of 5.00 mm are too thick for small vessels."
+    assert words.startswith("CT does not suit: slices of 5.00 mm are too thick for small vessels.")
     assert "Spacing: Voxels of" in panel.ui.scanLabel.toolTip
     monkeypatch.setattr(scan_check, "check_volume", None)  # known already
     panel.parameters.bloodHu = 40.0
@@ -92,6 +94,94 @@ def test_panel_says_whether_the_chosen_scan_suits(desktop, modules, volumes, mon
     assert panel.ui.scanLabel.text == "Iodine does not suit: no CT in HU."
     panel.ui.ct.setCurrentNode(None)
     assert panel.ui.scanLabel.text == ""
+
+
+@pytest.fixture
+def stored(desktop, patient, tmp_path, monkeypatch):
+    """CT as a file, as a DICOM series, and as no file at all, with the file to check by hand."""
+    import slicer
+
+    from lungperfusion.commands.phantom import write_dicom
+    from lungperfusion.io import write_volume
+
+    write_volume(patient.ct, tmp_path / "file.nrrd")
+    write_dicom(patient.ct, tmp_path / "series", kind="contrast")
+    first = next((tmp_path / "series").iterdir())
+
+    class Files(Database):
+        def fileForInstance(self, uid):
+            return str(first)
+
+    monkeypatch.setattr(slicer, "dicomDatabase", Files(), raising=False)
+    file = slicer.util.loadVolume(str(tmp_path / "file.nrrd"))
+    series = slicer.util.loadVolume(str(tmp_path / "file.nrrd"))
+    series.SetAttribute("DICOM.instanceUIDs", "1.2 1.3")
+    alone = mrml.show_volume(slicer.mrmlScene, patient.ct, "Alone")
+    return {
+        "file": (file, tmp_path / "file.nrrd"),
+        "series": (series, tmp_path / "series"),
+        "alone": (alone, tmp_path / "file.nrrd"),
+    }
+
+
+def test_panel_and_command_say_the_same(desktop, modules, looking, stored, capsys):
+    from lungperfusion.__main__ import main
+
+    modules("VesselBV")
+    from lungperfusion_gui import scan_check
+
+    panel = desktop.select("VesselBV")
+    assert scan_check.file_of(stored["alone"][0]) is None
+    for node, path in stored.values():
+        assert (node.GetName() == "Alone") == (scan_check.file_of(node) is None)
+        panel.ui.ct.setCurrentNode(node)
+        assert "Not looked at" in panel.ui.scanLabel.toolTip
+        desktop.wait(lambda: "Not looked at" not in panel.ui.scanLabel.toolTip, 120.0)
+        capsys.readouterr()
+        assert main(["check", str(path), "--quiet"]) == 0
+        sentences = capsys.readouterr().out.splitlines()
+        shown = panel.ui.scanLabel.toolTip.removeprefix("<p>").removesuffix("</p>")
+        assert html.unescape(shown).splitlines() == [node.GetName(), *sentences]
+        verdict = next(line for line in sentences if line.startswith("vesselbv: "))
+        assert panel.ui.scanLabel.text == f"{node.GetName()} {verdict.removeprefix('vesselbv: ')}"
+    assert "inspiratory" in panel.ui.scanLabel.toolTip
+
+
+def test_what_was_changed_is_no_longer_what_its_file_holds(desktop, modules, stored):
+    import slicer
+
+    modules("VesselBV")
+    from lungperfusion_gui import scan_check
+
+    node, path = stored["file"]
+    assert scan_check.file_of(node) == path
+    slicer.util.arrayFromVolume(node)[:] += 1
+    slicer.util.arrayFromVolumeModified(node)
+    assert scan_check.file_of(node) is None
+
+
+def test_scan_that_cannot_be_looked_at_says_why(desktop, modules, looking, stored):
+    modules("VesselBV")
+    panel = desktop.select("VesselBV")
+    node, path = stored["file"]
+    path.write_bytes(path.read_bytes()[:300])
+    panel.ui.ct.setCurrentNode(node)
+    desktop.wait(lambda: "Looking" not in panel.ui.scanLabel.text, 120.0)
+    assert "cut short" in panel.ui.scanLabel.text
+
+
+def test_panel_that_is_left_looks_no_further(desktop, modules, looking, stored):
+    modules("VesselBV", "CTVQ")
+    from lungperfusion_gui.job import Job
+
+    panel = desktop.select("VesselBV")
+    panel.ui.ct.setCurrentNode(stored["alone"][0])
+    desktop.wait(lambda: Job.running, 30.0)
+    folder = panel.checks._folder
+    desktop.select("CTVQ")
+    assert panel.checks._job is None
+    assert not folder.exists()
+    desktop.wait(lambda: not Job.running, 30.0)
 
 
 def block_of_heart(air_hu=-80):

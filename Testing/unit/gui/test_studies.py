@@ -12,12 +12,9 @@ from lungperfusion.io import read_segmentation
 
 
 @pytest.fixture
-def panel(desktop, modules, volumes, ipv_results, monkeypatch):
+def panel(desktop, modules, volumes, ipv_results):
     """PerfusionIPv with the results of the first patient."""
     modules("PerfusionIPv")
-    from lungperfusion_gui import scan_check
-
-    monkeypatch.setattr(scan_check, "show", lambda label, analysis, nodes: None)  # seconds a scan
     panel = desktop.select("PerfusionIPv")
     show(panel, ipv_results)
     return panel
