@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
 from lungperfusion.analysis.ctvq import (
     TRANSFORM,
     VOLUME_TRANSFORM,
@@ -25,7 +23,7 @@ from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.commands.region_arguments import add_region_arguments, region_options
 from lungperfusion.commands.train import read_table
 from lungperfusion.errors import InputError
-from lungperfusion.io import Scan, read_ct, read_labelmap, read_map
+from lungperfusion.io import Scan, read_ct, read_labelmap, read_map, read_vectors
 from lungperfusion.io.json_files import read_json
 from lungperfusion.io.markups import read_markups
 from lungperfusion.naming import named
@@ -35,7 +33,7 @@ from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Volume
 from lungperfusion.vq.classes import HealthyBins
 from lungperfusion.vq.comparison import align_reference, bring_to_ct
-from lungperfusion.vq.displacement import DisplacementField, displacement_from_sitk
+from lungperfusion.vq.displacement import DisplacementField, displacement_from_lps
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.perfusion import WEIGHTS
 from lungperfusion.vq.ventilation import DEFAULT_METHOD
@@ -247,18 +245,7 @@ def read_transform(path: Path) -> DisplacementField:
         If the file is no displacement field.
 
     """
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(
-            f"{named(Path(path).name)} cannot be read as a displacement field"
-        ) from error
-    if image.GetNumberOfComponentsPerPixel() != 3 or image.GetDimension() != 3:
-        raise InputError(
-            f"{named(Path(path).name)} is no displacement field: it has "
-            f"{image.GetNumberOfComponentsPerPixel()} components per voxel instead of 3"
-        )
-    return displacement_from_sitk(image)
+    return displacement_from_lps(*read_vectors(path))
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:

@@ -28,6 +28,7 @@ from lungperfusion.io.nifti import (
 )
 from lungperfusion.io.nifti import SUFFIXES as NIFTI_SUFFIXES
 from lungperfusion.io.scratch import scratch_folder
+from lungperfusion.io.silence import silent_libraries
 from lungperfusion.naming import named
 from lungperfusion.resampling import geometry_from_sitk
 from lungperfusion.volume import Geometry
@@ -97,7 +98,8 @@ def _read_by_itk(path: Path, readable: Path, layers: bool) -> sitk.Image:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(readable))
     try:
-        reader.ReadImageInformation()
+        with silent_libraries():
+            reader.ReadImageInformation()
     except RuntimeError as error:
         raise _damaged(path) from error
     size = reader.GetSize()
@@ -105,7 +107,8 @@ def _read_by_itk(path: Path, readable: Path, layers: bool) -> sitk.Image:
     if len(size) > 3:  # time points or components of which there is one
         reader.SetExtractSize([*size[:3], *([0] * (len(size) - 3))])
     try:
-        return reader.Execute()
+        with silent_libraries():
+            return reader.Execute()
     except RuntimeError as error:
         raise _damaged(path) from error
 

@@ -33,7 +33,7 @@ from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
 from lungperfusion.segmentation.imports import structure_of
-from lungperfusion.volume import Labelmap, Mask, Volume
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
 
 
 def read_ct(path: Path, *, series_uid: str | None = None, progress: Progress = ignore) -> Scan:
@@ -136,6 +136,37 @@ def read_segmentation(path: Path) -> Labelmap:
 
     """
     return labelmap_of(read_labelmap(path))
+
+
+def read_vectors(path: Path) -> tuple[NDArray[np.float32], Geometry]:
+    """Read an image of vectors, such as a displacement field.
+
+    Returns
+    -------
+    array, geometry
+        Components as stored, shape (K, J, I, 3).
+
+    Raises
+    ------
+    InputError
+        If the file is no image of three finite components.
+
+    """
+    path = Path(path)
+    _require_file(path)
+    if not is_image_file(path):
+        raise InputError(f"{named(path.name)} is no displacement field; give one as .nrrd")
+    array, geometry, _, _ = read_image(path, layers=True)
+    count = len(array) if array.ndim == 4 else 1
+    if count != 3:
+        raise InputError(
+            f"{named(path.name)} is no displacement field: it has {count} component(s) per voxel "
+            "instead of 3"
+        )
+    vectors = np.ascontiguousarray(np.moveaxis(array, 0, -1), np.float32)
+    if not np.isfinite(vectors).all():
+        raise InputError(f"{named(path.name)} holds vectors that are no finite numbers")
+    return vectors, geometry
 
 
 # ------------------------------------------------------------------------------------ images

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungperfusion.resampling import geometry_from_sitk, set_sitk_geometry
+from lungperfusion.resampling import set_sitk_geometry
 from lungperfusion.volume import Geometry, Mask
 
 INVERSION_TOLERANCE_MM = 0.05
@@ -104,7 +104,6 @@ def displacement_to_sitk(field: DisplacementField) -> sitk.Image:
     return set_sitk_geometry(image, field.geometry)
 
 
-def displacement_from_sitk(image: sitk.Image) -> DisplacementField:
-    """Read back what `displacement_to_sitk` made."""
-    lps = sitk.GetArrayFromImage(image).astype(np.float32)
-    return DisplacementField(lps * np.array([-1, -1, 1], np.float32), geometry_from_sitk(image))
+def displacement_from_lps(vectors: NDArray[np.float32], geometry: Geometry) -> DisplacementField:
+    """Take a field whose vectors are LPS, as files hold them and `displacement_to_sitk` gives."""
+    return DisplacementField(vectors * np.array([-1, -1, 1], np.float32), geometry)

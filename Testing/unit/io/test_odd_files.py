@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import struct
@@ -13,6 +14,7 @@ import SimpleITK as sitk
 
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_ct, read_labelmap
+from lungperfusion.io.silence import silent_libraries
 from lungperfusion.volume import Geometry
 
 
@@ -282,3 +284,29 @@ def test_noise_is_no_image(tmp_path, grid, write_image):
 def test_noisy_chest_is_one(tmp_path, chest, grid, write_image):
     noise = np.random.default_rng(0).normal(0, 150, (8, 24, 20)).astype(np.int16)
     assert read_ct(write_image(tmp_path / "ct.nrrd", chest() + noise, grid))
+
+
+def test_libraries_say_nothing_of_their_own(tmp_path, chest, grid, write_image, capfd):
+    path = write_image(tmp_path / "ct.nii", chest(), grid)
+    content = bytearray(path.read_bytes())
+    content[344:348] = bytes(4)  # the magic words: an Analyze file, of which ITK warns
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        read_ct(path)
+    path = write_image(tmp_path / "ct.mha", chest(), grid)
+    path.write_bytes(path.read_bytes().replace(b"DimSize", b"DimXXXX"))
+    with pytest.raises(InputError):
+        read_ct(path)
+    os.write(2, b"heard again")
+    assert capfd.readouterr().err == "heard again"
+
+
+def test_silence_of_several_threads_ends(capfd):
+    first, second = silent_libraries(), silent_libraries()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    os.write(2, b"not heard")
+    second.__exit__(None, None, None)
+    os.write(2, b"heard again")
+    assert capfd.readouterr().err == "heard again"

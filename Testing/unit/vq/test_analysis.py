@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -352,7 +353,21 @@ def test_healthy_bins_are_read_and_refused(tmp_path):
 def test_an_image_is_no_transform(tmp_path):
     path = tmp_path / "image.nrrd"
     sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkFloat32), str(path))
-    with pytest.raises(InputError, match="1 components per voxel instead of 3"):
+    with pytest.raises(InputError, match=r"1 component\(s\) per voxel instead of 3"):
         read_transform(path)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="there is no file"):
         read_transform(tmp_path / "absent.nrrd")
+    vectors = np.full((4, 4, 4, 3), np.nan, np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(vectors, isVector=True), str(path))
+    with pytest.raises(InputError, match="no finite numbers"):
+        read_transform(path)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(InputError, match="damaged, cut short"):
+        read_transform(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX systems")
+def test_a_pipe_is_no_transform(tmp_path):
+    os.mkfifo(tmp_path / "field.nrrd")
+    with pytest.raises(InputError, match="a device or a pipe"):
+        read_transform(tmp_path / "field.nrrd")

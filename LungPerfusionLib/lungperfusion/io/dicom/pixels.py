@@ -31,6 +31,7 @@ from lungperfusion.io.dicom.header import HEADER_ERRORS, header_count
 from lungperfusion.io.dicom.sources import PIXEL_DATA_TAG, DicomFile
 from lungperfusion.io.padding import fill_value, padding_in_plane
 from lungperfusion.io.scratch import scratch_folder
+from lungperfusion.io.silence import silent_libraries
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress
 from lungperfusion.threads import thread_count
@@ -157,7 +158,8 @@ def _jpeg_lossless(file: DicomFile, dataset: Dataset) -> NDArray[Any]:
         path = folder / "image.dcm"
         bare.save_as(path, enforce_file_format=True)
         try:
-            image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+            with silent_libraries():
+                image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
         except RuntimeError as error:
             raise InputError(
                 "the pixel data of a DICOM slice is damaged or cut short (JPEG Lossless); "
