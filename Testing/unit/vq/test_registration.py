@@ -11,7 +11,6 @@ import SimpleITK as sitk
 
 from lungperfusion.errors import CancelledError, GeometryMismatchError, InputError
 from lungperfusion.phantoms.breathing import make_breathing_phantom
-from lungperfusion.resampling import geometry_from_sitk
 from lungperfusion.resampling import from_sitk, geometry_from_sitk
 from lungperfusion.terms import LOBES, LUNGS, Region
 from lungperfusion.volume import Geometry, Labelmap, Volume
