@@ -163,7 +163,7 @@ def check_ct(
     found = _outside(ct) if quick else _glance(ct)
     refusal = found.rstrip(".") if isinstance(found, str) and found != NOT_LOOKED else ""
     thick = {"slice_thickness": thickness_gate(ct.geometry, facts)}
-    seen = thick if isinstance(found, str) else _gates_at_a_glance(ct, found, facts)
+    seen = thick if isinstance(found, str) else _gates_seen(ct, found, facts)
     stated = (_stated_breath(breath), _stated_contrast(facts))
     remarks = [
         _modality(facts),
@@ -297,7 +297,10 @@ def _glance(ct: Volume) -> _Glance | str:
     trachea = find_trachea(coarse, air, gas)
     air, _ = without_bowel(coarse, air, trachea)
     if np.count_nonzero(air) * coarse.voxel_ml < SMALLEST_LUNGS_ML:
-        return f"Only {coarse.volume_ml(air):.0f} mL of the image look like aerated lung."
+        return (
+            f"Only {coarse.volume_ml(air):.0f} mL of the image look like aerated lung: analysed "
+            "only with lungs that are given (--lung-mask)."
+        )
     tube = dilated(trachea, max(coarse.spacing_mm) * 1.01, coarse.spacing_mm)
     labels = split_sides(coarse, air & ~tube, tube)
     labels[trachea] = TREE
@@ -320,7 +323,22 @@ def _block_geometry(geometry: Geometry, coarse: Coarse) -> Geometry:
     return Geometry((coarse.hu.shape[0], coarse.hu.shape[1], coarse.hu.shape[2]), matrix)
 
 
-def _gates_at_a_glance(ct: Volume, found: _Glance, facts: Acquisition) -> dict[str, Gate]:
+def gates_at_a_glance(ct: Volume, acquisition: Acquisition | None = None) -> dict[str, Gate]:
+    """Gates of the lungs as a check sees them, by name; none where no lungs are seen.
+
+    Parameters
+    ----------
+    ct
+        CT in HU.
+    acquisition
+        Technical facts, if the file told them.
+
+    """
+    found = _glance(ct)
+    return {} if isinstance(found, str) else _gates_seen(ct, found, acquisition or Acquisition())
+
+
+def _gates_seen(ct: Volume, found: _Glance, facts: Acquisition) -> dict[str, Gate]:
     """Gates of the lungs on the coarse copy; noise, kernel and slices of the CT itself."""
     seen = {gate.id: gate for gate in lung_gates(found.ct, found.labels, facts)}
     noise = _noise(ct, found)
