@@ -23,6 +23,9 @@ FIXED_COLUMNS = ("case", "analysis", "options", "note")
 _TRUE, _FALSE = {"yes", "true", "1"}, {"no", "false", "0"}
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
 
+MOST_FAULTS = 50
+"""Faults that are listed; one wrong word in a column makes as many as there are lines."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -55,7 +58,7 @@ def read_manifest(path: Path, commands: Mapping[str, Command] = COMMANDS) -> Man
     Raises
     ------
     InputError
-        With every fault of the file, each with its line number.
+        With the faults of the file, each with its line number.
 
     """
     path = Path(path)
@@ -95,7 +98,10 @@ def read_manifest(path: Path, commands: Mapping[str, Command] = COMMANDS) -> Man
         faults.append("it has no line below its header; give one for each analysis of each case")
     if faults:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        listing = "\n".join(f"  {fault}" for fault in faults)
+        shown = faults[:MOST_FAULTS]
+        if len(faults) > len(shown):
+            shown = [*shown, f"and {len(faults) - len(shown)} more"]
+        listing = "\n".join(f"  {fault}" for fault in shown)
         raise InputError(f"{named(path.name)} has {count}, nothing was run:\n{listing}")
     cases = tuple(Case(name, tuple(found)) for name, found in jobs.items())
     return Manifest(cases, (*table.notes, *_shared_inputs(cases)))

@@ -52,6 +52,15 @@ def test_manifest_from_a_spreadsheet(order, tmp_path, delimiter):
     assert case.jobs[0].inputs["ct"][0].name == "scan, first.nrrd"
 
 
+def test_faults_without_end_are_counted(manifest):
+    with pytest.raises(InputError) as refused:
+        manifest(*(f"p{number},heavy,a.nrrd" for number in range(1000)), header="case,analysis,ct")
+    told = str(refused.value).splitlines()
+    assert "1000 faults" in told[0]
+    assert told[-1].strip() == "and 950 more"
+    assert len(told) == 52
+
+
 def test_every_fault_is_named_with_its_line(order, manifest):
     order("a")
 

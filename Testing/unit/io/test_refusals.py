@@ -136,6 +136,10 @@ def flip_packed_bytes(content: bytearray) -> None:
     content[800:900] = bytes(255 - value for value in content[800:900])
 
 
+def spoil_list_of_members(content: bytearray) -> None:
+    content[content.rfind(b"PK\x01\x02")] ^= 255
+
+
 def mark_encrypted(content: bytearray) -> None:
     start = 0
     while (start := content.find(b"PK\x01\x02", start)) >= 0:
@@ -261,6 +265,7 @@ CASES: list[tuple[str, Callable[[Maker], Path], str]] = [
     ("empty zip", lambda m: m.zip(), "case.zip holds no DICOM file"),
     ("zip bomb", lambda m: m.zip(("a.dcm", bytes(70 * 2**20))), "packed .* to 1, which no CT is"),
     ("damaged zip", lambda m: zipped(m, flip_packed_bytes), "the zip is damaged"),
+    ("zip with a damaged list", lambda m: zipped(m, spoil_list_of_members), "the zip is damaged"),
     ("encrypted zip", lambda m: zipped(m, mark_encrypted), "is encrypted; unpack it"),
     ("cut zip", lambda m: m.cut(zipped(m), 0.5), "no image this program reads"),
     # DICOM files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -264,8 +265,18 @@ def read_header(stream: BinaryIO, name: str, tags: Sequence[str] | None = None) 
     return header
 
 
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError),
+    *(ValueError, OverflowError, struct.error),
+)
+"""What the zip library raises for damaged archives."""
+
+
 def _open_zip(path: Path) -> zipfile.ZipFile:
-    archive = zipfile.ZipFile(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except _ZIP_ERRORS as error:  # the file ends like a zip, but its list of members is damaged
+        raise _damaged_zip(error) from error
     members = archive.infolist()
     total = sum(info.file_size for info in members)
     if total > MAX_BYTES:
@@ -296,8 +307,12 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
             content = stream.read(info.file_size)
             stream.read(1)  # compares the checksum at the end
         return io.BytesIO(content)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
-        raise InputError(f"the zip is damaged ({named(error)}); copy or export it again") from error
+    except _ZIP_ERRORS as error:
+        raise _damaged_zip(error) from error
+
+
+def _damaged_zip(error: Exception) -> InputError:
+    return InputError(f"the zip is damaged ({named(error)}); copy or export it again")
 
 
 def require_readable(files: Sequence[DicomFile]) -> None:
