@@ -15,9 +15,10 @@ from lungperfusion.batch.cohort import write_cases, write_cohort, write_costs
 from lungperfusion.batch.manifest import Manifest
 from lungperfusion.batch.workers import Finished, Progressed, Started, Workers
 from lungperfusion.errors import InputError
-from lungperfusion.io.atomic import remove_partial_files
+from lungperfusion.io.atomic import atomic_path, remove_partial_files
 from lungperfusion.io.locks import LockedError, take_lock
 from lungperfusion.naming import named
+from lungperfusion.source import source_digest
 from lungperfusion.trouble import in_words
 
 _TABLE_EVERY_S = 5.0
@@ -126,6 +127,8 @@ def run_batch(
     out = Path(out).resolve()
     with claimed(out, resume=resume):
         _refuse_output_in_inputs(manifest, out)
+        with atomic_path(out / CODE_FILE) as path:
+            path.write_text(source_digest(), encoding="ascii")
         state = BatchState(total=len(manifest.cases))
         try:
             waiting = []
@@ -223,6 +226,18 @@ def _write_tables(manifest: Manifest, out: Path, state: BatchState) -> None:
 
 
 # ------------------------------------------------------------------------------- output folder
+
+
+CODE_FILE = ".batch/code"
+"""Hash of the code that the last run of a batch had."""
+
+
+def code_changed(out: Path) -> bool:
+    """Whether a folder holds a batch of other code: what it has finished will be made anew."""
+    try:
+        return (out / CODE_FILE).read_text(encoding="ascii") != source_digest()
+    except (OSError, ValueError):  # no batch yet, or of a version that noted nothing
+        return (out / ".batch").is_dir()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lungperfusion.batch.cases import Dicom
 from lungperfusion.batch.display import LiveTable, duration, summary
-from lungperfusion.batch.engine import BatchState, run_batch, say_nothing
+from lungperfusion.batch.engine import BatchState, code_changed, run_batch, say_nothing
 from lungperfusion.batch.machine import MEMORY_PER_CASE_GIB, worker_count
 from lungperfusion.batch.manifest import Manifest, read_manifest
 from lungperfusion.batch.workers import DaskWorkers, LocalWorkers, Workers
@@ -100,6 +100,11 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         manifest = replace(manifest, cases=cases)
     if arguments.dry_run:
         return 0 if show(_plan(manifest, arguments)) else 1
+    if arguments.resume and code_changed(arguments.out):
+        remark(
+            "warning: the program has changed since this batch was run last; cases that were "
+            "finished are made anew, as the same code has to make all numbers"
+        )
     table = None if arguments.quiet else LiveTable(sys.stderr)
     state = run_batch(
         manifest,

@@ -17,7 +17,7 @@ import pytest
 
 from lungperfusion.batch import engine, workers
 from lungperfusion.batch.cases import CaseOutcome, JobOutcome
-from lungperfusion.batch.engine import run_batch
+from lungperfusion.batch.engine import CODE_FILE, code_changed, run_batch
 from lungperfusion.batch.workers import LocalWorkers
 from lungperfusion.errors import InputError
 from lungperfusion.io.checksums import is_whole, write_checksums
@@ -178,6 +178,20 @@ def test_nothing_is_done_twice(order, manifest, run, tmp_path):
 
     assert (state.kept, [runs(path) for path in paths]) == (2, [1, 1])
     assert tree(tmp_path / "out" / "cases") == before
+
+
+def test_other_code_is_known_before_a_batch_goes_on(order, manifest, run, tmp_path):
+    out = tmp_path / "out"
+    assert not code_changed(out)
+    order("a")
+    run(manifest("a,light,a.nrrd"))
+    assert not code_changed(out)
+    (out / CODE_FILE).write_text("0" * 64, encoding="ascii")
+    assert code_changed(out)
+    run(manifest("a,light,a.nrrd"), resume=True)
+    assert not code_changed(out)
+    (out / CODE_FILE).write_bytes(b"\xff")
+    assert code_changed(out)
 
 
 def test_what_was_left_beside_a_case_that_is_whole_goes(order, manifest, run, tmp_path):
