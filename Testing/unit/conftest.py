@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lungperfusion.volume import Geometry
+from lungperfusion.phantoms import KINDS
+from lungperfusion.phantoms.rendering import Phantom
+from lungperfusion.volume import Geometry, Labelmap, Volume
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +29,21 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real scans beside the project (../shared/data)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def toddler() -> Phantom:
+    """Coarse chest of half the size: lobes are sought in an eighth of an adult's lung."""
+    adult = KINDS["small"]((4.0, 4.0, 4.0))
+    matrix = adult.ct.geometry.ijk_to_ras.copy()
+    matrix[:3] *= 0.5
+    geometry = Geometry(adult.ct.geometry.shape, matrix)
+    labels = {
+        name: Labelmap(part.array, geometry, part.names)
+        for name in ("lungs", "lobes", "airways", "vessels")
+        for part in (getattr(adult.truth, name),)
+    }
+    return Phantom(Volume(adult.ct.array, geometry, "HU"), replace(adult.truth, **labels))
 
 
 def _rotation(axis: str, degrees: float) -> np.ndarray:

@@ -24,7 +24,6 @@ from lungperfusion.engines import (
     run_engine,
 )
 from lungperfusion.errors import CancelledError, InputError
-from lungperfusion.phantoms import KINDS
 from lungperfusion.segmentation.imports import CONVENTIONS
 from lungperfusion.volume import Geometry, Labelmap, Volume
 
@@ -260,8 +259,8 @@ def test_engine_that_hangs_is_given_up(fake, small_ct, machine):
 
 
 @pytest.fixture(scope="module")
-def chest():
-    return KINDS["healthy"]((3.0, 3.0, 3.0))
+def chest(toddler):
+    return toddler
 
 
 def _engine_that_copies(path: Path) -> str:

@@ -229,10 +229,11 @@ def fissure_evidence(
 ) -> Evidence:
     """Judge at every node of a surface whether a fissure is seen there.
 
-    A fissure is seen where it has half of its usual contrast, and this is higher than profiles far
-    from the surface show without one or a sheet runs along the surface: faint fissures hardly
-    exceed the contrast of small vessels at any one place, and yet are coherent along themselves.
-    A sheet alone is not enough, as its filter carries it beyond the edge of a fissure.
+    A fissure is seen where the contrast is at least half of its usual one and higher than profiles
+    far from the surface show without one.  Where half of it is not, it is faint, and seen where a
+    sheet runs along the surface, too: it hardly exceeds the contrast of small vessels at any one
+    place, and yet is coherent along itself.  The edges of a clear fissure are sharper without its
+    sheets, whose filter carries them beyond.
 
     Parameters
     ----------
@@ -263,10 +264,13 @@ def fissure_evidence(
     certain = here[judged & (here > floor)]
     usual = float(np.median(certain)) if certain.size else floor
     threshold = max(floor, HALF * usual)
+    seen = here >= threshold
+    if HALF * usual < floor:
+        seen |= clearly_along(patch, sheets)
     return Evidence(
         patch,
         np.where(np.isfinite(here), here, 0.0),
-        readable & ((here >= threshold) | ((here >= HALF * usual) & clearly_along(patch, sheets))),
+        readable & seen,
         judged,
         threshold,
     )

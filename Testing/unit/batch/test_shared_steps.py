@@ -10,12 +10,20 @@ from lungperfusion.__main__ import main
 from lungperfusion.analysis import regions
 from lungperfusion.batch.case_run import run_case
 from lungperfusion.batch.manifest import read_manifest
+from lungperfusion.io import write_volume
 
 LINES = (
     "case,analysis,ct,lobes,no_report",
     "p1,lungs,{ct},auto,yes",
     "p1,lobes,{ct},auto,yes",
 )
+
+
+@pytest.fixture(scope="module")
+def chest_file(toddler, tmp_path_factory):
+    path = tmp_path_factory.mktemp("chest") / "chest.nrrd"
+    write_volume(toddler.ct, path)
+    return path
 
 
 @pytest.fixture

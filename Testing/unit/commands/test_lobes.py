@@ -10,7 +10,7 @@ import pytest
 
 from lungperfusion.__main__ import main
 from lungperfusion.analysis.regions import RegionOptions, find_regions
-from lungperfusion.io import read_segmentation, write_labelmap
+from lungperfusion.io import read_segmentation, write_labelmap, write_volume
 from lungperfusion.terms import LOBES, MEASURES, Region
 from lungperfusion.volume import Labelmap
 
@@ -18,6 +18,18 @@ from lungperfusion.volume import Labelmap
 def rows_of(folder):
     with (folder / "measurements.csv").open(encoding="utf-8", newline="") as stream:
         return {(row["region"], row["measure"]): row for row in csv.DictReader(stream)}
+
+
+@pytest.fixture(scope="module")
+def chest(toddler):
+    return toddler
+
+
+@pytest.fixture(scope="module")
+def chest_file(chest, tmp_path_factory):
+    path = tmp_path_factory.mktemp("chest") / "chest.nrrd"
+    write_volume(chest.ct, path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +90,7 @@ def test_given_lobes_come_back_voxel_by_voxel(given, chest):
 
 def test_fissure_points_move_given_lobes(given, chest_file, truth_file, tmp_path):
     points = tmp_path / "points.csv"
-    points.write_text("fissure,r_mm,a_mm,s_mm\nleft_oblique_fissure,-90,-30,0\n", encoding="utf-8")
+    points.write_text("fissure,r_mm,a_mm,s_mm\nleft_oblique_fissure,-45,-15,0\n", encoding="utf-8")
     folder = tmp_path / "out"
     arguments = ["lobes", str(chest_file), "--lobes", str(truth_file), "-o", str(folder)]
     arguments += ["--fissure-points", str(points), "--no-report", "--quiet"]
