@@ -84,7 +84,7 @@ def dice(a, b):
 @pytest.fixture(scope="session")
 def right_lung():
     """Right lung with complete fissures."""
-    return make_lung()
+    return make_lung(size=0.8)
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ def test_incomplete_fissures_turned_and_thick():
     turn = np.array(
         [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
     )
-    lung = make_lung(spacing=(1.2, 1.2, 1.8), present=0.6, turn=turn)
+    lung = make_lung(spacing=(1.2, 1.2, 1.8), present=0.6, turn=turn, size=0.8)
     lobes = segment_lobes(lung.ct, lung.lungs)
 
     for lobe in RIGHT_LOBES:
@@ -129,7 +129,7 @@ def test_incomplete_fissures_turned_and_thick():
 
 
 def test_no_visible_fissure_is_not_passed_off_as_sure():
-    lung = make_lung(spacing=(2.0, 2.0, 2.0), sheet_hu=0.0)
+    lung = make_lung(spacing=(2.0, 2.0, 2.0), sheet_hu=0.0, size=0.8)
     lobes = segment_lobes(lung.ct, lung.lungs)
     gates = {gate.id: gate for gate in lobe_gates(lobes)}
 
