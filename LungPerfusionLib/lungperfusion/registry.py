@@ -21,6 +21,8 @@ class Input(StrEnum):
     """Arguments ``expiration`` and ``inspiration``."""
     IODINE_MAP = "vendor's iodine map with its CT"
     """Arguments ``iodine``, ``ct`` and, where no header states it, ``iodine_unit``."""
+    FIRST_PASS = "first-pass series"
+    """Argument ``first_pass``: one place at many times while a bolus passes."""
     VOLTAGE_PAIR = "images of two tube voltages"
     """Arguments ``low``, ``high`` and ``kv``."""
 
@@ -90,6 +92,13 @@ COMMANDS: dict[str, Command] = {
             inputs=(Input.IODINE_MAP, Input.VOLTAGE_PAIR),
             demo={"low": "low", "high": "high", "kv": "kv", "lobes": "auto"},
             lobar_columns={"iodine_mean": "Iodine"},
+        ),
+        Command(
+            "dynamic",
+            "pulmonary and bronchial flow, blood volume and transit time from a first-pass series",
+            title="Dynamic perfusion",
+            inputs=(Input.FIRST_PASS,),
+            lobar_columns={"dynamic_blood_volume": "Blood volume", "pulmonary_flow": "Flow"},
         ),
         Command(
             "ctvq",

@@ -107,6 +107,7 @@ class _Study:
         """One line with the first kind of images that the command takes and the visit has."""
         fill = {
             Input.CHEST_CT: self._fill_chest_ct,
+            Input.FIRST_PASS: self._fill_first_pass,
             Input.BREATHS: self._fill_breaths,
             Input.IODINE_MAP: self._fill_iodine_map,
             Input.VOLTAGE_PAIR: self._fill_voltage_pair,
@@ -177,6 +178,9 @@ class _Study:
             voltage + ("Sn" if series.tin_filter else "")
             for voltage, series in zip(bare, (low, high), strict=True)
         )
+
+    def _fill_first_pass(self, line: Proposal) -> bool:
+        return False
 
     def _fill_chest_ct(self, line: Proposal) -> bool:
         """Native inspiration, thin and soft, comes first."""

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import lungperfusion
 from lungperfusion.commands.output import warn
 from lungperfusion.errors import InputError
+from lungperfusion.io import results_folder, write_labelmap, write_volume
+from lungperfusion.io.writing import write_time_series
 from lungperfusion.phantoms import KINDS, Phantom
 from lungperfusion.phantoms.dual_energy import DualEnergyPhantom
-from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
+from lungperfusion.phantoms.first_pass import FirstPassPhantom
+from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS, FIRST_PASS_KINDS
 from lungperfusion.progress import Progress, part
 from lungperfusion.volume import Volume, lps_from_ras
 
+_Make = Callable[..., Phantom | DualEnergyPhantom | FirstPassPhantom]
 SPACING_RANGE_MM = (0.3, 10.0)
 
 
@@ -27,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     summaries = {name: kind.summary for name, kind in KINDS.items()}
     summaries |= {name: kind.summary for name, kind in DUAL_ENERGY_KINDS.items()}
+    summaries |= {name: kind.summary for name, kind in FIRST_PASS_KINDS.items()}
     width = max(map(len, summaries))
     kinds = "\n".join(f"  {name:<{width}}  {text}" for name, text in summaries.items())
     parser.epilog = f"kinds:\n{kinds}"
@@ -54,15 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Make the phantom and write its images (NRRD or DICOM), label maps and truth.json."""
-    from lungperfusion.io import results_folder, write_labelmap, write_volume
-
     spacing = _spacing(arguments.spacing)
     if arguments.seed < 0:
         raise InputError(f"the seed must be 0 or more, not {arguments.seed}")
     with results_folder(arguments.out, overwrite=arguments.overwrite, tell=warn) as folder:
-        make = DUAL_ENERGY_KINDS.get(arguments.kind) or KINDS[arguments.kind]
+        kinds: dict[str, _Make] = {**KINDS, **DUAL_ENERGY_KINDS, **FIRST_PASS_KINDS}
+        make = kinds[arguments.kind]
         phantom = make(spacing, seed=arguments.seed, progress=part(progress, 0.0, 0.85))
         progress(0.85, "writing")
+        if isinstance(phantom, FirstPassPhantom):
+            _write_first_pass(phantom, folder, dicom=arguments.dicom)
         for name, (ct, kv) in _images(phantom).items():
             if arguments.dicom:
                 write_dicom(ct, folder / name, kind=f"{arguments.kind} {name}", kv=kv)
@@ -72,7 +80,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             write_labelmap(labelmap, folder / f"{name}.seg.nrrd")
         if isinstance(phantom, DualEnergyPhantom):
             write_labelmap(phantom.defects, folder / "defects.seg.nrrd")
-        if phantom.iodine is not None:
+        if not isinstance(phantom, FirstPassPhantom) and phantom.iodine is not None:
             write_volume(phantom.iodine, folder / "iodine.nrrd")
         _write_json({"kind": arguments.kind, **_answers(phantom)}, folder / "truth.json")
         files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
@@ -101,8 +109,33 @@ def _spacing(given: list[float] | None) -> tuple[float, float, float] | None:
     return values[0], values[1], values[2]
 
 
-def _images(phantom: Phantom | DualEnergyPhantom) -> dict[str, tuple[Volume, int]]:
+def _write_first_pass(phantom: FirstPassPhantom, folder: Path, *, dicom: bool) -> None:
+    """Write the frames (DICOM, or one .seq.nrrd), the maps of the truth and its masks."""
+    if dicom:
+        (folder / "first_pass").mkdir()
+        for number, frame in enumerate(phantom.frames):
+            write_dicom(
+                Volume(frame, phantom.geometry, "HU"),
+                folder / "first_pass" / f"{number + 1:02d}",
+                kind="first pass",
+                times_s=phantom.times_s[number],
+            )
+    else:
+        write_time_series(
+            phantom.frames, phantom.geometry, phantom.times_s, folder / "first_pass.seq.nrrd"
+        )
+    for name in ("pulmonary_flow", "blood_volume"):
+        write_volume(getattr(phantom, name), folder / f"{name}.nrrd")
+    write_labelmap(phantom.deficits, folder / "deficits.seg.nrrd")
+    write_labelmap(phantom.glass, folder / "ground_glass.seg.nrrd")
+
+
+def _images(
+    phantom: Phantom | DualEnergyPhantom | FirstPassPhantom,
+) -> dict[str, tuple[Volume, int]]:
     """Images by the name of their file, with their tube voltage."""
+    if isinstance(phantom, FirstPassPhantom):
+        return {}
     if isinstance(phantom, Phantom):
         return {"ct": (_as_scanned(phantom), 120)}
     low, high = (
@@ -111,8 +144,8 @@ def _images(phantom: Phantom | DualEnergyPhantom) -> dict[str, tuple[Volume, int
     return {"low": (phantom.low, low), "high": (phantom.high, high)}
 
 
-def _answers(phantom: Phantom | DualEnergyPhantom) -> dict[str, Any]:
-    return phantom.as_json() if isinstance(phantom, DualEnergyPhantom) else phantom.truth.as_json()
+def _answers(phantom: Phantom | DualEnergyPhantom | FirstPassPhantom) -> dict[str, Any]:
+    return phantom.truth.as_json() if isinstance(phantom, Phantom) else phantom.as_json()
 
 
 def _as_scanned(phantom: Phantom) -> Volume:
@@ -128,8 +161,18 @@ def _write_json(content: Mapping[str, Any], path: Path) -> None:
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-def write_dicom(ct: Volume, folder: Path, *, kind: str, kv: int = 120) -> None:
+def write_dicom(
+    ct: Volume,
+    folder: Path,
+    *,
+    kind: str,
+    kv: int = 120,
+    times_s: NDArray[np.float64] | None = None,
+) -> None:
     """Write an axial or tilted CT as one DICOM file per slice.
+
+    With ``times_s``, the time of every slice, it is a frame of a dynamic series, whose frames share
+    the series; one folder holds one frame.
 
     Identifiers follow from the content alone, so that the same phantom gives the same bytes.
     """
@@ -143,8 +186,9 @@ def write_dicom(ct: Volume, folder: Path, *, kind: str, kv: int = 120) -> None:
     row, column = axes[0] / i_mm, axes[1] / j_mm
     tilt = np.degrees(np.arcsin(np.clip(np.dot(axes[2] / k_mm, column), -1, 1)))
     source = [kind, repr(ct.geometry.ijk_to_ras.tolist()), ct.array.tobytes().hex()[:4096]]
+    shared = source if times_s is None else source[:2]
     series, study, frame = (
-        generate_uid(entropy_srcs=[*source, what]) for what in ("series", "study", "frame")
+        generate_uid(entropy_srcs=[*shared, what]) for what in ("series", "study", "frame")
     )
     for k in range(depth):
         meta = FileMetaDataset()
@@ -166,6 +210,12 @@ def write_dicom(ct: Volume, folder: Path, *, kind: str, kv: int = 120) -> None:
         data.ReferringPhysicianName = data.Manufacturer = ""
         data.SeriesDescription = f"digital phantom {kind}"
         data.SeriesNumber, data.InstanceNumber, data.AcquisitionNumber = 1, k + 1, 1
+        if times_s is not None:
+            moment = datetime(2000, 1, 1, 12) + timedelta(seconds=round(float(times_s[k]), 3))
+            data.AcquisitionDate = f"{moment:%Y%m%d}"
+            data.AcquisitionTime = f"{moment:%H%M%S.%f}"
+            data.AcquisitionNumber = int(folder.name)
+            data.ContrastBolusAgent = "PHANTOM"
         data.KVP = kv
         data.ConvolutionKernel = "PHANTOM"
         data.SliceThickness = round(k_mm, 6)

@@ -165,14 +165,15 @@ def _write_nrrd(
         raise TypeError(f"NRRD holds no {array.dtype} values")
     directions = lps_from_ras(geometry.ijk_to_ras[:3, :3].T)
     origin = lps_from_ras(geometry.ijk_to_ras[:3, 3])
+    listed = array.ndim == 4  # values of the frames of a sequence, last in the array
     header = [
         "NRRD0004",
         f"type: {_NRRD_TYPES[code]}",
-        "dimension: 3",
+        f"dimension: {array.ndim}",
         "space: left-posterior-superior",
-        f"sizes: {' '.join(str(size) for size in geometry.shape[::-1])}",
-        f"space directions: {' '.join(_vector(axis) for axis in directions)}",
-        "kinds: domain domain domain",
+        f"sizes: {' '.join(str(size) for size in array.shape[::-1])}",
+        f"space directions: {'none ' * listed}{' '.join(_vector(axis) for axis in directions)}",
+        f"kinds: {'list ' * listed}domain domain domain",
         "endian: little",
         f"encoding: {'gzip' if compressed else 'raw'}",
         f"space origin: {_vector(origin)}",
@@ -201,3 +202,29 @@ def _vector(values: NDArray[np.float64]) -> str:
 
 def _one_line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def write_time_series(
+    frames: NDArray[Any], geometry: Geometry, times_s: NDArray[np.float64], path: Path
+) -> None:
+    """Write frames as a sequence that 3D Slicer opens, with their times as index values.
+
+    Parameters
+    ----------
+    frames
+        Shape (frames, K, J, I), int16.
+    geometry
+        Grid of each frame.
+    times_s
+        Times of the slices of every frame, shape (frames, K); their mean is written.
+    path
+        Name ending in ``.seq.nrrd``.
+
+    """
+    values = "%20".join(f"{at:.4f}" for at in times_s.mean(axis=1))
+    keys = {
+        "axis 0 index type": "numeric",
+        "axis 0 index unit": "s",
+        "axis 0 index values": values,
+    }
+    _write_nrrd(path, np.moveaxis(frames, 0, -1), geometry, keys)

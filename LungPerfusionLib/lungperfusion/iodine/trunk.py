@@ -105,7 +105,9 @@ def measure_trunk(concentration: Volume, mask: Mask) -> Trunk | None:
     )
 
 
-def find_trunk(concentration: Volume, lungs: Labelmap) -> Trunk | str:
+def find_trunk(
+    concentration: Volume, lungs: Labelmap, *, carina_ras_mm: NDArray[np.float64] | None = None
+) -> Trunk | str:
     """Find the pulmonary trunk in an iodine map.
 
     The thickest enhanced structure in front of and left of the carina, as far as its radius is one
@@ -117,6 +119,8 @@ def find_trunk(concentration: Volume, lungs: Labelmap) -> Trunk | str:
         Iodine in mg/mL.
     lungs
         Lungs and ``airways`` on the same grid; the trachea's bifurcation gives the place.
+    carina_ras_mm
+        The bifurcation where it is known; looked for in the airways when None.
 
     Returns
     -------
@@ -126,7 +130,7 @@ def find_trunk(concentration: Volume, lungs: Labelmap) -> Trunk | str:
     """
     concentration.require_unit("mg/mL", "the iodine map")
     concentration.geometry.require_same(lungs.geometry, what="iodine map and lungs")
-    carina = find_carina(lungs)
+    carina = find_carina(lungs) if carina_ras_mm is None else carina_ras_mm
     if carina is None:
         return "the carina, from which the pulmonary trunk is sought, is not in the image"
     geometry = concentration.geometry

@@ -21,6 +21,14 @@ from lungperfusion.phantoms.dual_energy import (
     mottled,
     render_dual_energy,
 )
+from lungperfusion.phantoms.first_pass import (
+    SLAB_CENTRE_RAS_MM,
+    SLAB_FIELD_MM,
+    FirstPassPhantom,
+    FirstPassScan,
+    Lungs,
+    render_first_pass,
+)
 from lungperfusion.phantoms.rendering import Phantom, render
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.volume import Geometry
@@ -334,3 +342,42 @@ DUAL_ENERGY_KINDS: dict[str, DualEnergyKind] = {
     ),
 }
 """Dual-energy pairs that ``lungperfusion phantom`` offers."""
+
+
+@dataclass(frozen=True)
+class FirstPassKind:
+    """Recipe of a named dynamic phantom; call it to make one."""
+
+    summary: str
+    scan: FirstPassScan = field(default_factory=FirstPassScan)
+    lungs: Lungs = field(default_factory=Lungs)
+    spacing_ijk_mm: tuple[float, float, float] = (3.0, 3.0, 3.0)
+
+    def __call__(
+        self,
+        spacing_ijk_mm: tuple[float, float, float] | None = None,
+        *,
+        seed: int = 1,
+        progress: Progress = ignore,
+    ) -> FirstPassPhantom:
+        """Make the phantom; parameters as in `Kind`."""
+        geometry = default_geometry(
+            spacing_ijk_mm or self.spacing_ijk_mm,
+            field_mm=SLAB_FIELD_MM,
+            centre_ras_mm=SLAB_CENTRE_RAS_MM,
+        )
+        return render_first_pass(
+            geometry, scan=self.scan, lungs=self.lungs, seed=seed, progress=progress
+        )
+
+
+FIRST_PASS_KINDS: dict[str, FirstPassKind] = {
+    "dynamic": FirstPassKind(
+        "first pass of a bolus: 24 frames, two deficits, ground glass, breathing, streaks"
+    ),
+    "dynamic_shuttle": FirstPassKind(
+        "the same while the table moves: every slice has times of its own",
+        scan=FirstPassScan(table_s=1.0),
+    ),
+}
+"""Dynamic series that ``lungperfusion phantom`` offers."""

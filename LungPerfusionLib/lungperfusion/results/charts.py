@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,6 +129,66 @@ def bars(
         if len(series) > 1:  # above the bars, which may fill the whole field
             above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(series)}
             axes.legend(frameon=False, fontsize=8, borderaxespad=0.2, **above)
+        return _svg(figure)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Line:
+    """One curve over time."""
+
+    name: str
+    """Words of the legend."""
+    values: NDArray[np.float64]
+    fitted: NDArray[np.float64] | None = None
+    """Drawn as a line through the values, which are then points."""
+
+
+def time_curves(
+    times_s: NDArray[np.float64],
+    lines: Sequence[Line],
+    *,
+    label: str,
+    marks: Mapping[str, float] = MappingProxyType({}),
+    size_in: tuple[float, float] = (3.6, 2.4),
+) -> str:
+    """Draw curves over time.
+
+    Parameters
+    ----------
+    times_s
+        Of the values.
+    lines
+        Curves; each has its colour.
+    label
+        Name and unit of the value axis.
+    marks
+        Times to mark with a line, by their words.
+    size_in
+        Width and height in inches.
+
+    Returns
+    -------
+    str
+        SVG.
+
+    """
+    with style():
+        figure, axes = _chart(size_in)
+        for number, line in enumerate(lines):
+            colour = _chart_colour("", number)
+            if line.fitted is None:
+                axes.plot(times_s, line.values, "o-", ms=2.5, lw=1.2, color=colour, label=line.name)
+            else:
+                axes.plot(times_s, line.values, "o", ms=2.5, color=colour, label=line.name)
+                axes.plot(times_s, line.fitted, "-", lw=1.2, color=colour)
+        for words, at in marks.items():
+            axes.axvline(at, color="#555555", linewidth=0.9, linestyle=(0, (4, 3)))
+            place = axes.get_xaxis_transform()
+            axes.text(at, 1.01, words, transform=place, ha="center", va="bottom", fontsize=6.5)
+        axes.axhline(0, color="#444444", linewidth=0.6)
+        axes.set_xlabel("Time (s)")
+        axes.set_ylabel(label)
+        axes.legend(frameon=False, fontsize=6.5)
         return _svg(figure)
 
 

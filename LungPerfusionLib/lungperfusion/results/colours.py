@@ -153,6 +153,23 @@ IODINE_PERFUSION = ColourScale(
 )
 """Black and blue below 40 HU, as the iodine perfusion letter shows defects."""
 
+_RAINBOW = ("#000000", "#10106e", "#2f6bff", "#18b55f", "#f2e63d", "#d7191c")
+
+
+def _rainbow(id: str, high: float, unit: str) -> ColourScale:
+    """Black over blue, green and yellow to red, even from 0 to a value."""
+    steps = len(_RAINBOW) - 1
+    return ColourScale(
+        id, tuple((high * n / steps, colour) for n, colour in enumerate(_RAINBOW)), unit
+    )
+
+
+PULMONARY_FLOW = _rainbow("pulmonary_flow", 250.0, "mL/min/100 mL")
+"""Up to the mean of healthy lungs (dynamic perfusion meta-analysis)."""
+BLOOD_VOLUME = _rainbow("blood_volume", 25.0, "mL/100 mL")
+PERFUSION_INDEX = _rainbow("perfusion_index", 1.0, "")
+TRANSIT_TIME = _rainbow("mtt", 15.0, "s")
+
 VENTILATION = ColourScale(
     "ventilation",
     (
@@ -193,6 +210,10 @@ COLOURS: dict[str, Colours] = {
         GREY,
         density_classes(),
         IODINE_PERFUSION,
+        PULMONARY_FLOW,
+        BLOOD_VOLUME,
+        PERFUSION_INDEX,
+        TRANSIT_TIME,
         VENTILATION,
         VENTILATION_PERFUSION,
         AREA_BINS,

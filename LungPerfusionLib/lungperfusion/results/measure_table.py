@@ -20,6 +20,7 @@ from lungperfusion.terms import (
     LUNGS,
     MEASURES,
     SHELLS,
+    TISSUES,
     ZONES,
     Measure,
     Region,
@@ -34,6 +35,7 @@ _REGIONS = (
     ("Zones: thirds of each lung from top to bottom", ZONES),
     ("Front and back half", HALVES),
     ("Core, rim and subpleural shell", SHELLS),
+    ("Classes of lung by density", TISSUES),
 )
 
 _INTRODUCTION = """\

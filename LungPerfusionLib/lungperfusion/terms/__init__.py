@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lungperfusion.terms.decisions import DECISION_MEASURES
 from lungperfusion.terms.density import DENSITY_MEASURES
+from lungperfusion.terms.dynamic import DYNAMIC_MEASURES
 from lungperfusion.terms.iodine import IODINE_MEASURES
 from lungperfusion.terms.lobes import LOBE_MEASURES
 from lungperfusion.terms.measures import Measure, Reference
@@ -15,6 +16,7 @@ from lungperfusion.terms.regions import (
     LUNGS,
     SHELLS,
     STRUCTURES,
+    TISSUES,
     VESSEL_SIZES,
     VESSELS,
     ZONES,
@@ -36,6 +38,7 @@ __all__ = [
     "MEASURES",
     "SHELLS",
     "STRUCTURES",
+    "TISSUES",
     "VESSELS",
     "VESSEL_SIZES",
     "ZONES",
@@ -64,5 +67,6 @@ MEASURES: dict[str, Measure] = _by_id(
     VQ_MEASURES,
     VESSEL_MEASURES,
     DECISION_MEASURES,
+    DYNAMIC_MEASURES,
 )
 """Every measure by ID."""

@@ -53,6 +53,8 @@ UCUM = {
     "s": "s",
     "mL/100mL": "ml/[100]ml",
     "mL/min/100mL": "ml/[100]ml/min",
+    "mL/100g": "ml/[100]g",
+    "mL/min/100g": "ml/[100]g/min",
 }
 """UCUM code by unit of results and maps, spelt as the context groups of PS3.16 spell it."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lungperfusion.terms import MEASURES, decisions, density, iodine, lobes, vessels, vq
+from lungperfusion.terms import MEASURES, decisions, density, dynamic, iodine, lobes, vessels, vq
 from lungperfusion.terms.measures import Measure
 from lungperfusion.terms.regions import FISSURES, LOBES, LUNGS, Region
 
@@ -125,6 +125,23 @@ VENTILATION = frozenset(
 PRM = frozenset(name for name in VQ if name.startswith("prm_"))
 MISMATCH = REGISTERED - PERFUSION - VENTILATION - (LOW_ATTENUATION - PLANNING)
 """Need both ventilation and perfusion."""
+
+DYNAMIC = _ids(dynamic.DYNAMIC_MEASURES)
+"""Read from the frames of a first pass."""
+COURSE = frozenset({"dynamic_ttp", "slab_share"})
+"""Need no level of the tissue before the bolus."""
+RISE = frozenset({"pulmonary_flow_slope", "pulmonary_flow_slope_per_mass", "dynamic_ttp"})
+"""Over before the bolus has left."""
+AREA = frozenset(
+    name
+    for name in DYNAMIC
+    if name.startswith(("dynamic_blood_volume", "flow_deficit", "flow_excess"))
+)
+"""Areas under curves: they hardly depend on the steps between the frames."""
+TWO_INPUTS = frozenset(
+    name for name in DYNAMIC if name.startswith(("bronchial_flow", "perfusion_index"))
+)
+"""Need the aorta, too."""
 
 FULL_INSPIRATION = (
     frozenset({"tlv", "ipv", "iodine_mean", "iodine_aerated_mean", "iodine_concentration", "pbv"})
@@ -274,6 +291,13 @@ GATES: dict[str, tuple[Effect, ...]] = {
     ),
     "breath_depth": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION)),
     "common_view": (_doubt(VQ),),
+    # dynamic perfusion
+    "first_pass_baseline": (_needs(DYNAMIC - COURSE),),
+    "first_pass_step": (_needs(DYNAMIC - AREA - {"slab_share"}),),
+    "first_pass_end": (_needs(DYNAMIC - RISE - {"slab_share"}),),
+    "first_pass_motion": (_doubt(DYNAMIC),),
+    "first_pass_frames": (_doubt(DYNAMIC),),
+    "first_pass_order": (_needs(TWO_INPUTS), _doubt(DYNAMIC)),
     # vessels
     "vessel_slice_thickness": (_needs(VESSELS),),
     "vessel_blood_density": (_doubt(VESSELS),),
@@ -317,6 +341,7 @@ OF_ANALYSIS: dict[str, frozenset[str]] = {
     "ipv": IODINE,
     "ctvq": _ids(vq.VQ_MEASURES),
     "vesselbv": VESSELS,
+    "dynamic": DYNAMIC,
 }
 """What each analysis of an image is made for."""
 

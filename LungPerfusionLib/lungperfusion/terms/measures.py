@@ -25,6 +25,11 @@ UNITS = frozenset(
         "m/L",
         "mL/m2",
         "mmHg",
+        "s",
+        "mL/100mL",
+        "mL/min/100mL",
+        "mL/100g",
+        "mL/min/100g",
     }
 )
 """Units of results, UCUM spelling; ``1`` is a plain number, ``%`` a share times 100."""

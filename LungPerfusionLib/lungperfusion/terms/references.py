@@ -82,6 +82,14 @@ PRESS_RELEASE = Work(
     "Press release of the Radiological Society of North America, 23 April",
     alias="thrombosis press release",
 )
+DYNAMIC_META_ANALYSIS = Work(
+    "",
+    None,
+    "Meta-analysis of mean transit time and pulmonary blood flow in the lung (34 studies of CT and "
+    "MRI), conference abstract",
+    "discovery.researcher.life/article/209ed389cfc63211acc0f401145e4bd2",
+    alias="dynamic perfusion meta-analysis",
+)
 WHITE_PAPER = Work(
     "",
     None,
@@ -94,6 +102,7 @@ WORKS: tuple[Work, ...] = (
     IODINE_LETTER,
     SMALL_VESSEL_LETTER,
     WHITE_PAPER,
+    DYNAMIC_META_ANALYSIS,
     PRESS_RELEASE,
     Work(
         "AAPM",
@@ -101,6 +110,13 @@ WORKS: tuple[Work, ...] = (
         "Use of water equivalent diameter for calculating patient size and size-specific "
         "dose estimates (SSDE) in CT: report of task group 220",
         "American Association of Physicists in Medicine, report 220",
+    ),
+    Work(
+        "Bates",
+        1988,
+        "Nonlinear regression analysis and its applications",
+        "Wiley, New York",
+        "doi:10.1002/9780470316757",
     ),
     Work(
         "Bland",
@@ -193,6 +209,14 @@ WORKS: tuple[Work, ...] = (
         "Mean shift: a robust approach toward feature space analysis",
         "IEEE Trans Pattern Anal Mach Intell 24:603",
         "doi:10.1109/34.1000236",
+    ),
+    Work(
+        "Dakin",
+        2008,
+        "Regional pulmonary perfusion and the effects of gravity in humans and dogs by computed "
+        "tomography",
+        "PubMed Central PMC4294417",
+        "PMC4294417",
     ),
     Work(
         "DeLong",
@@ -337,6 +361,13 @@ WORKS: tuple[Work, ...] = (
         "IEEE Trans Instrum Meas 25:8",
     ),
     Work(
+        "Keys",
+        1981,
+        "Cubic convolution interpolation for digital image processing",
+        "IEEE Trans Acoust Speech Signal Process 29:1153",
+        "doi:10.1109/TASSP.1981.1163711",
+    ),
+    Work(
         "Klooster",
         2020,
         "An integrative approach of the fissure completeness score and Chartis assessment "
@@ -413,6 +444,20 @@ WORKS: tuple[Work, ...] = (
         "Forming inferences about some intraclass correlation coefficients",
         "Psychol Methods 1:30",
         "doi:10.1037/1082-989X.1.1.30",
+    ),
+    Work(
+        "Meier",
+        1954,
+        "On the theory of the indicator-dilution method for measurement of blood flow and volume",
+        "J Appl Physiol 6:731",
+        "doi:10.1152/jappl.1954.6.12.731",
+    ),
+    Work(
+        "Miles",
+        1991,
+        "Measurement of tissue perfusion by dynamic computed tomography",
+        "Br J Radiol 64:409",
+        "doi:10.1259/0007-1285-64-761-409",
     ),
     Work(
         "Montaudon",
@@ -621,6 +666,13 @@ WORKS: tuple[Work, ...] = (
         "doi:10.1152/japplphysiol.00520.2004",
     ),
     Work(
+        "Thompson",
+        1964,
+        "Indicator transit time considered as a gamma variate",
+        "Circ Res 14:502",
+        "doi:10.1161/01.RES.14.6.502",
+    ),
+    Work(
         "Tilley",
         2002,
         "The measure of man and woman: human factors in design",
@@ -692,6 +744,14 @@ WORKS: tuple[Work, ...] = (
         "doi:10.1016/j.jcmg.2007.11.005",
     ),
     Work(
+        "Wu",
+        2003,
+        "Tracer arrival timing-insensitive technique for estimating flow in MR perfusion-weighted "
+        "imaging using singular value decomposition with a block-circulant deconvolution matrix",
+        "Magn Reson Med 50:164",
+        "doi:10.1002/mrm.10522",
+    ),
+    Work(
         "Yamada",
         2020,
         "Differences in lung and lobe volumes between supine and standing positions scanned "
@@ -699,6 +759,13 @@ WORKS: tuple[Work, ...] = (
         "individual comparison",
         "Respiration 99:598",
         "doi:10.1159/000507265, PMC7490509",
+    ),
+    Work(
+        "Yuan",
+        2012,
+        "Lung cancer perfusion: can we measure pulmonary and bronchial circulation simultaneously?",
+        "Eur Radiol 22:1665",
+        "doi:10.1007/s00330-012-2414-5",
     ),
 )
 

@@ -36,6 +36,10 @@ class Region(StrEnum):
     LEFT_OBLIQUE_FISSURE = "left_oblique_fissure"
     RIGHT_OBLIQUE_FISSURE = "right_oblique_fissure"
     RIGHT_HORIZONTAL_FISSURE = "right_horizontal_fissure"
+    NORMAL_LUNG = "normal_lung"
+    GROUND_GLASS = "ground_glass"
+    CONSOLIDATION = "consolidation"
+    EMPHYSEMA = "emphysema"
 
 
 LUNGS = (Region.LEFT_LUNG, Region.RIGHT_LUNG)
@@ -63,6 +67,9 @@ FISSURES = (
     Region.RIGHT_HORIZONTAL_FISSURE,
 )
 """Interlobar surfaces: measures of fissures are given for them."""
+
+TISSUES = (Region.NORMAL_LUNG, Region.GROUND_GLASS, Region.CONSOLIDATION, Region.EMPHYSEMA)
+"""Classes of lung by its density before contrast medium: dynamic perfusion is given for them."""
 
 AIRWAYS = "airways"
 VESSELS = "vessels"

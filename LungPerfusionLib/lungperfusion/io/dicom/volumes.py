@@ -91,7 +91,7 @@ def read_series(
                 for keyword in IDENTIFIERS
                 if header.get(keyword) not in (None, "")
             }
-        volume, kept, digest, notes = _read_volume(frames, unit, part(progress, 0.3, 1.0))
+        volume, kept, digest, notes = read_volume(frames, unit, part(progress, 0.3, 1.0))
     if gate.verdict == "warn":
         notes = [*notes, gate.message]
     scan = Scan(
@@ -106,10 +106,10 @@ def read_series(
     return Series(scan, tuple(kept))
 
 
-def _read_volume(
+def read_volume(
     frames: Sequence[Frame], unit: str, progress: Progress
 ) -> tuple[Volume, list[Frame], str, list[str]]:
-    """Decode the slices onto an even, orthogonal grid."""
+    """Decode slices onto an even, orthogonal grid: image, slices kept, hash and remarks."""
     notes: list[str] = []
     row, column = _perpendicular(frames[0].orientation)
     frames = sorted(frames, key=lambda frame: frame.order)

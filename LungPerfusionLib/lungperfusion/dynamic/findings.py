@@ -1,0 +1,192 @@
+"""Deficits and excess of perfusion, per volume of lung and per mass of tissue.
+
+Blood volume is the surest of the maps, so it is the one that findings are told by: below half and
+above one and a half times the median of the patient's own lungs.  Per 100 mL denser lung always
+holds more blood; what is a finding per 100 g, too, is one of the perfusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lungperfusion.dynamic.first_pass import FirstPass
+from lungperfusion.dynamic.maps import FlowMaps
+from lungperfusion.dynamic.region_flow import Coverage
+from lungperfusion.iodine.defects import Defect, Defects, find_defects
+from lungperfusion.measurement import Measurement, measured, missing
+from lungperfusion.morphology import dilated
+from lungperfusion.terms import TISSUES, Region
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
+
+Kind = Literal["deficit", "excess"]
+Per = Literal["100 mL", "100 g"]
+
+DEFICIT_BELOW, EXCESS_ABOVE = 0.5, 1.5
+"""Shares of the median of the patient's measured lung."""
+MINIMAL_VOLUME_ML = 2.0
+"""Smaller islands are noise of the maps."""
+BESIDE_MM = 10.0
+"""Lung this close to ground glass is beside it, as in the source's figure of blood flow in or
+adjacent to ground glass (thrombosis press release, Figure 10)."""
+
+LABELS: dict[tuple[Kind, Per], str] = {
+    ("deficit", "100 mL"): "flow_deficit",
+    ("excess", "100 mL"): "flow_excess",
+    ("deficit", "100 g"): "flow_deficit_per_mass",
+    ("excess", "100 g"): "flow_excess_per_mass",
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Findings:
+    """One kind of findings by one measure."""
+
+    kind: Kind
+    per: Per
+    defects: Defects
+    """As `iodine.defects` describes them; ``iodine_hu`` is the mean enhancement."""
+    beside_glass: Mapping[int, float]
+    """Share of each finding in or beside ground glass, by label."""
+    level: float
+    """The patient's median, mL per 100 mL or per 100 g."""
+
+    @property
+    def mask(self) -> Mask:
+        """Voxels of any finding."""
+        return self.defects.mask
+
+
+def find_findings(first_pass: FirstPass, maps: FlowMaps) -> tuple[Findings, ...]:
+    """Find deficits and excess, both per 100 mL and per 100 g."""
+    per_volume = maps.volumes["blood_volume"].array
+    per_mass = np.asarray(per_volume / first_pass.density_g_ml, np.float32)
+    near = dilated(
+        first_pass.tissues.mask(Region.GROUND_GLASS),
+        BESIDE_MM,
+        first_pass.frames.geometry.spacing_kji_mm,
+    )
+    fields: dict[Per, NDArray[np.float32]] = {"100 mL": per_volume, "100 g": per_mass}
+    kinds: tuple[Kind, ...] = ("deficit", "excess")
+    return tuple(
+        _findings(kind, per, values, first_pass, near)
+        for per, values in fields.items()
+        for kind in kinds
+    )
+
+
+def finding_labelmap(findings: tuple[Findings, ...], per: Per, geometry: Geometry) -> Labelmap:
+    """Deficits and excess by one measure as two segments."""
+    own = [entry for entry in findings if entry.per == per]
+    array = np.zeros(own[0].mask.shape, np.uint8)
+    names = {}
+    for value, entry in enumerate(own, start=1):
+        array[entry.mask] = value
+        names[value] = LABELS[entry.kind, per]
+    return Labelmap(array, geometry, names)
+
+
+FINDING_COLUMNS = (
+    *("finding", "kind", "per", "region", "volume_ml", "centroid_r_mm", "centroid_a_mm"),
+    *("centroid_s_mm", "relative_blood", "density_hu", "parenchyma", "shape", "pleural_share"),
+    *("depth_mm", "beside_ground_glass_share"),
+)
+
+
+def finding_rows(findings: tuple[Findings, ...]) -> tuple[Mapping[str, object], ...]:
+    """Rows of the list of findings, by kind, largest first."""
+    return tuple(
+        {
+            "finding": entry.label,
+            "kind": kind.kind,
+            "per": kind.per,
+            "region": entry.region.value,
+            "volume_ml": entry.volume_ml,
+            "centroid_r_mm": entry.centroid_ras_mm[0],
+            "centroid_a_mm": entry.centroid_ras_mm[1],
+            "centroid_s_mm": entry.centroid_ras_mm[2],
+            "relative_blood": entry.relative_iodine,
+            "density_hu": entry.density_hu,
+            "parenchyma": entry.parenchyma,
+            "shape": entry.shape,
+            "pleural_share": entry.pleural_share,
+            "depth_mm": entry.depth_mm,
+            "beside_ground_glass_share": kind.beside_glass[entry.label],
+        }
+        for kind in findings
+        for entry in kind.defects.found
+    )
+
+
+def finding_measurements(
+    findings: tuple[Findings, ...], first_pass: FirstPass, coverage: Coverage
+) -> tuple[Measurement, ...]:
+    """Share of each region that is a deficit or an excess."""
+    rows = []
+    for entry in findings:
+        suffix = "" if entry.per == "100 mL" else "_per_mass"
+        name = f"flow_{entry.kind}_share{suffix}"
+        for region in (*first_pass.regions.names, *TISSUES):
+            mask = first_pass.mask(region)
+            reason = coverage.missing_reason(region)
+            if not mask.any() and not reason:
+                reason = "nothing of it was measured"
+            if reason:
+                rows.append(missing(region, name, reason))
+                continue
+            share = 100 * np.count_nonzero(mask & entry.mask) / np.count_nonzero(mask)
+            rows.append(
+                measured(
+                    region, name, share, entry.defects.method, caution=coverage.caution(region)
+                )
+            )
+    return tuple(rows)
+
+
+def _findings(
+    kind: Kind, per: Per, values: NDArray[np.float32], first_pass: FirstPass, near: Mask
+) -> Findings:
+    inside = first_pass.measurable
+    level = float(np.median(values[inside])) if inside.any() else float("nan")
+    limit = (DEFICIT_BELOW if kind == "deficit" else EXCESS_ABOVE) * level
+    beyond = values < limit if kind == "deficit" else values > limit
+    chosen = _large_enough(beyond & inside, first_pass)
+    relative = Volume(
+        (values / np.float32(level or 1)).astype(np.float32), first_pass.frames.geometry, "HU"
+    )
+    described = find_defects(
+        relative,
+        inside,
+        first_pass.regions,
+        ct=Volume(first_pass.density_hu, first_pass.frames.geometry, "HU"),
+        reviewed=chosen,
+    )
+    words = "< 50" if kind == "deficit" else "> 150"
+    method = f"blood volume per {per} {words} % of the patient's median {level:.3g} mL"
+    found = tuple(_relative_to_median(entry) for entry in described.found)
+    beside = {entry.label: float(near[described.labels == entry.label].mean()) for entry in found}
+    return Findings(
+        kind=kind,
+        per=per,
+        defects=replace(described, method=method, found=found),
+        beside_glass=beside,
+        level=level,
+    )
+
+
+def _relative_to_median(entry: Defect) -> Defect:
+    """Take the mean of a map in units of the median for what the finding is relative to."""
+    return replace(entry, relative_iodine=entry.iodine_hu)
+
+
+def _large_enough(mask: Mask, first_pass: FirstPass) -> Mask:
+    labels, _ = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel()) * first_pass.frames.geometry.voxel_volume_ml
+    keep = sizes >= MINIMAL_VOLUME_ML
+    keep[0] = False
+    return np.asarray(keep[labels])
