@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungperfusion.density import (
-    GROUND_GLASS_FROM_HU,
-    LOW_ATTENUATION_HU,
-    LUNG_DENSITY_THRESHOLD_HU,
-)
 from lungperfusion.dynamic.inputs import InputCurve, Inputs
 from lungperfusion.dynamic.motion import Aligned
 from lungperfusion.dynamic.series import Frames
 from lungperfusion.iodine.smoothing import smooth_inside
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, TISSUES, Region
+from lungperfusion.terms.density import (
+    AERATED_BELOW_HU,
+    EMPHYSEMA_BELOW_HU,
+    GROUND_GLASS_FROM_HU,
+)
 from lungperfusion.volume import Labelmap, Mask, Volume
 
 Curve = NDArray[np.float64]
@@ -187,9 +187,9 @@ class FirstPass:
         hu = self.density_hu
         classes = np.select(
             [
-                hu < LOW_ATTENUATION_HU["laa_950"],
+                hu < EMPHYSEMA_BELOW_HU,
                 hu < GROUND_GLASS_FROM_HU,
-                hu < LUNG_DENSITY_THRESHOLD_HU,
+                hu < AERATED_BELOW_HU,
             ],
             [emphysema, normal, glass],
             solid,
