@@ -226,7 +226,7 @@ LONGER = {"train"}
 MOST_PARAMETERS = 8
 MORE_PARAMETERS = {
     *("grow", "make_breathing_phantom", "render", "render_vessels"),  # phantoms: physics by name
-    *("_claim", "montage", "train", "measure_vq", "vq_sections"),
+    *("_claim", "montage", "train", "vq_sections"),
     "find_defects",
 }
 """Functions with up to 13 that are still to be divided; the list may only become shorter."""

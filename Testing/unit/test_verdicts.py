@@ -18,7 +18,14 @@ from lungperfusion.verdicts import LONGEST_REASON, MORE, follow_gates, rests_on,
 
 PACKAGE = Path(__file__).resolve().parents[2] / "LungPerfusionLib" / "lungperfusion"
 
-GIVEN_BY_NAME = {("lobe_quality.py", "name"): tuple(PLANS)}
+GIVEN_BY_NAME = {
+    ("lobe_quality.py", "name"): tuple(PLANS),
+    ("measured.py", "id_"): tuple(
+        f"{quantity}_map_{check}"
+        for quantity in ("perfusion", "ventilation")
+        for check in ("alignment", "coverage")
+    ),
+}
 """IDs of gates that the code takes from a variable."""
 
 

@@ -19,6 +19,11 @@ from lungperfusion.analysis.ctvq import (
     analyse_ctvq,
 )
 from lungperfusion.analysis.regions import RegionOptions, find_regions
+from lungperfusion.commands.measured_arguments import (
+    add_measured_arguments,
+    check_measured,
+    read_measured,
+)
 from lungperfusion.commands.output import add_output_arguments, results_of
 from lungperfusion.commands.region_arguments import add_region_arguments, region_options
 from lungperfusion.commands.train import read_table
@@ -112,6 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="model of `lungperfusion train --purpose perfusion-defect` for the score",
     )
+    add_measured_arguments(parser)
     _add_comparison_arguments(parser)
     add_region_arguments(parser)
     add_output_arguments(parser)
@@ -248,8 +254,14 @@ def read_transform(path: Path) -> DisplacementField:
     return displacement_from_lps(*read_vectors(path))
 
 
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse options that do not belong together before anything is read."""
+    check_measured(arguments)
+
+
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
     """Read both scans, find their regions, analyse them, write the results folder."""
+    check_measured(arguments)
     options, steering = _options(arguments), _steering(arguments)
     ratings = {} if arguments.ratings is None else read_ratings(arguments.ratings)
     with results_of(arguments, progress) as results:
@@ -262,6 +274,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         regions = region_options(arguments)
         inspiratory = _inspiratory_options(arguments, regions)
         references = _references(arguments)
+        measured, maps = read_measured(arguments)
         found = [
             find_regions(
                 scan.volume,
@@ -284,11 +297,12 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
                 kind=arguments.reference_kind,
                 ratings=ratings,
             ),
+            measured=measured,
             pictures=not arguments.no_report,
             progress=part(progress, 0.3, 1.0),
         )
         others = {f"inspiration_{k}": v for k, v in inspiratory.sources.items()}
-        results.write(analysis, {**scans, **regions.sources, **others, **references})
+        results.write(analysis, {**scans, **regions.sources, **others, **references, **maps})
     return 0
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
+import numpy as np
+
 from lungperfusion.measurement import Measurement
 from lungperfusion.results.analysis import Table
+from lungperfusion.volume import Labelmap
 from lungperfusion.vq import collateral, defects
+from lungperfusion.vq.classes import CLASSES
 from lungperfusion.vq.collateral import BoundaryFinding
 from lungperfusion.vq.comparison import Agreement, RegionComparison
 from lungperfusion.vq.defects import Candidate
@@ -79,6 +84,37 @@ def agreement_table(agreements: Mapping[str, Agreement]) -> Table:
         row["lower_limit"], row["upper_limit"] = row.pop("limits")
         rows.append(row)
     return Table(columns, tuple(rows), "perfusion_share")
+
+
+def confusion_table(by_ct: Labelmap, by_measured: Labelmap) -> Table:
+    """Volumes by the class of CT alone and by that with measured maps, mL.
+
+    Parameters
+    ----------
+    by_ct, by_measured
+        Of `lungperfusion.vq.classes.classify`, on one grid; voxels without either are left out.
+
+    """
+    by_ct.geometry.require_same(by_measured.geometry, what="classes")
+    columns = ("ct_class", *(f"{name}_ml" for name in CLASSES))
+    volume_ml = by_ct.geometry.voxel_volume_ml
+    rows = []
+    for name in CLASSES:
+        here = by_ct.mask(name)
+        counts = (np.count_nonzero(here & by_measured.mask(other)) for other in CLASSES)
+        rows.append(dict(zip(columns, (name, *(n * volume_ml for n in counts)), strict=True)))
+    return Table(columns, tuple(rows), "measured_vq_abnormal_share")
+
+
+def class_kappa(table: Table) -> float:
+    """Cohen's kappa of a confusion table: agreement beyond what sizes alone give.
+
+    1960, Educ Psychol Meas 20:37.  NaN where only one class is there.
+    """
+    counts = np.array([[row[c] for c in table.columns[1:]] for row in table.rows])
+    shares = counts / counts.sum() if counts.sum() > 0 else counts
+    chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
+    return (float(np.trace(shares)) - chance) / (1 - chance) if chance < 1 else math.nan
 
 
 def rating_pairs(

@@ -27,7 +27,7 @@ from lungperfusion.terms.regions import (
     title,
 )
 from lungperfusion.terms.vessels import VESSEL_MEASURES
-from lungperfusion.terms.vq import VQ_MEASURES
+from lungperfusion.terms.vq import MEASURED_MEASURES, VQ_MEASURES
 
 __all__ = [
     "AIRWAYS",
@@ -65,6 +65,7 @@ MEASURES: dict[str, Measure] = _by_id(
     LOBE_MEASURES,
     IODINE_MEASURES,
     VQ_MEASURES,
+    MEASURED_MEASURES,
     VESSEL_MEASURES,
     DECISION_MEASURES,
     DYNAMIC_MEASURES,

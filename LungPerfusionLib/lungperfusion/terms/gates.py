@@ -55,6 +55,7 @@ EXTENT = (
 
 SHARES_OF_LUNGS = frozenset(
     {"lobe_volume_share", "ventilation_share", "perfusion_share", "volume_share", "zone_rating"}
+    | {"measured_ventilation_share", "measured_perfusion_share", "measured_zone_rating"}
 )
 """One part against all others: wrong in every part when one of them is incomplete."""
 
@@ -108,7 +109,10 @@ SMALL_VESSELS = frozenset(
 FISSURE = frozenset({"interlobar_area", "fissure_completeness"})
 
 PLANNING = _ids(decisions.PLANNING)
-VQ = _ids(vq.VQ_MEASURES) | PLANNING
+MEASURED = _ids(vq.MEASURED_MEASURES)
+"""Rest on a measured map, and on CT for the lungs, the motion and what was not measured."""
+MEASURED_Q, MEASURED_V = MEASURED - vq.MEASURED_OF_V, MEASURED - vq.MEASURED_OF_Q
+VQ = _ids(vq.VQ_MEASURES) | PLANNING | MEASURED
 EXPIRATION_ALONE = frozenset({"expiratory_volume", "volume_share", "air_trapping"})
 """Read on the expiratory scan."""
 INSPIRATION_ALONE = frozenset({"inspiratory_volume", "emphysema"})
@@ -123,7 +127,7 @@ VENTILATION = frozenset(
     if name.startswith(("ventilation_", "specific_", "v_", "vcv", "vh", "volume_change"))
 )
 PRM = frozenset(name for name in VQ if name.startswith("prm_"))
-MISMATCH = REGISTERED - PERFUSION - VENTILATION - (LOW_ATTENUATION - PLANNING)
+MISMATCH = REGISTERED - PERFUSION - VENTILATION - MEASURED - (LOW_ATTENUATION - PLANNING)
 """Need both ventilation and perfusion."""
 
 DYNAMIC = _ids(dynamic.DYNAMIC_MEASURES)
@@ -280,16 +284,16 @@ GATES: dict[str, tuple[Effect, ...]] = {
     "registration_consistency": (_needs(REGISTERED),),
     "registration_texture": (_needs(REGISTERED),),
     # of two scans voxel by voxel; sums over lobes hardly move with the motion of a rim
-    "registration_rim": (_doubt(MISMATCH | PRM),),
+    "registration_rim": (_doubt(MISMATCH | PRM | MEASURED),),
     "registration_landmarks": (_needs(REGISTERED),),
     "registration_vessels": (_needs(REGISTERED),),
     "registration_density": (_needs(REGISTERED),),
-    "registration_volume": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION)),
+    "registration_volume": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION | MEASURED)),
     "pair_calibration": (
         _doubt(frozenset({"mass_change", "specific_ventilation"})),
         _doubt(PERFUSION | MISMATCH, on_warn=None),
     ),
-    "breath_depth": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION)),
+    "breath_depth": (_needs(VENTILATION | MISMATCH), _doubt(PERFUSION | MEASURED)),
     "common_view": (_doubt(VQ),),
     # dynamic perfusion
     "first_pass_baseline": (_needs(DYNAMIC - COURSE),),
@@ -298,6 +302,11 @@ GATES: dict[str, tuple[Effect, ...]] = {
     "first_pass_motion": (_doubt(DYNAMIC),),
     "first_pass_frames": (_doubt(DYNAMIC),),
     "first_pass_order": (_needs(TWO_INPUTS), _doubt(DYNAMIC)),
+    # measured maps
+    "perfusion_map_alignment": (_needs(MEASURED_Q),),
+    "ventilation_map_alignment": (_needs(MEASURED_V),),
+    "perfusion_map_coverage": (_needs(MEASURED_Q),),
+    "ventilation_map_coverage": (_needs(MEASURED_V),),
     # vessels
     "vessel_slice_thickness": (_needs(VESSELS),),
     "vessel_blood_density": (_doubt(VESSELS),),
@@ -339,7 +348,7 @@ OF_ANALYSIS: dict[str, frozenset[str]] = {
     "lungs": _ids(density.DENSITY_MEASURES),
     "lobes": _ids(lobes.LOBE_MEASURES),
     "ipv": IODINE,
-    "ctvq": _ids(vq.VQ_MEASURES),
+    "ctvq": _ids(vq.VQ_MEASURES) | MEASURED,
     "vesselbv": VESSELS,
     "dynamic": DYNAMIC,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lungperfusion.terms.density import (
     AIR_TRAPPING_BELOW_HU,
     EMPHYSEMA_BELOW_HU,
@@ -252,3 +254,39 @@ VQ_MEASURES = (
     ),
 )
 """Measures of the ctvq command; shares sum to 100 over a partition of both lungs."""
+
+MEASURED = "measured_"
+"""Before the ID of a measure that rests on a measured map instead of CT alone."""
+
+_OF_Q = ("perfusion_", "qcv", "qh", "q_", "zone_rating")
+_OF_V = ("ventilation_share", "vcv", "vh")
+_OF_BOTH = ("ventilation_defect_", "shunt", "dead_space", "matched_defect", "vq_")
+
+
+def _of_measured(measure: Measure) -> Measure:
+    """Make the same measure of measured maps."""
+    surrogate = " (CT surrogate)"
+    words = measure.title.removesuffix(surrogate)
+    maps = "measured" if words != measure.title or measure.id.startswith(_OF_V) else "measured maps"
+    return replace(
+        measure,
+        id=f"{MEASURED}{measure.id}",
+        title=f"{words} ({maps})",
+        formula=measure.formula.replace("perfusion surrogate", "measured perfusion"),
+    )
+
+
+MEASURED_MEASURES = tuple(
+    _of_measured(m) for m in VQ_MEASURES if m.id.startswith((*_OF_Q, *_OF_V, *_OF_BOTH))
+)
+"""Measures of the ctvq command where perfusion or ventilation was measured."""
+
+MEASURED_OF_Q = frozenset(
+    m.id for m in MEASURED_MEASURES if m.id.removeprefix(MEASURED).startswith(_OF_Q)
+)
+"""Those that a measured perfusion gives by itself."""
+
+MEASURED_OF_V = frozenset(
+    m.id for m in MEASURED_MEASURES if m.id.removeprefix(MEASURED).startswith(_OF_V)
+)
+"""Those that a measured ventilation gives by itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,19 @@ _PRM_METHOD = f"medians of 3 x 3 x 3 voxels up to {PRM_AT_MOST_HU:g} HU, registe
 _ABNORMAL = ("shunt", "dead_space", "matched_defect")
 
 
+@dataclass(frozen=True, slots=True)
+class MapNames:
+    """What the maps are, for the ``method`` of values and for reasons."""
+
+    ventilation: str
+    perfusion: str
+    unknown: str = "ground glass or consolidation"
+    """What lung without a perfusion value is."""
+    why: str = ", whose density says nothing about blood"
+    of_classes: str = ""
+    """Added to the method of the classes."""
+
+
 def measure_vq(
     pair: BreathPair,
     ventilation: Float,
@@ -61,8 +74,7 @@ def measure_vq(
     classes: Labelmap,
     regions: RegionSet,
     *,
-    ventilation_method: str,
-    perfusion_method: str,
+    names: MapNames,
     thresholds: Thresholds | None = None,
     progress: Progress = ignore,
 ) -> tuple[Measurement, ...]:
@@ -78,8 +90,8 @@ def measure_vq(
         From `lungperfusion.vq.classes.classify`.
     regions
         Where to measure, on the same grid.
-    ventilation_method, perfusion_method
-        Short texts for the ``method`` column.
+    names
+        What the maps are.
     thresholds
         Those of the classes.
 
@@ -112,28 +124,30 @@ def measure_vq(
         caution = (
             "" if covered > 0.98 else f"only {100 * covered:.0f} % of the region is registered"
         )
-        rows = _amounts(region, sample, whole, ventilation_method, perfusion_method, caution)
-        rows += _heterogeneity(region, sample, ventilation_method, perfusion_method)
-        rows += _classes(region, sample, limits)
+        rows = _amounts(region, sample, whole, names, caution)
+        rows += _heterogeneity(region, sample, names)
+        rows += _classes(region, sample, limits, names)
         if region in ZONES:
             rating = zone_rating(sample.q_total / whole.q_total, sample.count / whole.count)
-            rows.append(measured(region, "zone_rating", rating, perfusion_method))
-        results += [_beside_dense_lung(row, sample, whole) for row in rows]
+            rows.append(measured(region, "zone_rating", rating, names.perfusion))
+        results += [_beside_unknown(row, sample, whole, names) for row in rows]
         results += _density(region, trapped, prm, inside)
     return tuple(results)
 
 
-def _beside_dense_lung(row: Measurement, here: _Sample, whole: _Sample) -> Measurement:
-    """Say that what rests on perfusion leaves dense lung out, or that nothing is left to tell."""
+def _beside_unknown(
+    row: Measurement, here: _Sample, whole: _Sample, names: MapNames
+) -> Measurement:
+    """Say that what rests on perfusion leaves lung out, or that nothing is left to tell."""
     if row.measure not in OF_PERFUSION:
         return row
     of_both = row.measure in ("perfusion_share", "zone_rating")
     dense, where = here.dense, "region"
     if of_both and whole.dense > dense:
         dense, where = whole.dense, "lungs"
-    text = f"{100 * dense:.0f} % of the {where} is ground glass or consolidation"
+    text = f"{100 * dense:.0f} % of the {where} is {names.unknown}"
     if here.dense >= MOST_DENSE:
-        reason = f"{text}, whose density says nothing about blood"
+        reason = f"{text}{names.why}"
         return missing(row.region, row.measure, reason, row.method)
     if dense > LITTLE_DENSE and row.status == "ok":
         return replace(row, status="caution", reason=f"{text} and left out")
@@ -184,8 +198,9 @@ def _mass_change(masses: tuple[Float, Float], here: Mask) -> float:
 
 
 def _amounts(
-    region: Region, here: _Sample, whole: _Sample, by_v: str, by_q: str, caution: str
+    region: Region, here: _Sample, whole: _Sample, names: MapNames, caution: str
 ) -> list[Measurement]:
+    by_v, by_q = names.ventilation, names.perfusion
     results = [
         measured(
             region, "expiratory_volume", here.count * here.voxel_ml, "voxel count", caution=caution
@@ -216,8 +231,9 @@ def _amounts(
     return results
 
 
-def _heterogeneity(region: Region, here: _Sample, by_v: str, by_q: str) -> list[Measurement]:
+def _heterogeneity(region: Region, here: _Sample, names: MapNames) -> list[Measurement]:
     results = []
+    by_v, by_q = names.ventilation, names.perfusion
     for letter, values, method in (("v", here.v, by_v), ("q", here.q, by_q)):
         ids = (f"{letter}cv", f"{letter}h", f"{letter}_entropy")
         slopes = (f"{letter}_gradient_si", f"{letter}_gradient_pa")
@@ -268,10 +284,12 @@ def gradient(position_mm: NDArray[np.floating], relative: NDArray[np.float64]) -
     return float((place * relative).sum() / (place**2).sum())
 
 
-def _classes(region: Region, here: _Sample, limits: Thresholds) -> list[Measurement]:
+def _classes(
+    region: Region, here: _Sample, limits: Thresholds, names: MapNames
+) -> list[Measurement]:
     method = (
         f"V < {limits.ventilation:g} x mean, Q < {limits.perfusion:g} x mean of both lungs; "
-        "patches from 1 mL"
+        f"patches from 1 mL{names.of_classes}"
     )
     member = {name: here.labels == STRUCTURES[name].label for name in _ABNORMAL}
     member["vq_abnormal"] = member["shunt"] | member["dead_space"] | member["matched_defect"]

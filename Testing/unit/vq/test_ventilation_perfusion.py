@@ -30,6 +30,7 @@ from lungperfusion.vq.defects import find_defects, patient_score
 from lungperfusion.vq.displacement import DisplacementField, voxel_positions
 from lungperfusion.vq.metrics import (
     INSPIRATORY,
+    MapNames,
     classify_prm,
     entropy_bits,
     gradient,
@@ -262,9 +263,7 @@ def test_dense_lung_has_no_perfusion_rather_than_a_high_one():
     regions = RegionSet((made.expiration_lungs, made.expiration_lobes))
     assert patient_score(find_defects(paired, v, q.combined, regions)[0]) < 0.2
     classes = classify(v, q.combined, q.known, paired.geometry)
-    rows = measure_vq(
-        paired, v, q.combined, classes, regions, ventilation_method="v", perfusion_method="q"
-    )
+    rows = measure_vq(paired, v, q.combined, classes, regions, names=MapNames("v", "q"))
     found = {(m.region, m.measure): m for m in rows}
     dense = found["lungs", "dense_share"].value
     assert dense == pytest.approx(100 * (1 - q.known[paired.mask].mean()))
@@ -279,7 +278,7 @@ def test_a_region_of_dense_lung_has_no_perfusion_share(pair, regions):
     q = np.where(pair.mask, 1, np.nan).astype(np.float32)
     q[regions.mask(LOBES[0])] = np.nan
     classes = classify(v, q, np.isfinite(q), pair.geometry)
-    rows = measure_vq(pair, v, q, classes, regions, ventilation_method="v", perfusion_method="q")
+    rows = measure_vq(pair, v, q, classes, regions, names=MapNames("v", "q"))
     found = {(m.region, m.measure): m for m in rows}
     assert found[LOBES[0], "perfusion_share"].status == "missing"
     assert "100 % of the region is ground glass" in found[LOBES[0], "qcv"].reason
@@ -351,9 +350,7 @@ def test_class_map_agrees_with_the_truth(phantom, pair):
 def numbers(pair, regions):
     v, q = map_ventilation(pair), map_perfusion(pair).combined
     classes = classify(v, q, pair.mask, pair.geometry)
-    rows = measure_vq(
-        pair, v, q, classes, regions, ventilation_method="jacobian", perfusion_method="surrogate"
-    )
+    rows = measure_vq(pair, v, q, classes, regions, names=MapNames("jacobian", "surrogate"))
     return rows, v, q, classes
 
 
@@ -412,7 +409,7 @@ def test_absent_region_is_missing_with_its_reason(numbers, pair, regions):
     without = RegionSet(
         (regions.partitions[0],), {Region.RIGHT_MIDDLE_LOBE: "no fissure visible: 5 mm slices"}
     )
-    rows = measure_vq(pair, v, q, classes, without, ventilation_method="j", perfusion_method="q")
+    rows = measure_vq(pair, v, q, classes, without, names=MapNames("j", "q"))
     lobe = [row for row in rows if row.region == Region.RIGHT_MIDDLE_LOBE]
     assert lobe
     assert all(math.isnan(row.value) and "no fissure" in row.reason for row in lobe)

@@ -1,7 +1,8 @@
 """Ventilation, perfusion and V/Q from one expiratory, inspiratory pair.
 
 One direction: `breaths` registers both scans, `maps` maps and measures, `findings` finds what
-stands out, `placing` puts the maps on the grid that is asked for, `analysis` goes through them.
+stands out, `measured` crosses them with measured maps, `placing` puts the maps on the grid that is
+asked for, `analysis` goes through them.
 """
 
 from lungperfusion.analysis.ctvq.analysis import analyse_ctvq
@@ -13,7 +14,7 @@ from lungperfusion.analysis.ctvq.breaths import (
     Points,
     Steering,
 )
-from lungperfusion.analysis.ctvq.options import Comparison, VqOptions
+from lungperfusion.analysis.ctvq.options import Comparison, Measured, VqOptions
 
 __all__ = [
     "INVERSE",
@@ -21,6 +22,7 @@ __all__ = [
     "VOLUME_TRANSFORM",
     "Breath",
     "Comparison",
+    "Measured",
     "Points",
     "Steering",
     "VqOptions",

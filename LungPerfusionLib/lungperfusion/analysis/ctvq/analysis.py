@@ -20,10 +20,13 @@ from lungperfusion.analysis.ctvq.findings import (
     fissures_seen,
 )
 from lungperfusion.analysis.ctvq.maps import VqMaps, map_vq, measure_maps
+from lungperfusion.analysis.ctvq.measured import MeasuredResults, map_measured, measured_results
 from lungperfusion.analysis.ctvq.options import (
     DEFAULT_OPTIONS,
     NO_COMPARISON,
+    NOT_MEASURED,
     Comparison,
+    Measured,
     VqOptions,
 )
 from lungperfusion.analysis.ctvq.placing import at_expiration, at_inspiration
@@ -39,6 +42,7 @@ from lungperfusion.results.vq_findings import (
 )
 from lungperfusion.results.vq_sections import vq_sections
 from lungperfusion.results.vq_tables import candidate_table
+from lungperfusion.vq.measured import State
 from lungperfusion.vq.metrics import classify_prm
 
 
@@ -49,6 +53,7 @@ def analyse_ctvq(
     options: VqOptions = DEFAULT_OPTIONS,
     steering: Steering = NO_STEERING,
     comparison: Comparison = NO_COMPARISON,
+    measured: Measured = NOT_MEASURED,
     pictures: bool = True,
     progress: Progress = ignore,
 ) -> Analysis:
@@ -65,6 +70,8 @@ def analyse_ctvq(
         Transforms to use instead of registering, and landmarks.
     comparison
         Reference image and readers' ratings.
+    measured
+        Measured maps to cross with those of CT; their values have names of their own.
     pictures
         Whether to draw for the report; needs matplotlib.
     progress
@@ -90,6 +97,9 @@ def analyse_ctvq(
     fissures = fissures_seen(inspiration, expiration)
     findings = find_in_maps(joined, maps, measurements, fissures, options, comparison)
     tables = finding_tables(joined, maps, measurements, findings, options, comparison)
+    breaths: dict[State, Breath] = {"expiration": expiration, "inspiration": inspiration}
+    found = map_measured(joined, maps, measured, breaths, options)
+    beside = MeasuredResults() if found is None else measured_results(joined, maps, found, pictures)
     sections: tuple[Section, ...] = ()
     if pictures:
         sections = (
@@ -97,13 +107,15 @@ def analyse_ctvq(
                 joined, maps, measurements, findings, options, part(progress, 0.85, 0.98)
             ),
             *_finding_sections(joined, maps, measurements, findings, options, comparison),
+            *beside.sections,
         )
-    volumes = maps.volumes()
+    volumes = {**maps.volumes(), **beside.maps}
     labelmaps = {
         **joined.expiration.found.labelmaps,
         "vq_classes": maps.classes,
         "prm": classify_prm(joined.pair),
         **findings.labelmaps(maps),
+        **beside.labelmaps,
     }
     if options.grid == "expiration":
         placed = at_expiration(volumes, labelmaps, joined.box, expiration.ct.geometry)
@@ -111,14 +123,18 @@ def analyse_ctvq(
         placed = at_inspiration(volumes, labelmaps, joined, inspiration)
     return Analysis(
         module="ctvq",
-        measurements=(*measurements, *findings.decisions),
-        gates=joined.gates,
+        measurements=(*measurements, *beside.measurements, *findings.decisions),
+        gates=(*joined.gates, *beside.gates),
         warnings=_warnings(expiration, inspiration, joined),
-        parameters={**options.parameters, **_parameters(joined, maps, steering)},
+        parameters={
+            **options.parameters,
+            **_parameters(joined, maps, steering),
+            **beside.parameters,
+        },
         maps=placed[0],
         labelmaps=placed[1],
         transforms=joined.transforms,
-        tables=tables,
+        tables={**tables, **beside.tables},
         sections=sections,
     )
 

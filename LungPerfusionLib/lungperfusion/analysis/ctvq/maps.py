@@ -17,14 +17,14 @@ from lungperfusion.terms.vq import VQ_MEASURES
 from lungperfusion.verdicts import follow_gates
 from lungperfusion.volume import Labelmap, Mask, Volume
 from lungperfusion.vq.classes import classify, relative_to_mean
-from lungperfusion.vq.metrics import measure_inspiration, measure_vq
+from lungperfusion.vq.metrics import MapNames, measure_inspiration, measure_vq
 from lungperfusion.vq.pair import BreathPair
 from lungperfusion.vq.perfusion import Perfusion, map_perfusion
 from lungperfusion.vq.ventilation import map_specific_ventilation, map_ventilation
 
 Float = NDArray[np.float32]
 
-_LEAST_RATIO_PERFUSION = 0.05
+LEAST_RATIO_PERFUSION = 0.05
 """Share of the mean below which perfusion does not lower the quotient V/Q any further."""
 
 
@@ -65,7 +65,7 @@ class VqMaps:
     def volumes(self) -> dict[str, Volume]:
         """Images to write, by name."""
         pair, inside, known = self.pair, self.inside, self.known
-        ratio = self.relative_ventilation / np.maximum(self.perfusion, _LEAST_RATIO_PERFUSION)
+        ratio = self.relative_ventilation / np.maximum(self.perfusion, LEAST_RATIO_PERFUSION)
         return {
             "ventilation": self.volume(self.ventilation, inside, "mL/mL"),
             "specific_ventilation": self.volume(map_specific_ventilation(pair), inside, "mL/mL"),
@@ -101,8 +101,7 @@ def measure_maps(
             maps.perfusion,
             maps.classes,
             joined.regions,
-            ventilation_method=options.ventilation,
-            perfusion_method=_surrogate_text(maps.surrogate.weights),
+            names=MapNames(options.ventilation, _surrogate_text(maps.surrogate.weights)),
             thresholds=options.thresholds,
             progress=progress,
         ),

@@ -11,6 +11,7 @@ from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Volume
 from lungperfusion.vq import collateral, defects
 from lungperfusion.vq.classes import HealthyBins, Thresholds
+from lungperfusion.vq.measured import MeasuredMap
 from lungperfusion.vq.model import LogisticModel
 from lungperfusion.vq.perfusion import WEIGHTS, Surrogate
 from lungperfusion.vq.ventilation import DEFAULT_METHOD, VentilationMethod
@@ -91,5 +92,14 @@ class Comparison:
     """Perfusion ratings, 1 to 5, by reader and zone; compared with those derived from the map."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Measured:
+    """Measured maps to cross with those of CT."""
+
+    perfusion: MeasuredMap | None = None
+    ventilation: MeasuredMap | None = None
+
+
 DEFAULT_OPTIONS = VqOptions()
+NOT_MEASURED = Measured()
 NO_COMPARISON = Comparison()

@@ -11,6 +11,9 @@ from lungperfusion.volume import Box, Geometry, Labelmap, Volume
 from lungperfusion.vq.classes import relative_to_mean
 from lungperfusion.vq.inspiratory import InspiratoryView
 
+_PLAIN = ("measured_vq_ratio", "perfusion_difference")
+"""Maps of a place, whatever its volume, that measured maps add."""
+
 Placed = tuple[dict[str, Volume], dict[str, Labelmap]]
 
 
@@ -37,7 +40,10 @@ def at_inspiration(
     """
     lungs = inspiration.lungs
     view = InspiratoryView.of(joined.registration, lungs)
+    density = [n for n in ("measured_perfusion", "measured_ventilation") if n in maps]
     carried = {
+        **{name: view.carry(v) for name, v in maps.items() if name.startswith(_PLAIN)},
+        **{name: view.carry_density(maps[name], maps["jacobian"]) for name in density},
         "ventilation": view.carry_density(maps["ventilation"], maps["jacobian"]),
         "perfusion": view.carry_density(maps["perfusion"], maps["jacobian"]),
         "specific_ventilation": view.carry(maps["specific_ventilation"]),
@@ -45,12 +51,16 @@ def at_inspiration(
         "jacobian": view.carry(maps["jacobian"]),
         "expiration_on_inspiration": view.carry(joined.expiration.ct),
     }
-    seen = view.carry_labels(_known_of(maps["perfusion"])).mask("known")
-    for name in ("perfusion", "vq_ratio"):
-        q = carried[name]
+    for name in (
+        "perfusion",
+        "vq_ratio",
+        *(n for n in maps if n.startswith(("measured_", *_PLAIN))),
+    ):
+        q, seen = carried[name], view.carry_labels(_known_of(maps[name])).mask("known")
         carried[name] = Volume(np.where(seen, q.array, 0), q.geometry, q.unit, seen)
-    q = carried["perfusion"]
-    carried["perfusion"] = q.with_array(relative_to_mean(q.array, seen))
+    for name in ("perfusion", *density):
+        q = carried[name]
+        carried[name] = q.with_array(relative_to_mean(q.array, _known_of(q).mask("known")))
     labels = {name: view.carry_labels(m) for name, m in labelmaps.items() if name != "lungs"}
     inside = Labelmap(np.asarray(lungs.array), inspiration.ct.geometry, lungs.names)
     return carried, {"lungs": inside, **labels}
