@@ -224,7 +224,7 @@ def _second_iodine(amount: Array, lungs: Mask, grid: Geometry, rng: np.random.Ge
 
 
 def _second_counts(amount: Array, grid: Geometry, rng: np.random.Generator) -> Volume:
-    """Counts in blocks of voxels, blurred in the frequency domain, 13 mm wide."""
+    """Count in blocks of voxels, blurred in the frequency domain, 13 mm wide."""
     spectrum = np.fft.rfftn(amount)
     for axis, (size, step) in enumerate(zip(grid.shape, grid.spacing_kji_mm, strict=True)):
         tones = np.fft.rfftfreq(size, step) if axis == 2 else np.fft.fftfreq(size, step)
