@@ -2,7 +2,7 @@
 
 import csv
 import json
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, get_args
 
 from slicer import (
     vtkMRMLMarkupsFiducialNode,
@@ -19,6 +19,7 @@ from lungperfusion.results.colours import VENTILATION
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.terms import Region
 from lungperfusion.terms.vq import LOW_SHARE
+from lungperfusion.vq.measured import MapKind
 from lungperfusion.vq.perfusion import WEIGHTS
 from lungperfusion.vq.ventilation import DEFAULT_METHOD
 from lungperfusion_gui import about, breathing
@@ -27,6 +28,8 @@ from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
 from lungperfusion_gui.remarks import of_both_lungs
 from lungperfusion_gui.self_test import AnalysisTest
+
+CT_SURROGATE, MEASURED_MAP = "CT (surrogate)", "measured map"
 
 
 class CTVQ(ScriptedLoadableModule):
@@ -64,6 +67,10 @@ class CTVQParameters(ReviewParameters):
     referenceCt: vtkMRMLScalarVolumeNode
     ratings: vtkMRMLTableNode
     perfusion: Annotated[str, Choice(["combined", *WEIGHTS])] = "combined"
+    perfusionSource: Annotated[str, Choice([CT_SURROGATE, MEASURED_MAP])] = CT_SURROGATE
+    perfusionMap: vtkMRMLScalarVolumeNode
+    perfusionKind: Annotated[str, Choice(list(get_args(MapKind)))] = "iodine"
+    perfusionCt: vtkMRMLScalarVolumeNode
     lowVentilation: Annotated[float, WithinRange(0.0, 1.0)] = LOW_SHARE
     lowPerfusion: Annotated[float, WithinRange(0.0, 1.0)] = LOW_SHARE
 
@@ -87,16 +94,20 @@ class CTVQLogic(AnalysisLogic):
         "ventilation": VENTILATION,
         "perfusion": VENTILATION.stretched(0.0, 2.0, "1"),
         "vq_ratio": VENTILATION.stretched(0.0, 2.0, "1"),
+        "measured_perfusion": VENTILATION.stretched(0.0, 2.0, "1"),
+        "measured_vq_ratio": VENTILATION.stretched(0.0, 2.0, "1"),
         "specific_ventilation": VENTILATION,
         "jacobian": VENTILATION.stretched(1.0, 3.0, "mL/mL"),
     }
     option_fields = (
         *("lobes", "inspirationLobes", "zones", "rimMm", "slideLobes", "ventilation"),
-        *("perfusion", "lowVentilation", "lowPerfusion", "referenceKind"),
+        *("perfusion", "perfusionKind", "lowVentilation", "lowPerfusion", "referenceKind"),
     )
 
     def irrelevant(self, parameters):
         names = () if parameters.reference is not None else ("referenceKind", "referenceCt")
+        if parameters.perfusionSource == CT_SURROGATE:
+            names = (*names, "perfusionMap", "perfusionKind", "perfusionCt")
         return frozenset(names)
 
     def missing(self, parameters):
@@ -106,6 +117,8 @@ class CTVQLogic(AnalysisLogic):
             return _("Choose the CT at expiration.")
         if parameters.inspiration is parameters.expiration:
             return _("Both scans are the same volume; choose two.")
+        if parameters.perfusionSource == MEASURED_MAP and parameters.perfusionMap is None:
+            return _("Choose the map of measured perfusion.")
         marks = self.landmarks(parameters)
         if marks and len({len(points) for points in marks}) > 1:
             return _("Place as many landmarks in one scan as in the other.")
@@ -120,6 +133,10 @@ class CTVQLogic(AnalysisLogic):
             images["--reference"] = (parameters.reference, "1")
             if parameters.referenceCt is not None:
                 images["--reference-ct"] = (parameters.referenceCt, "HU")
+        if parameters.perfusionSource == MEASURED_MAP:
+            images["--perfusion-map"] = (parameters.perfusionMap, "1")
+            if parameters.perfusionCt is not None:
+                images["--perfusion-ct"] = (parameters.perfusionCt, "HU")
         return images
 
     def further_nodes(self, parameters):
@@ -197,7 +214,9 @@ class CTVQWidget(ModuleWidget):
         self.ui.inputsLabel.text = words
         self.ui.inputsLabel.styleSheet = "color: #b8540b; font-weight: bold"
         self.ui.inputsLabel.visible = bool(words)
-        self.showRelevant(["referenceKind", "referenceCt"])
+        self.showRelevant(
+            ["referenceKind", "referenceCt", "perfusionMap", "perfusionKind", "perfusionCt"]
+        )
 
 
 class CTVQTest(AnalysisTest):

@@ -103,3 +103,25 @@ def test_landmarks_reference_and_ratings_reach_the_command(
     assert panel.ui.referenceKind.isVisibleTo(panel.parent)
     assert panel.logic.image_options(panel.parameters)["--reference"] == (two_breaths[0], "1")
     assert "--reference-kind" in panel.logic.options(panel.parameters)
+
+
+def test_a_measured_map_reaches_the_command(desktop, modules, two_breaths, breaths):
+    import slicer
+
+    modules("CTVQ")
+    panel = desktop.select("CTVQ")
+    assert not panel.ui.perfusionMap.isVisibleTo(panel.parent)
+    assert "--perfusion-kind" not in panel.logic.options(panel.parameters)
+    panel.ui.perfusionSource.currentText = "measured map"
+    assert panel.ui.perfusionMap.isVisibleTo(panel.parent)
+    panel.updateButtons()
+    assert "Choose the map of measured perfusion" in panel.ui.applyButton.toolTip
+    counts = mrml.show_volume(slicer.mrmlScene, breaths.expiration, "Q SPECT")
+    panel.ui.perfusionMap.setCurrentNode(counts)
+    panel.ui.perfusionKind.currentText = "spect"
+    panel.updateButtons()
+    assert panel.ui.applyButton.enabled
+    images = panel.logic.image_options(panel.parameters)
+    assert images["--perfusion-map"] == (counts, "1")
+    words = panel.logic.options(panel.parameters)
+    assert words[words.index("--perfusion-kind") + 1] == "spect"

@@ -111,6 +111,7 @@ ELSEWHERE = {
     "--clots", "--lines", "--expiration", "--inspiration", "--inspiration-lung-mask",
     "--landmarks", "--reference", "--reference-ct", "--ratings", "--arteries-veins",
     "--blood-mask",  # node selectors and their companions
+    "--perfusion-map", "--perfusion-ct",  # node selectors beside perfusionSource
     "--engine",  # lungEngine and lobeEngine
 }  # fmt: skip
 LEFT_TO_THE_COMMAND_LINE = {
@@ -128,6 +129,15 @@ LEFT_TO_THE_COMMAND_LINE = {
     "--defect-model": "a file of the command train",
     "--healthy-bins": "a table of the user's own healthy people",
     "--reference-alignment": "the usual one is right for a reference with its CT",
+    "--perfusion-from": "the panel takes the iodine volume that ipv has shown",
+    "--perfusion-breath": "found by the lungs that the map fits",
+    "--perfusion-blur": "usual for the kind of map",
+    "--low-measured-perfusion": "the share of --low-perfusion is right for every kind",
+    **{
+        f"--ventilation-{name}": "measured ventilation is for the command line"
+        for name in ("map", "kind", "ct", "breath", "blur")
+    },
+    "--low-measured-ventilation": "measured ventilation is for the command line",
     "--harmonise-mm": "for comparing scanners; it brings no gain on phantoms",
 }
 
