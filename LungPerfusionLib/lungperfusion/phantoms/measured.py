@@ -126,7 +126,8 @@ def counts_image(
     mean = resample_array(
         ndimage.gaussian_filter(array, sigma), geometry, coarse, interpolation="linear", fill=0.0
     )
-    drawn = np.random.default_rng([2, seed]).poisson(np.maximum(mean, 0) * counts) / counts
+    rng = np.random.default_rng([2, seed])
+    drawn = rng.poisson(np.maximum(mean, 0) * counts) / counts
     smooth = ndimage.gaussian_filter(drawn, COUNTS_FILTER_MM / COUNTS_VOXEL_MM)
     return Volume(smooth.astype(np.float32), coarse, "1")
 
