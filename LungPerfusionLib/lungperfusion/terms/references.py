@@ -190,13 +190,6 @@ WORKS: tuple[Work, ...] = (
         "doi:10.2214/AJR.14.13613",
     ),
     Work(
-        "Clopper",
-        1934,
-        "The use of confidence or fiducial limits illustrated in the case of the binomial",
-        "Biometrika 26:404",
-        "doi:10.1093/biomet/26.4.404",
-    ),
-    Work(
         "Cochran",
         1954,
         "Some methods for strengthening the common chi-squared tests",
