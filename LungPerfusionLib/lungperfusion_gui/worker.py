@@ -11,7 +11,6 @@ import traceback
 from lungperfusion.__main__ import make_parser, termination_interrupts
 from lungperfusion.arguments import check_values
 from lungperfusion.errors import CancelledError, InputError
-from lungperfusion.io.scratch import sweep_scratch
 from lungperfusion.trouble import in_words
 
 
@@ -30,6 +29,8 @@ def main(words):
         with termination_interrupts():
             arguments = make_parser(words[0]).parse_args(words)
             check_values(arguments)
+            from lungperfusion.io.scratch import sweep_scratch  # loads NumPy: may lack memory
+
             sweep_scratch()
             code = int(arguments.run(arguments, report))
     except InputError as error:
