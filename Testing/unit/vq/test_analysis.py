@@ -118,7 +118,7 @@ def test_measured_maps_add_values_of_their_own(analysis, small, states):
         assert added | {"perfusion_difference", *names} <= set(made.maps)
         lobes = {m.region: m for m in made.measurements if m.measure == "measured_perfusion_share"}
         assert sum(lobes[lobe].value for lobe in LOBES) == pytest.approx(100, abs=0.1)
-        assert lobes["lungs"].method.startswith("measured: iodine, inspiration")
+        assert lobes["lungs"].method.startswith("measured (iodine, inspiration, amount")
         found = {m.measure for m in made.measurements if m.region == "lungs"}
         assert {
             "measured_dead_space_share",
