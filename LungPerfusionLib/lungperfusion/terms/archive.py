@@ -200,7 +200,7 @@ class StructureCodes:
 
 _FUNCTIONAL = (
     *("vq_", "shunt", "dead_space", "matched_defect", "prm_", "anterior_", "posterior_"),
-    *("core", "rim", "subpleural_", "xe_"),
+    *("core", "rim", "subpleural_", "xenon_", "xe_", "rbc_", "membrane_"),
 )
 """Beginnings of the names of parts of the lungs that no anatomist knows."""
 _DEFECTS = re.compile(r".*defect(_\d+)?")
