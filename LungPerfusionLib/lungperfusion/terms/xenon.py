@@ -1,7 +1,7 @@
 """Measures, reference sets and published ranges of hyperpolarised 129Xe MRI.
 
 Limits and constants marked "open pipeline" are those of the gas exchange pipeline of the 129Xe MRI
-Clinical Trials Consortium, as its source had them in August 2026.  They hold for one field
+Clinical Trials Consortium, as its source had them in 08/2026.  They hold for one field
 strength, flip angle and repetition time: a `ReferenceSet` can be replaced by a file.
 """
 
