@@ -508,3 +508,11 @@ def test_layouts_that_are_none(tmp_path, text, words):
     (tmp_path / "layout.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=words):
         read_specification(tmp_path / "layout.toml")
+
+
+@pytest.mark.parametrize("case", ["=cmd|calc", "<b>x", "../x", "CON"])
+def test_name_of_a_single_case_is_one(tmp_path, capsys, case):
+    words = ["context", "--d-dimer", "500", "--unit", "ng/mL", "--case", case]
+    code, said = run(capsys, *words, "-o", tmp_path / "out")
+    assert (code, (tmp_path / "out").exists()) == (2, False)
+    assert "case name" in said
