@@ -112,6 +112,12 @@ def sort_positions(
     return order, heights[order]
 
 
+def missing_between(heights_mm: NDArray[np.float64]) -> int:
+    """Count the slices that gaps between sorted heights have room for."""
+    steps = np.diff(heights_mm)
+    return int(np.maximum(0, np.rint(steps / np.median(steps)) - 1).sum())
+
+
 def make_stack(
     positions: NDArray[np.float64],
     row: NDArray[np.float64],

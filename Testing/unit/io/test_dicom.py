@@ -327,6 +327,17 @@ def test_uneven_slices_are_resampled_linearly(tmp_path, write_series):
     assert "unevenly spaced (1 to 2 mm" in scan.warnings[0]
     assert scan.volume.geometry.same_as(grid)
     assert np.abs(scan.volume.array.astype(int) - hu).max() <= 1
+    assert scan.gates[0].verdict == "warn"
+    assert "11 of 12 expected slices were read (1 missing between others)" in scan.warnings[1]
+
+
+def test_slice_of_another_modality_is_missing_once(tmp_path, chest, grid, write_series):
+    def edit(data: Dataset, k: int) -> None:
+        data.Modality = "MR" if k == 3 else "CT"
+
+    scan = read_ct(write_series(tmp_path / "case", chest(), grid, edit=edit))
+    assert scan.gates[0].verdict == "warn"
+    assert "7 of 8 expected slices were read (1 MR image(s))" in scan.gates[0].message
 
 
 def test_rounded_positions_count_as_even(tmp_path, chest, write_series):
@@ -417,7 +428,7 @@ def test_several_series_are_listed_without_descriptions(tmp_path, chest, grid, w
     with pytest.raises(InputError, match="--series UID") as error:
         read_ct(folder)
     message = str(error.value)
-    assert "2.25.10: CT, 8 images, 2 mm thick, kernel B40f, 120 kV" in message
+    assert "2.25.10 (CT, 8 images, 2 mm thick, kernel B40f, 120 kV" in message
     assert "2.25.11: CT, 8 images, 0.75 mm thick, kernel I70f, 100 kV" in message
     assert "Doe" not in message
     chosen = read_ct(folder, series_uid="2.25.11")

@@ -71,8 +71,13 @@ def choose_series(
     )
 
 
-def completeness_gate(chosen: Sequence[DicomFile], read: int, left_out: Mapping[str, int]) -> Gate:
-    """Check whether slices may be missing at the ends, where no gap shows it.
+GAPS = "missing between others"
+
+
+def completeness_gate(
+    chosen: Sequence[DicomFile], read: int, left_out: Mapping[str, int], *, gaps: int = 0
+) -> Gate:
+    """Check whether slices are missing, also at the ends, where no gap shows it.
 
     Parameters
     ----------
@@ -81,10 +86,14 @@ def completeness_gate(chosen: Sequence[DicomFile], read: int, left_out: Mapping[
     read
         Number of slices in them.
     left_out
-        Entries beside them that could not be read, by kind.
+        Entries beside them that could not be read or are no slices of it, by kind.
+    gaps
+        Number of slices that there is room for between the others.
 
     """
     announced = header_number(chosen[0].header, "ImagesInAcquisition")
+    unknown = max(0, gaps - sum(left_out.values()))  # the rest is in the gaps
+    left_out = {**left_out, GAPS: unknown} if unknown else left_out
     lost = sum(left_out.values())
     expected = max(read + lost, int(announced or 0))
     limit = "all slices"
@@ -102,11 +111,27 @@ def completeness_gate(chosen: Sequence[DicomFile], read: int, left_out: Mapping[
         id="complete_series",
         verdict="warn",
         message=f"{read} of {expected} expected slices were read ({why}): the scan may be cut "
-        "short at its ends; export the complete series.",
+        "short at its ends or hold gaps; export the complete series.",
         value=read / expected,
         unit="1",
         limit=limit,
     )
+
+
+def other_images(members: Sequence[DicomFile], chosen: Sequence[DicomFile]) -> dict[str, int]:
+    """Count images of other modalities that stand in a series as if they were its slices."""
+    own = {file.modality for file in chosen}
+    uids = {file.series_uid for file in chosen}
+    kinds = Counter(
+        f"{file.modality} image(s)"
+        for file in members
+        if file.series_uid in uids
+        and file.modality not in own
+        and file.frame_count
+        and file.is_grey
+        and not file.is_localizer
+    )
+    return dict(kinds)
 
 
 def _left_out_of_series(members: Sequence[DicomFile], slices: Sequence[DicomFile]) -> list[str]:

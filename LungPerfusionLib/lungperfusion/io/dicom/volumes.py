@@ -17,7 +17,7 @@ from lungperfusion.io.dicom.acquisition import acquisition_of
 from lungperfusion.io.dicom.frames import Frame, frames_of, in_unit, require_uniform
 from lungperfusion.io.dicom.header import IDENTIFIERS, damaged_headers_refused, warnings_off
 from lungperfusion.io.dicom.pixels import calibrated, decode, stored_images
-from lungperfusion.io.dicom.series import choose_series, completeness_gate
+from lungperfusion.io.dicom.series import choose_series, completeness_gate, other_images
 from lungperfusion.io.dicom.sources import dicom_files, require_readable
 from lungperfusion.io.padding import fill_value
 from lungperfusion.io.scan import Scan
@@ -83,7 +83,7 @@ def read_series(
             frames = [frame for file in chosen for frame in frames_of(file)]
             require_uniform(frames)
             frames = in_unit(frames, unit, only_ct)
-            gate = completeness_gate(chosen, len(frames), found.left_out)
+            left_out = {**found.left_out, **other_images(found.files, chosen)}
             acquisition = acquisition_of(chosen[0], frames[0])
             header = chosen[0].header
             identifiers = {
@@ -92,6 +92,10 @@ def read_series(
                 if header.get(keyword) not in (None, "")
             }
         volume, kept, digest, notes = read_volume(frames, unit, part(progress, 0.3, 1.0))
+    row, column = _perpendicular(kept[0].orientation)
+    _, heights = stacking.sort_positions(np.array([f.position for f in kept]), row, column)
+    gaps = stacking.missing_between(heights)
+    gate = completeness_gate(chosen, len(frames), left_out, gaps=gaps)
     if gate.verdict == "warn":
         notes = [*notes, gate.message]
     scan = Scan(
