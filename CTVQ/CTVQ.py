@@ -15,7 +15,7 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 from lungperfusion import mrml
-from lungperfusion.results.colours import VENTILATION
+from lungperfusion.results.colours import VENTILATION, VQ_RATIO
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.terms import Region
 from lungperfusion.terms.vq import LOW_SHARE
@@ -80,6 +80,7 @@ class CTVQLogic(AnalysisLogic):
 
     command = "ctvq"
     findings = "vq_classes"
+    findings_table = "perfusion_defect_candidates"
     deciding = (
         *of_both_lungs("ventilation_share"),
         *of_both_lungs("perfusion_share"),
@@ -93,9 +94,9 @@ class CTVQLogic(AnalysisLogic):
     maps: ClassVar = {
         "ventilation": VENTILATION,
         "perfusion": VENTILATION.stretched(0.0, 2.0, "1"),
-        "vq_ratio": VENTILATION.stretched(0.0, 2.0, "1"),
+        "vq_ratio": VQ_RATIO,
         "measured_perfusion": VENTILATION.stretched(0.0, 2.0, "1"),
-        "measured_vq_ratio": VENTILATION.stretched(0.0, 2.0, "1"),
+        "measured_vq_ratio": VQ_RATIO,
         "specific_ventilation": VENTILATION,
         "jacobian": VENTILATION.stretched(1.0, 3.0, "mL/mL"),
     }

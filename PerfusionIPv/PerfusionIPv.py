@@ -109,7 +109,7 @@ class PerfusionIPvLogic(AnalysisLogic):
     """Parameters to the command ``ipv``."""
 
     command = "ipv"
-    findings = "defects"
+    findings = findings_table = "defects"
     deciding = (
         *(("ipv", Region.LUNGS), ("iodine_mean", Region.LUNGS)),
         *of_both_lungs("iodine_mean"),

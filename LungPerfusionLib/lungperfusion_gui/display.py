@@ -5,7 +5,9 @@ from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion_gui import corrections, overlay
+from lungperfusion_gui.cursor import CursorReadout
 from lungperfusion_gui.selectors import refill, select
+from lungperfusion_gui.surfaces import SurfaceQueue
 
 STYLED = mrml.ATTRIBUTE_PREFIX + "styled"
 """Attribute of volumes that have got their looks: the reader's changes stay from then on."""
@@ -38,8 +40,10 @@ class DisplayPanel:
         self._first_findings, self._colours_of = findings, colours_of
         self.study = self._shown = None
         self._overlay = overlay.Overlay()
+        self._surfaces = SurfaceQueue(overlay.frame_3d)
+        self._cursor = CursorReadout(ui.cursorLabel, self._volumes)
         self._edited = ""
-        self._following = False
+        self._following = self._was_over_map = False
         ui.layoutSelector.addItem(_("Views as they are"), "")
         ui.layoutSelector.addItem(_("CT | map | findings, axial"), "Axial")
         ui.layoutSelector.addItem(_("CT | map | findings, coronal"), "Coronal")
@@ -63,10 +67,13 @@ class DisplayPanel:
     def bind(self, study):
         """Show the results of a scan; None before it goes."""
         self.study = study
+        if study is None:
+            self._surfaces.stop()
 
     def enter(self):
         """Take the layout again that was chosen before the module was left."""
         self._follow(True)
+        self._cursor.follow(True)
         if self._overlay.comparing():
             self._follow_layout()
         elif self.ui.layoutSelector.currentData:
@@ -79,8 +86,10 @@ class DisplayPanel:
         overlay.hide_crosshair()
 
     def forget(self):
-        """Follow the layouts no longer: the panel goes, perhaps without having been left."""
+        """Follow nothing any longer: the panel goes, perhaps without having been left."""
         self._follow(False)
+        self._cursor.follow(False)
+        self._surfaces.stop()
 
     def _follow(self, on):
         manager = slicer.app.layoutManager()
@@ -97,6 +106,8 @@ class DisplayPanel:
         blocked = selector.blockSignals(True)
         selector.currentIndex = 1 if self._overlay.comparing() else 0
         selector.blockSignals(blocked)
+        if self.study is not None:
+            self.show()
 
     @property
     def _has_map(self):
@@ -109,14 +120,22 @@ class DisplayPanel:
         without = bool(labels) and not maps
         for row in MAP_ROWS:
             getattr(self.ui, row).visible = not without
-        blocked = self.ui.linkCheckBox.blockSignals(True)
-        self.ui.linkCheckBox.checked = overlay.linked()
-        self.ui.linkCheckBox.blockSignals(blocked)
+        self._sync_link()
         classes = [name for name in labels if name not in ANATOMY]
         had_choice = self.ui.findingsSelector.currentData is not None
         refill(self.ui.findingsSelector, {name: f"labels.{name}" for name in classes})
         if not had_choice:
             select(self.ui.findingsSelector, f"labels.{self._first_findings}")
+
+    def _sync_link(self):
+        blocked = self.ui.linkCheckBox.blockSignals(True)
+        self.ui.linkCheckBox.checked = overlay.linked()
+        self.ui.linkCheckBox.blockSignals(blocked)
+
+    def compare(self):
+        """Open the comparison, unless the reader has done so."""
+        if not self.ui.layoutSelector.currentData:
+            self.ui.layoutSelector.currentIndex = 1
 
     def style(self, study, given=()):
         """Give freshly made results their looks; what was there before keeps the reader's.
@@ -147,7 +166,7 @@ class DisplayPanel:
         """Keep the label map visible that the reader corrects."""
         self._edited = name
         if self.study is not None:
-            self._on_segments()
+            self.show()
 
     # ------------------------------------------------------------------------------------ views
 
@@ -167,7 +186,26 @@ class DisplayPanel:
         self._sync_map_controls(shown)
         self._on_legend()
         self._on_segments()
-        self._overlay.show(self.study.scan, shown, findings, self.ui.mapOpacity.value)
+        anatomy = self.study.node(f"labels.{self._around}")
+        edited = self.study.node(f"labels.{self._edited}")
+        placed = [None if node is edited else node for node in (findings, anatomy)]
+        self._overlay.show(self.study.scan, shown, *placed, self.ui.mapOpacity.value)
+        overlay.restrict(edited, [])  # a reader corrects in any view
+        self._sync_link()
+
+    @property
+    def _around(self):
+        """Name of the label map that is outlined around the findings; empty without any."""
+        labels = self.study.names("labels")
+        return next((name for name in ANATOMY if name in labels), "")
+
+    def _volumes(self):
+        """Volumes that the views show, with their names, for the values under the mouse."""
+        if self.study is None or self.study.scan is None:
+            return []
+        shown = self._map()
+        maps = [] if shown is None else [(self.ui.mapSelector.currentText, shown)]
+        return [(_("CT"), self.study.scan), *maps]
 
     def _map(self):
         role = self.ui.mapSelector.currentData
@@ -219,6 +257,8 @@ class DisplayPanel:
     def _on_opacity(self, value=0.0):
         if self.study is not None and self._map() is not None:
             self._overlay.set_opacity(value)
+            if self._over_map != self._was_over_map:
+                self._on_segments()
 
     def _on_range(self, low, high):
         shown = self._map() if self.study is not None else None
@@ -246,24 +286,37 @@ class DisplayPanel:
 
     def _on_surfaces(self, on=False):
         self._on_segments()
-        if on:
-            overlay.centre_3d()
+
+    @property
+    def _over_map(self):
+        """Whether segments lie over the colours of a map, which fills would change."""
+        over = self._map() is not None and self.ui.mapOpacity.value > 0
+        return over and not self._overlay.comparing()
 
     def _on_segments(self, on=None):
-        """Fill the chosen classes, outline the anatomy around them, hide the other label maps."""
+        """Fill the chosen classes, outline the anatomy around them, hide the other label maps.
+
+        Over a map classes are outlined, and the anatomy is not: its colours mean values.
+        """
         if self.study is None:
             return
-        labels = self.study.names("labels")
+        labels, around = self.study.names("labels"), self._around
         chosen = (self.ui.findingsSelector.currentData or "").removeprefix("labels.")
-        around = next((name for name in ANATOMY if name in labels), "")
+        self._was_over_map = over_map = self._over_map
+        outlined = self.ui.segmentsCheckBox.checked
+        waiting = []
         for name in labels:
-            visible = name in (chosen, around, self._edited)
+            node, edited = self.study.node(f"labels.{name}"), name == self._edited
+            visible = name in (chosen, around) or edited
+            surfaces = visible and self.ui.surfacesCheckBox.checked and not edited
             overlay.style_segments(
-                self.study.node(f"labels.{name}"),
-                slices=visible and self.ui.segmentsCheckBox.checked,
-                surfaces=visible and self.ui.surfacesCheckBox.checked and name != self._edited,
-                fill=0.35 if name == chosen else 0.0,
+                node,
+                slices=visible and outlined and (edited or name == chosen or not over_map),
+                surfaces=surfaces,
+                fill=0.35 if name == chosen and not over_map else 0.0,
             )
+            waiting += [node] if surfaces else []
+        self._surfaces.want(waiting)
         node = self._findings()
         self.ui.classesLabel.text = "" if node is None else _legend_of_classes(node)
 

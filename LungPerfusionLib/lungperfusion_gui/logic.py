@@ -50,6 +50,8 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
     """Label maps that can be corrected, with the option that takes the corrected ones."""
     findings = ""
     """Class map that is shown first."""
+    findings_table = ""
+    """Table whose largest finding is shown after Apply; empty where nothing is found."""
     deciding = ()
     """Pairs of measure and region that a reader looks at first."""
     maps: ClassVar = {}

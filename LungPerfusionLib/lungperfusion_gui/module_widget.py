@@ -30,6 +30,8 @@ from lungperfusion_gui.study import Study
 
 PACKAGES = ("lungperfusion", "lungperfusion_gui")
 REVIEW_UI = "UI/LungPerfusionReview.ui"
+ROW_PX = 28
+"""Height of a row of a form with its distance to the next."""
 FOLDER_SETTING = "LungPerfusion/reportFolder"
 """Setting of the application: where reports were written last."""
 
@@ -68,6 +70,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = SimpleNamespace(**(own | shared))
         for part in (root, review):
             part.setMRMLScene(slicer.mrmlScene)
+            _close_gaps(part)
         self.logic = self.LOGIC()
         self.runs = CommandRuns(
             self.ui.progressBar, lambda: self.parameters is not None, self._onRunChanged
@@ -346,7 +349,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.runs.start(
             lambda folder: logic.request(parameters, folder, corrected=corrected),
             lambda folder: self.show(folder, run),
-            more_words=["--no-report", *logic.case_words(parameters)],
+            more_words=["--no-report", "--uncompressed", *logic.case_words(parameters)],
             owner=run.study.scan.GetID(),
         )
 
@@ -382,6 +385,9 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             study.made_with(run.inputs, run.settings)
             self.display.style(study, run.given)
             self.refreshResults()
+        if run.anew and self._active and study == self.study:
+            self.display.compare()
+            self.results.open_largest(self.logic.findings_table)
 
     # ---------------------------------------------------------------------- results and review
 
@@ -474,6 +480,16 @@ class Run:
     given: list
     anew: bool
     trail: list
+
+
+def _close_gaps(root):
+    """Let rows of forms bring their own distance: Qt 5 keeps a gap for every hidden row."""
+    for form in slicer.util.findChildren(root, className="QFormLayout"):
+        form.verticalSpacing = 0
+    for kind in ("QLabel", "QCheckBox"):
+        for widget in slicer.util.findChildren(root, className=kind):
+            if not (kind == "QLabel" and widget.wordWrap):
+                widget.minimumHeight = ROW_PX
 
 
 def _free_folder(parent, name):

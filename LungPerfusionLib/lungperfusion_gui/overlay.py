@@ -23,10 +23,6 @@ RESTING_VIEWS = {"Axial": "Red", "Coronal": "Green"}
 WINDOWS = {"Lung": (-1350.0, 150.0), "Mediastinum": (-160.0, 240.0), "Vessels": (-100.0, 700.0)}
 """CT windows in HU, lowest and highest grey: usual presets of chest reading."""
 
-
-SMOOTHING = "Smoothing factor"
-"""Parameter of Slicer's conversion of label maps to surfaces."""
-
 GLASSY = 0.2
 """Opacity of lungs, airways and normal tissue in 3-D, so that findings inside are seen."""
 
@@ -130,7 +126,7 @@ class Overlay:
 
     # --------------------------------------------------------------------------------- show
 
-    def show(self, ct, shown, findings, opacity):
+    def show(self, ct, shown, findings, anatomy, opacity):
         """Put CT, map and findings into the views.
 
         Parameters
@@ -140,6 +136,9 @@ class Overlay:
         findings
             Segmentation node that only the last view of the layout and 3-D show (and the view of
             the map when there is none), or None.
+        anatomy
+            Segmentation node that only the first view of the layout and 3-D show, or None: lines
+            over a map, or around classes, would be taken for values.
         opacity
             Of the map over the CT.
 
@@ -167,23 +166,9 @@ class Overlay:
             seen.append((widget, kind))
         self._place_mm = None
         kinds = ("findings",) if shown is not None else ("findings", "map")
-        self._place_findings(findings, [w for w, kind in seen if kind in kinds])
+        restrict(findings, [w for w, kind in seen if kind in kinds])
+        restrict(anatomy, [w for w, kind in seen if kind == "ct"])
         refresh_legends([widget for widget, _kind in seen])
-
-    @staticmethod
-    def _place_findings(findings, widgets):
-        """Restrict findings to some slice views and 3-D; without any they are shown everywhere."""
-        if findings is None:
-            return
-        display = findings.GetDisplayNode()
-        if display is None:
-            return
-        display.RemoveAllViewNodeIDs()
-        if widgets:
-            for widget in widgets:
-                display.AddViewNodeID(widget.mrmlSliceNode().GetID())
-            for view in slicer.util.getNodesByClass("vtkMRMLViewNode"):
-                display.AddViewNodeID(view.GetID())
 
     def set_opacity(self, opacity):
         for widget, kind in self.widgets():
@@ -193,6 +178,19 @@ class Overlay:
                 layers.SetLinkedControl(0)
                 layers.SetForegroundOpacity(opacity)
                 layers.SetLinkedControl(linked)
+
+
+def restrict(node, widgets):
+    """Show a segmentation in some slice views and 3-D only; without any it is shown everywhere."""
+    display = None if node is None else node.GetDisplayNode()
+    if display is None:
+        return
+    display.RemoveAllViewNodeIDs()
+    if widgets:
+        for widget in widgets:
+            display.AddViewNodeID(widget.mrmlSliceNode().GetID())
+        for view in slicer.util.getNodesByClass("vtkMRMLViewNode"):
+            display.AddViewNodeID(view.GetID())
 
 
 def style_ct(node, window):
@@ -279,13 +277,8 @@ def style_segments(node, *, slices=True, surfaces=False, fill=0.25):
         glassy = identifier.endswith(("_lung", "_lobe", "_normal", "airways"))
         display.SetSegmentOpacity3D(identifier, GLASSY if glassy else 1.0)
     display.EndModify(modifying)
-    if not surfaces:
+    if not surfaces:  # else every stroke would make them anew
         node.RemoveClosedSurfaceRepresentation()
-    elif not node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE):
-        if any(identifier.startswith("vessels") for identifier in identifiers):
-            # smoothing makes vessels of one or two voxels vanish
-            node.GetSegmentation().SetConversionParameter(SMOOTHING, "0.0")
-        node.CreateClosedSurfaceRepresentation()
 
 
 def hide_segmentations(nodes):
@@ -305,11 +298,13 @@ def link_views(on):
         layers.SetHotLinkedControl(on)
 
 
-def centre_3d():
-    """Bring what 3-D views show into their middle."""
+def frame_3d():
+    """Bring what 3-D views show into their middle and fill them with it."""
     manager = slicer.app.layoutManager()
     for number in range(0 if manager is None else manager.threeDViewCount):
-        manager.threeDWidget(number).threeDView().resetFocalPoint()
+        view = manager.threeDWidget(number).threeDView()
+        view.resetFocalPoint()
+        view.resetCamera(False, True, True)  # seen from where the reader looked
 
 
 def hide_crosshair():
@@ -320,16 +315,15 @@ def hide_crosshair():
 
 
 def linked():
-    """Whether slice views move together."""
-    manager = slicer.app.layoutManager()
-    widget = None if manager is None else manager.sliceWidget("Red")
-    return widget is not None and bool(widget.mrmlSliceCompositeNode().GetLinkedControl())
+    """Whether the slice views that are seen move together."""
+    layers = [widget.mrmlSliceCompositeNode() for widget, _kind in Overlay.widgets()]
+    return bool(layers) and all(layer.GetLinkedControl() for layer in layers)
 
 
 def jump_to(ras):
-    """Bring all slices to a place and mark it."""
+    """Bring all slices to a place and mark it; what they show of it sideways stays."""
     slice_node = slicer.vtkMRMLSliceNode
-    slice_node.JumpAllSlices(slicer.mrmlScene, *ras, slice_node.CenteredJumpSlice)
+    slice_node.JumpAllSlices(slicer.mrmlScene, *ras, slice_node.OffsetJumpSlice)
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     if crosshair is not None:
         crosshair.SetCrosshairRAS(*ras)

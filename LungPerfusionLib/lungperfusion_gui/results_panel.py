@@ -1,12 +1,14 @@
 """Section Results: deciding numbers, remarks, tables, jumps to places and charts."""
 
+import math
+
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
 from lungperfusion_gui import overlay, remarks
+from lungperfusion_gui.bars import bars
 from lungperfusion_gui.corrections import ORIGINAL, note
 from lungperfusion_gui.selectors import refill
 from lungperfusion_gui.study import MEASUREMENTS
@@ -16,6 +18,9 @@ PLACE_COLUMNS = (
     ("r_mm", "a_mm", "s_mm"),
 )
 """Columns of tables of findings that hold a place in RAS."""
+
+VOLUME_COLUMN = "volume_ml"
+"""Column of tables of findings by which the largest is known."""
 
 COLUMN_WIDTHS = {"region": 100, "measure": 190, "value": 60, "unit": 60}
 """In pixels: value and unit stand in a panel of usual width without scrolling."""
@@ -66,6 +71,7 @@ class ResultsPanel:
         for name in ("chartButton", "previousButton", "nextButton"):
             getattr(self.ui, name).enabled = bool(tables)
         self.ui.acceptButton.enabled = self.ui.rejectButton.enabled = False
+        self.ui.chartButton.checked = self.ui.chartLabel.visible = False
         self._on_table()
         words = remarks.summary(self.study.measurements, self._deciding)
         self.ui.summaryLabel.text = words
@@ -152,6 +158,8 @@ class ResultsPanel:
         row = self._chosen_row()
         if row is None or self.study is None:
             return
+        if self.ui.chartButton.checked:
+            self._draw_chart()
         agreeable = bool(self._findings_name())
         self.ui.acceptButton.enabled = self.ui.rejectButton.enabled = agreeable
         place = self._place_of(row)
@@ -166,10 +174,8 @@ class ResultsPanel:
         for columns in PLACE_COLUMNS:
             numbers = [table.GetColumnIndex(name) for name in columns]
             if min(numbers) >= 0:
-                place = [table.GetCellText(row, number) for number in numbers]
-                if mrml.NO_VALUE in place:
-                    return None
-                return [float(text.replace("−", "-")) for text in place]
+                place = [_number(table.GetCellText(row, number)) for number in numbers]
+                return None if -math.inf in place else place
         for column in ("region", "lobe"):
             number = table.GetColumnIndex(column)
             if number >= 0:
@@ -186,15 +192,35 @@ class ResultsPanel:
         return None
 
     def _on_chart(self, checked=False):
-        """Draw the measure of the chosen row for all regions."""
-        with slicer.util.tryWithErrorDisplay(_("Failed to draw the chart.")):
-            row, rows = self._chosen_row(), self.study.measurements
-            shows_measurements = self.ui.tableSelector.currentData == f"table.{MEASUREMENTS}"
-            if row is None or not rows or not shows_measurements:
-                raise InputError(_("Choose a row of the table Measurements first."))
-            name = self.study.title("chart")
-            measure, known = rows[row].measure, self.study.node("chart")
-            chart = mrml.show_chart(self.study.scene, rows, measure, name, chart=known)
-            self.study.keep("chart", chart)
-            if slicer.app.layoutManager() is not None:
-                slicer.modules.plots.logic().ShowChartInLayout(chart)
+        """Draw the measure of the chosen row for all regions, below the table."""
+        self.ui.chartLabel.visible = checked
+        if checked:
+            self._draw_chart()
+
+    def _draw_chart(self):
+        row, rows = self._chosen_row(), self.study.measurements
+        shows_measurements = self.ui.tableSelector.currentData == f"table.{MEASUREMENTS}"
+        if row is None or not rows or not shows_measurements:
+            self.ui.chartLabel.text = _("Choose a row of the table Measurements.")
+            return
+        try:
+            self.ui.chartLabel.text = bars(rows, rows[row].measure)
+        except InputError as error:
+            self.ui.chartLabel.text = str(error)
+
+    def open_largest(self, table_name):
+        """Go to the largest finding of a table; stay where nothing was found."""
+        table = self.study.node(f"table.{table_name}")
+        column = -1 if table is None else table.GetColumnIndex(VOLUME_COLUMN)
+        if column < 0 or not table.GetNumberOfRows():
+            return
+        volumes = [
+            _number(table.GetCellText(row, column)) for row in range(table.GetNumberOfRows())
+        ]
+        self.ui.tableSelector.currentIndex = self.ui.tableSelector.findData(f"table.{table_name}")
+        self.ui.resultsTableView.selectRow(volumes.index(max(volumes)))
+
+
+def _number(text):
+    """Value of a cell, as it is written for readers."""
+    return -math.inf if text == mrml.NO_VALUE else float(text.replace("−", "-").lstrip("<> "))

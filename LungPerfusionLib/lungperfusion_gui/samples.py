@@ -1,15 +1,17 @@
 """Sample data: phantoms of the package, computed here; nothing is downloaded."""
 
+import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
-from lungperfusion.phantoms import KINDS
-from lungperfusion.phantoms.breathing import make_breathing_phantom
-from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
-from lungperfusion_gui import overlay
+from lungperfusion.io import read_map, read_segmentation
+from lungperfusion.io.writing import written_unit
+from lungperfusion_gui import overlay, sample_files
+from lungperfusion_gui.job import Job
 
 CATEGORY = "LungPerfusion"
 SPACING_MM = (2.0, 2.0, 2.0)
@@ -23,33 +25,73 @@ SAMPLES = {
 """Names of the samples with what they are."""
 
 
-def make(name):
-    """Make a sample, put it into the scene and the views; return its nodes."""
-    nodes = _make(name)
-    nodes[0].CreateDefaultDisplayNodes()
-    overlay.style_ct(nodes[0], "Lung")
-    slicer.util.setSliceViewerLayers(background=nodes[0], fit=True)
+class SampleMaker:
+    """A sample in the making, in a process of its own; the application goes on meanwhile.
+
+    Parameters
+    ----------
+    name
+        One of `SAMPLES`.
+    """
+
+    running: ClassVar = []
+    """Kept until they have ended: nobody else holds them."""
+
+    def __init__(self, name):
+        self.nodes = None
+        """Nodes of the scene, the CT first; None until they are there or if there are none."""
+        self._folder = Path(slicer.util.tempDirectory())
+        self._dialog = slicer.util.createProgressDialog(
+            labelText=SAMPLES[name], maximum=100, windowTitle=_("Sample data")
+        )
+        breathing = name == "LungPerfusionBreathing"
+        spacing = (BREATHING_SPACING_MM,) * 3 if breathing else SPACING_MM
+        words = [sample_files.WORD, name, ",".join(map(str, spacing)), str(self._folder)]
+        self.job = Job(words, self._show_progress, self._end)
+        self._dialog.connect("canceled()", self.job.cancel)
+        SampleMaker.running.append(self)
+
+    def _show_progress(self, fraction, message):
+        self._dialog.value = round(100 * fraction)
+        slicer.util.showStatusMessage(message, 2000)
+
+    def _end(self, error):
+        SampleMaker.running.remove(self)
+        self.job = None
+        self._dialog.close()
+        try:
+            if error:
+                slicer.util.errorDisplay(error)
+            elif error == "":
+                self.nodes = show(self._folder)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def show(folder):
+    """Put the files of a sample into the scene and the views; return the nodes."""
+    scene = slicer.mrmlScene
+    segmentations = sorted(folder.glob("*.seg.nrrd"))
+    volumes = sorted(set(folder.glob("*.nrrd")) - set(segmentations), key=_place)
+    with slicer.util.WaitCursor(), slicer.util.RenderBlocker():
+        nodes = [
+            mrml.show_volume(
+                scene, read_map(path, unit=written_unit(path) or "HU").volume, path.stem
+            )
+            for path in volumes
+        ]
+        for path in segmentations:
+            name = path.name.removesuffix(".seg.nrrd")
+            nodes.append(mrml.show_labelmap(scene, read_segmentation(path), name))
+        nodes[0].CreateDefaultDisplayNodes()
+        overlay.style_ct(nodes[0], "Lung")
+        slicer.util.setSliceViewerLayers(background=nodes[0], fit=True)
     return nodes
 
 
-def _make(name):
-    scene = slicer.mrmlScene
-    with slicer.util.WaitCursor():
-        if name == "LungPerfusionBreathing":
-            phantom = make_breathing_phantom(spacing_mm=BREATHING_SPACING_MM)
-            return [
-                mrml.show_volume(scene, phantom.inspiration, "Inspiration"),
-                mrml.show_volume(scene, phantom.expiration, "Expiration"),
-                mrml.show_labelmap(scene, phantom.inspiration_lungs, "Inspiratory lungs"),
-                mrml.show_labelmap(scene, phantom.expiration_lungs, "Expiratory lungs"),
-            ]
-        if name == "LungPerfusionDualEnergy":
-            phantom = DUAL_ENERGY_KINDS["dect_defects"](SPACING_MM)
-            return [
-                mrml.show_volume(scene, phantom.mixed, "CT"),
-                mrml.show_volume(scene, phantom.iodine, "Iodine map"),
-            ]
-        return [mrml.show_volume(scene, KINDS["healthy"](SPACING_MM).ct, "CT")]
+def _place(path):
+    """CT and the deep breath first."""
+    return (path.stem not in ("CT", "Inspiration"), path.stem)
 
 
 def register(folder):
@@ -71,6 +113,6 @@ def register(folder):
             sampleName=words,
             uris=f"local:{name}",
             nodeNames=words,
-            customDownloader=lambda source, name=name: make(name),
+            customDownloader=lambda source, name=name: SampleMaker(name) and None,
             thumbnailFileName=str(Path(folder) / f"{name}.png"),
         )

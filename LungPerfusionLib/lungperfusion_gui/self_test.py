@@ -31,7 +31,10 @@ class AnalysisTest(ScriptedLoadableModuleTest):
     def computed(self):
         """Return the panel after Apply."""
         self.delayDisplay(f"Making the phantom {self.sample}")
-        volumes = {node.GetName(): node for node in samples.make(self.sample)}
+        sample = samples.SampleMaker(self.sample)
+        self.wait(sample)
+        assert sample.nodes, "no sample"
+        volumes = {node.GetName(): node for node in sample.nodes}
         panel = slicer.util.getModuleWidget(self.module)
         panel.enter()
         self.choose(panel, volumes)
@@ -42,10 +45,10 @@ class AnalysisTest(ScriptedLoadableModuleTest):
         assert panel.study.has_results, "no results"
         return panel
 
-    def wait(self, panel):
-        """Let the computation end; under --testing nobody else turns the event loop."""
+    def wait(self, computing):
+        """Let the job of a panel or sample end; under --testing nobody turns the event loop."""
         end = time.monotonic() + LONGEST_S
-        while panel.job is not None:
+        while computing.job is not None:
             slicer.app.processEvents()
             time.sleep(0.02)
             assert time.monotonic() < end, "the computation took too long"

@@ -10,8 +10,14 @@ from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion.errors import InputError
-from lungperfusion.iodine.signs import PARENTS, diameter_ratio, obstruction_index
+from lungperfusion.iodine.signs import (
+    PARENTS,
+    SEGMENTS,
+    diameter_ratio,
+    obstruction_index,
+)
 from lungperfusion.terms import title
+from lungperfusion_gui import blood_points, overlay
 from lungperfusion_gui.marks import LINE, Mark, MarkPlacer
 
 LINES = {
@@ -33,6 +39,58 @@ COLOURS = {
     "left_ventricle": (0.95, 0.5, 0.4),
 }
 ROOT = "pulmonary_trunk"
+
+
+TREE_STEP_PX, TREE_HEIGHT_PX = 12, 320
+"""The tree has five levels in a narrow panel, and thirty rows."""
+
+SEGMENT_NUMBERS = {
+    **dict(zip(SEGMENTS["right_upper"], ("S1", "S2", "S3"), strict=True)),
+    **dict(zip(SEGMENTS["right_middle"], ("S4", "S5"), strict=True)),
+    **dict(zip(SEGMENTS["right_lower"], ("S6", "S7", "S8", "S9", "S10"), strict=True)),
+    **dict(zip(SEGMENTS["left_upper"], ("S1", "S2", "S3"), strict=True)),
+    **dict(zip(SEGMENTS["left_lingula"], ("S4", "S5"), strict=True)),
+    **dict(zip(SEGMENTS["left_lower"], ("S6", "S7", "S8", "S9", "S10"), strict=True)),
+}
+"""Boyden's numbers of the segments that the arteries feed, the way readers call them."""
+
+FED = {
+    "right_upper": "right_upper_lobe",
+    "right_middle": "right_middle_lobe",
+    "right_lower": "right_lower_lobe",
+    "left_upper_lobe": "left_upper_lobe",
+    "left_upper": "left_upper_lobe",
+    "left_lingula": "left_upper_lobe",
+    "left_lower": "left_lower_lobe",
+}
+"""Lobes that lobar arteries feed; their segmental arteries feed parts of the same."""
+
+
+def artery_words(name):
+    """Name of an artery, segmental ones with their number.
+
+    Examples
+    --------
+    >>> artery_words("right_medial_basal"), artery_words("left_main")
+    ('S7 right medial basal', 'Left main')
+
+    """
+    number = SEGMENT_NUMBERS.get(name)
+    return title(name) if number is None else f"{number} {name.replace('_', ' ')}"
+
+
+def place_of(study, artery):
+    """Place in RAS mm to look for an artery; None where nothing is known of it yet."""
+    if artery == ROOT:
+        marked = blood_points.placed(study, (blood_points.TRUNK,))
+        return next(iter(marked.values()), None)
+    lobar = next((name for name, beyond in SEGMENTS.items() if artery in beyond), artery)
+    lung = f"{artery.partition('_')[0]}_lung"
+    for labels, region in (("lobes", FED.get(lobar, "")), ("lungs", lung)):
+        node = study.node(f"labels.{labels}")
+        if node is not None and node.GetSegmentation().GetSegment(region) is not None:
+            return mrml.segment_centre_ras_mm(node, region)
+    return None
 
 
 def line_node(study, name):
@@ -120,13 +178,21 @@ class SignsPanel:
         tree.setHeaderLabels([_("Artery"), _("Obstruction")])
         self._items = []  # items of a tree have no parent that Python knows of
         self._add_artery(ROOT, None)
-        self._items[0].setExpanded(True)
-        tree.resizeColumnToContents(0)
+        for item in self._items:  # all is seen at once: clots are looked for in every branch
+            item.setExpanded(True)
+        header = tree.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        header.setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
+        tree.indentation = TREE_STEP_PX
+        tree.minimumHeight = TREE_HEIGHT_PX
+        tree.connect("itemClicked(QTreeWidgetItem*,int)", self._onArtery)
 
     def _add_artery(self, name, parent):
         tree = self.ui.clotTree
         item = qt.QTreeWidgetItem()
-        item.setText(0, title(name))
+        item.setText(0, artery_words(name))
+        item.setData(0, qt.Qt.UserRole, name)
         if parent is None:
             tree.addTopLevelItem(item)
         else:
@@ -141,6 +207,18 @@ class SignsPanel:
         self._combos[name] = combo
         for branch in PARENTS.get(name, ()):
             self._add_artery(branch, item)
+
+    def _onArtery(self, item, column=0):
+        """Go to the trunk, or to the middle of the lobe or lung that an artery feeds."""
+        if self.study is None:
+            return
+        name = item.data(0, qt.Qt.UserRole)
+        place = place_of(self.study, name)
+        if place is None:
+            words = _("There is no region yet to show for the {artery}; press Apply first.")
+            slicer.util.showStatusMessage(words.format(artery=artery_words(name)), 4000)
+        else:
+            overlay.jump_to(place)
 
     # --------------------------------------------------------------------------------- binding
 

@@ -259,30 +259,8 @@ def test_findings_carry_units_in_their_headers(scene):
     node = mrml.show_findings(scene, ("defect", "volume_ml", "pleural_share"), rows, "Defects")
     assert node.GetColumnUnitLabel("volume_ml") == "mL"
     assert node.GetColumnTitle("volume_ml") == "Volume"
-    assert node.GetCellText(0, 1) == "12.35"
+    assert node.GetCellText(0, 1) == "12.3"
     assert node.GetCellText(0, 2) == "–"
-
-
-def test_chart_has_a_bar_for_every_region_with_a_value(scene):
-    rows = [
-        measured("lungs", "tlv", 5.0, "sum"),
-        measured("left_lung", "tlv", 2.0, "sum"),
-        missing("right_lung", "tlv", "no right lung"),
-        measured("lungs", "mld", -840.0, "mean"),
-    ]
-    chart = mrml.show_chart(scene, rows, "tlv", "Chart")
-    assert chart.GetNumberOfPlotSeriesNodes() == 2
-    assert [chart.GetNthPlotSeriesNode(n).GetName() for n in (0, 1)] == ["Lungs", "Left lung"]
-    table = chart.GetNthPlotSeriesNode(1).GetTableNode()
-    assert slicer.util.arrayFromTableColumn(table, "left_lung").tolist() == [0.0, 2.0]
-    assert chart.GetYAxisTitle() == "[L]"
-    assert mrml.show_chart(scene, rows, "mld", "Chart", chart=chart) is chart
-    assert chart.GetNumberOfPlotSeriesNodes() == 1
-    assert chart.GetYAxisRange()[0] < -840
-    assert scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") == 1
-    assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 1
-    with pytest.raises(InputError, match="no region has a value"):
-        mrml.show_chart(scene, rows[2:3], "tlv", "Chart")
 
 
 def test_colour_table_has_the_colours_of_the_scale(scene):
@@ -364,4 +342,56 @@ def test_cells_of_a_table_and_names_of_regions(scene):
     node = mrml.show_findings(scene, ("region", "volume_ml"), rows, "Findings")
     names, cells = mrml.table_rows(node)
     assert names == ["region", "volume_ml"]
-    assert cells == [["Left lung", "1.50"], ["elsewhere", mrml.NO_VALUE]]
+    assert cells == [["Left lung", "1.5"], ["elsewhere", mrml.NO_VALUE]]
+
+
+def surface(node, identifier):
+    mrml.make_surface(node, identifier)
+    polydata = vtk.vtkPolyData()
+    assert node.GetClosedSurfaceRepresentation(identifier, polydata)
+    return polydata
+
+
+def ball(geometry, radius_mm, name):
+    """Ball in the middle of a grid."""
+    places = geometry.ras_from_ijk(np.argwhere(np.ones(geometry.shape, bool))[:, ::-1])
+    away = np.linalg.norm(
+        places - geometry.ras_from_ijk([n / 2 for n in geometry.shape[::-1]]), axis=1
+    )
+    inside = (away <= radius_mm).reshape(geometry.shape)
+    return Labelmap(inside.astype(np.uint8), geometry, {1: name})
+
+
+@pytest.mark.parametrize("turn", ["axial", "oblique"])
+def test_a_smooth_surface_has_few_triangles_and_the_place_and_volume_of_its_segment(scene, turn):
+    matrix = np.eye(4)
+    matrix[:3, :3] = GRIDS[turn] / [0.8, 0.7, 2.0] * 0.7
+    matrix[:3, 3] = (20.0, -30.0, 40.0)
+    fine = Geometry((60, 62, 64), matrix)
+    node = mrml.show_labelmap(scene, ball(fine, 18.0, "left_lung"), "Lungs")
+    assert mrml.without_surface(node) == ["left_lung"]
+    polydata = surface(node, "left_lung")
+    assert mrml.without_surface(node) == []
+    mass = vtk.vtkMassProperties()
+    triangles = vtk.vtkTriangleFilter()
+    triangles.SetInputData(polydata)
+    mass.SetInputConnection(triangles.GetOutputPort())
+    assert mass.GetVolume() == pytest.approx(4 / 3 * np.pi * 18.0**3, rel=0.1)
+    middle = fine.ras_from_ijk([n / 2 for n in fine.shape[::-1]])
+    assert np.linalg.norm(np.array(polydata.GetCenter()) - middle) < 2.0
+    assert polydata.GetNumberOfPoints() < 4000
+
+
+def test_thin_vessels_keep_their_voxels_in_3d(scene):
+    geometry = Geometry.axial((20, 20, 40), (0.7, 0.7, 0.7))
+    array = np.zeros(geometry.shape, np.uint8)
+    array[10, 10, 5:35] = 1
+    node = mrml.show_labelmap(scene, Labelmap(array, geometry, {1: "vessels_bv5"}), "Vessels")
+    bounds = surface(node, "vessels_bv5").GetBounds()
+    assert bounds[1] - bounds[0] == pytest.approx(30 * 0.7, abs=0.01)
+
+
+def test_an_empty_segment_has_an_empty_surface(scene, labelmap):
+    node = mrml.show_labelmap(scene, labelmap.with_array(0 * labelmap.array), "Lungs")
+    mrml.make_surface(node, "left_lung")
+    assert "left_lung" not in mrml.without_surface(node)

@@ -33,7 +33,9 @@ def computed_panel(desktop, name):
     from lungperfusion_gui import samples
 
     self_test = getattr(sys.modules[name], f"{name}Test")()
-    volumes = {node.GetName(): node for node in samples.make(self_test.sample)}
+    sample = samples.SampleMaker(self_test.sample)
+    desktop.wait(lambda: sample.job is None, LONGEST_S)
+    volumes = {node.GetName(): node for node in sample.nodes}
     self_test.choose(panel, volumes)
     panel.ui.applyButton.click()
     desktop.wait(lambda: panel.job is None, LONGEST_S)

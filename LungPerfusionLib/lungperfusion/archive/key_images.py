@@ -15,7 +15,7 @@ from lungperfusion.archive.objects import NOTICE, Export
 from lungperfusion.measurement import Measurement
 from lungperfusion.naming import plain
 from lungperfusion.quality import Gate
-from lungperfusion.results.colours import IODINE_PERFUSION, VENTILATION
+from lungperfusion.results.colours import IODINE_PERFUSION, VENTILATION, VQ_RATIO
 from lungperfusion.results.figures import Labels, Overlay, three_planes
 from lungperfusion.results.tables import number_text
 from lungperfusion.terms import LUNGS, MEASURES, Region, title
@@ -84,7 +84,7 @@ class KeyPages:
             inside = inside & image.valid
         overlay = Overlay(
             volume=Volume(image.array, image.geometry, image.unit, inside),
-            colours=IODINE_PERFUSION if name == "iodine" else VENTILATION,
+            colours={"iodine": IODINE_PERFUSION, "vq_ratio": VQ_RATIO}.get(name, VENTILATION),
             title=title(name),
             value_range=quantity(name).shown or _spread(image, inside),
             unit=image.unit,

@@ -27,6 +27,7 @@ def write_parts(
     case: str,
     provenance: Provenance,
     report: bool = True,
+    compressed: bool = True,
     progress: Progress = ignore,
 ) -> None:
     """Write one analysis as `write_results` does, but with parts of a report for the report."""
@@ -52,6 +53,7 @@ def write_parts(
         case=case,
         provenance=provenance,
         report=False,
+        compressed=compressed,
         progress=progress,
     )
 

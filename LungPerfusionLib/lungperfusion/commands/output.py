@@ -12,7 +12,6 @@ from pathlib import Path
 from lungperfusion.analysis.stages import remembering
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, results_folder
-from lungperfusion.io.windows_names import is_device
 from lungperfusion.naming import CASE_PATTERN
 from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
@@ -58,6 +57,11 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="keep the results of long steps in this folder of yours; a later run with it repeats "
         "only what a correction or another setting changes",
+    )
+    group.add_argument(
+        "--uncompressed",
+        action="store_true",
+        help="write images without compression: larger and much faster",
     )
     parser.set_defaults(writer=write_results)
 
@@ -115,6 +119,7 @@ class Results:
             case=arguments.case or f"case-{provenance.inputs[0].sha256[:8]}",
             provenance=provenance,
             report=not arguments.no_report,
+            compressed=not arguments.uncompressed,
             progress=self._writing,
         )
         self.analysis = analysis
@@ -184,11 +189,7 @@ def _identifiers(sources: Mapping[str, Scan | LabelImage]) -> dict[str, str]:
 
 def check_case(case: str | None) -> None:
     """Refuse a case name that cannot be the name of a file on every system."""
-    if case is None:
-        return
-    if is_device(case):
-        raise InputError(f"{case!r} is a device name on Windows; choose another case name")
-    if not CASE_PATTERN.fullmatch(case):
+    if case is not None and not CASE_PATTERN.fullmatch(case):
         raise InputError(
             f"a case name has up to 64 letters, digits, '.', '_' or '-' and starts with a letter "
             f"or digit; {case!r} does not"

@@ -5,7 +5,6 @@ nothing here asks for the application.  Positions are RAS mm on both sides, so m
 unchanged.
 """
 
-from lungperfusion.mrml.charts import show_chart
 from lungperfusion.mrml.colours import colour_node
 from lungperfusion.mrml.edits import SegmentSnapshot, segments_ml
 from lungperfusion.mrml.geometry import geometry_from_node, image_array, oriented_image, vtk_matrix
@@ -24,17 +23,23 @@ from lungperfusion.mrml.segmentations import (
     show_labelmap,
     shows,
 )
+from lungperfusion.mrml.surfaces import make_surface, without_surface
 from lungperfusion.mrml.tables import (
     NO_VALUE,
     column_unit,
     show_findings,
     show_measurements,
     table_rows,
-    value_text,
 )
 from lungperfusion.mrml.trail import add_to_trail, drop_last_of_trail, read_trail
 from lungperfusion.mrml.transforms import show_transform, write_transform
-from lungperfusion.mrml.volumes import masked, show_volume, volume_from_node, with_padding
+from lungperfusion.mrml.volumes import (
+    masked,
+    show_volume,
+    value_at,
+    volume_from_node,
+    with_padding,
+)
 
 __all__ = [
     "ATTRIBUTE_PREFIX",
@@ -54,6 +59,7 @@ __all__ = [
     "labelmap_from_segmentation",
     "line_ras_mm",
     "lungs_mask",
+    "make_surface",
     "masked",
     "oriented_image",
     "points_ras_mm",
@@ -63,7 +69,6 @@ __all__ = [
     "segment_centre_ras_mm",
     "segment_mask",
     "segments_ml",
-    "show_chart",
     "show_findings",
     "show_labelmap",
     "show_measurements",
@@ -71,9 +76,10 @@ __all__ = [
     "show_volume",
     "shows",
     "table_rows",
-    "value_text",
+    "value_at",
     "volume_from_node",
     "vtk_matrix",
     "with_padding",
+    "without_surface",
     "write_transform",
 ]

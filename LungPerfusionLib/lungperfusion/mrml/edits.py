@@ -22,7 +22,7 @@ class SegmentSnapshot:
     def __init__(self, node: Any) -> None:
         segmentation = node.GetSegmentation()
         self._parts = {
-            identifier: _own_voxels(segmentation.GetSegment(identifier))
+            identifier: own_voxels(segmentation.GetSegment(identifier))
             for identifier in segmentation.GetSegmentIDs()
         }
 
@@ -41,12 +41,12 @@ class SegmentSnapshot:
 def segments_ml(node: Any) -> float:
     """Volume of all segments of a node together, in mL; overlap counts twice."""
     segmentation = node.GetSegmentation()
-    parts = [_own_voxels(segmentation.GetSegment(name)) for name in segmentation.GetSegmentIDs()]
+    parts = [own_voxels(segmentation.GetSegment(name)) for name in segmentation.GetSegmentIDs()]
     return sum(part.voxel_ml * float(np.count_nonzero(part.mask)) for part in parts if part)
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class Part:
     """Voxels of one segment, as far as its own labelmap reaches."""
 
     extent: tuple[int, ...]
@@ -56,19 +56,21 @@ class _Part:
 
     @property
     def voxel_ml(self) -> float:
+        """Volume of a voxel."""
         return float(abs(np.linalg.det(self.matrix[:3, :3]))) / 1000.0
 
-    def shares_axes(self, other: _Part) -> bool:
+    def shares_axes(self, other: Part) -> bool:
+        """Whether voxels lie along the same directions at the same distances."""
         return np.allclose(self.matrix[:3, :3], other.matrix[:3, :3], atol=1e-5)
 
-    def extent_on(self, other: _Part) -> tuple[int, ...]:
+    def extent_on(self, other: Part) -> tuple[int, ...]:
         """Extent in the voxel indices of another part with the same axes."""
         shift = np.linalg.solve(other.matrix[:3, :3], self.matrix[:3, 3] - other.matrix[:3, 3])
         steps = np.rint(shift).astype(int)
         return tuple(bound + int(steps[n // 2]) for n, bound in enumerate(self.extent))
 
 
-def _own_voxels(segment: Any) -> _Part | None:
+def own_voxels(segment: Any) -> Part | None:
     """Voxels of a segment; its labelmap is shared with others and cropped to them."""
     image = segment.GetRepresentation(LABELMAP)
     if image is None or image.GetPointData().GetScalars() is None:
@@ -87,14 +89,14 @@ def _own_voxels(segment: Any) -> _Part | None:
     ]
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    return _Part(
+    return Part(
         extent=tuple(extent),
         mask=mask[box].copy(),
         matrix=np.asarray(slicer.util.arrayFromVTKMatrix(matrix)),
     )
 
 
-def _difference(before: _Part | None, after: _Part | None) -> tuple[int, int]:
+def _difference(before: Part | None, after: Part | None) -> tuple[int, int]:
     """Voxels added and removed; on another grid everything is new."""
     if before is None or after is None or not before.shares_axes(after):
         added, removed = (

@@ -169,6 +169,7 @@ def show_labelmap(
     modifying = node.StartModify()
     segmentation = node.GetSegmentation()
     segmentation.SetSourceRepresentationName(LABELMAP)
+    node.RemoveClosedSurfaceRepresentation()  # else surfaces are made anew with every segment
     segmentation.RemoveAllSegments()
     if reference is not None:
         node.SetReferenceImageGeometryParameterFromVolumeNode(reference)

@@ -7,6 +7,7 @@ import numpy as np
 import vtk
 
 from lungperfusion.measurement import Measurement
+from lungperfusion.results.report import format_value, unit_text
 from lungperfusion.terms import MEASURES, Region, title
 
 
@@ -17,8 +18,8 @@ def show_measurements(
     columns = {
         "region": ("Region", [title(row.region) for row in rows]),
         "measure": ("Measure", [MEASURES[row.measure].title for row in rows]),
-        "value": ("Value", [value_text(row.value, row.unit) for row in rows]),
-        "unit": ("Unit", ["" if row.unit == "1" else row.unit for row in rows]),
+        "value": ("Value", [_value_text(row.value, row.unit) for row in rows]),
+        "unit": ("Unit", [unit_text(row.unit) for row in rows]),
         "status": ("Status", [row.status for row in rows]),
         "reason": ("Remark", [row.reason for row in rows]),
         "method": ("Method", [row.method for row in rows]),
@@ -30,13 +31,9 @@ NO_VALUE = "–"
 """Text of a cell without a value."""
 
 
-def value_text(value: float, unit: str) -> str:
-    """Digits that a reader can use; an empty cell where there is no value."""
-    if np.isnan(value):
-        return NO_VALUE
-    if value and abs(value) < 1:
-        return f"{value:.3g}"
-    return f"{value:.0f}" if abs(value) >= 1000 or unit == "HU" else f"{value:.2f}"
+def _value_text(value: float, unit: str) -> str:
+    """Write a value as the report does."""
+    return NO_VALUE if np.isnan(value) else format_value(value, unit)
 
 
 UNIT_SUFFIXES = {
@@ -80,15 +77,15 @@ def show_findings(
     content, units = {}, {}
     for column in columns:
         words, units[column] = column_unit(column)
-        content[column] = (title(words), [_cell(row.get(column)) for row in rows])
+        content[column] = (title(words), [_cell(row.get(column), units[column]) for row in rows])
     return _fill(scene, node, name, content, units)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, unit: str) -> str:
     if value is None:
         return NO_VALUE
     if isinstance(value, float):
-        return value_text(value, "")
+        return _value_text(value, unit or "1")
     return title(value) if value in _REGIONS else str(value)
 
 

@@ -1,5 +1,6 @@
 """Scalar volume nodes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,23 @@ def volume_from_node(node: Any, unit: str) -> Volume:
             array[~finite] = 0
             valid = finite
     return Volume(array, geometry, unit, valid)
+
+
+def value_at(node: Any, ras_mm: Sequence[float]) -> float | None:
+    """Value of the voxel at a place in world space, NaN where nothing was measured, None outside.
+
+    Parameters
+    ----------
+    node
+        ``vtkMRMLScalarVolumeNode``.
+    ras_mm
+        Place, shape (3,).
+
+    """
+    geometry = geometry_from_node(node)
+    i, j, k = (int(index) for index in np.rint(geometry.ijk_from_ras(ras_mm)))
+    inside = all(0 <= n < size for n, size in zip((k, j, i), geometry.shape, strict=True))
+    return float(slicer.util.arrayFromVolume(node)[k, j, i]) if inside else None
 
 
 def show_volume(scene: Any, volume: Volume, name: str, *, node: Any = None) -> Any:

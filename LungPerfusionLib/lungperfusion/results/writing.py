@@ -35,6 +35,7 @@ def write_results(
     case: str,
     provenance: Provenance,
     report: bool = True,
+    compressed: bool = True,
     progress: Progress = ignore,
 ) -> None:
     """Write tables, JSON, maps, segmentations and the report of one case into an empty folder.
@@ -49,6 +50,8 @@ def write_results(
         Who and whence.
     report
         Whether to write report.html, which needs matplotlib only for pictures made earlier.
+    compressed
+        Whether to trade time for space in images.
 
     """
     rows = [
@@ -60,11 +63,11 @@ def write_results(
 
     def write_maps(analysis: Analysis) -> None:
         for name, volume in analysis.maps.items():
-            write_volume(volume, folder / f"{name}.nrrd")
+            write_volume(volume, folder / f"{name}.nrrd", compressed=compressed)
 
     def write_labelmaps(analysis: Analysis) -> None:
         for name, labelmap in analysis.labelmaps.items():
-            write_labelmap(labelmap, folder / f"{name}.seg.nrrd")
+            write_labelmap(labelmap, folder / f"{name}.seg.nrrd", compressed=compressed)
 
     for analysis in analyses:
         progress(0.1, "writing maps and segmentations")
@@ -72,7 +75,7 @@ def write_results(
         for name, field in analysis.transforms.items():
             progress(0.7, f"writing {name}")
             image = displacement_to_sitk(field)
-            sitk.WriteImage(image, str(folder / f"{name}.nrrd"), useCompression=True)
+            sitk.WriteImage(image, str(folder / f"{name}.nrrd"), useCompression=compressed)
         for name, table in analysis.tables.items():
             text = provenance.kept(csv_text(table.rows, table.columns))
             _write_text(folder / f"{name}.csv", text)

@@ -118,38 +118,27 @@ _ARTERY = Code("81040000", "Pulmonary artery")
 _VEIN = Code("122972007", "Pulmonary vein")
 _MIDDLE = Code("72481006", "Middle lobe of right lung")
 
-XENON_CLASS_COLOURS: dict[str, tuple[float, float, float]] = {
-    "defect": (1.0, 0.0, 0.0),
-    "low": (1.0, 0.7143, 0.0),
-    "lower_normal": (0.4, 0.7, 0.4),
-    "normal": (0.0, 1.0, 0.0),
-    "upper_normal": (0.0, 0.57, 0.71),
-    "high": (0.0, 0.0, 1.0),
-}
-"""Classes of RBC:gas and ventilation from the lowest up, in the colours that the field uses (open
-pipeline of the 129Xe MRI Clinical Trials Consortium)."""
-
 STRUCTURES: dict[str, Structure] = {
     structure.id: structure
     for structure in (
-        Structure(id="left_lung", label=1, colour=(0.88, 0.62, 0.36), type=_LUNG, modifier=LEFT),
-        Structure(id="right_lung", label=2, colour=(0.36, 0.64, 0.88), type=_LUNG, modifier=RIGHT),
+        Structure(id="left_lung", label=1, colour=(0.90, 0.70, 0.55), type=_LUNG, modifier=LEFT),
+        Structure(id="right_lung", label=2, colour=(0.60, 0.72, 0.76), type=_LUNG, modifier=RIGHT),
         Structure(id=AIRWAYS, label=3, colour=(0.71, 0.89, 1.0), type=Code("89187006", "Airway")),
         Structure(
             id=VESSELS, label=4, colour=(0.85, 0.25, 0.25), type=Code("59820001", "Blood vessel")
         ),
         Structure(
-            id="left_upper_lobe", label=11, colour=(0.98, 0.75, 0.35), type=_UPPER, modifier=LEFT
+            id="left_upper_lobe", label=11, colour=(0.93, 0.80, 0.72), type=_UPPER, modifier=LEFT
         ),
         Structure(
-            id="left_lower_lobe", label=12, colour=(0.80, 0.45, 0.20), type=_LOWER, modifier=LEFT
+            id="left_lower_lobe", label=12, colour=(0.72, 0.58, 0.50), type=_LOWER, modifier=LEFT
         ),
         Structure(
-            id="right_upper_lobe", label=13, colour=(0.45, 0.75, 0.95), type=_UPPER, modifier=RIGHT
+            id="right_upper_lobe", label=13, colour=(0.82, 0.84, 0.95), type=_UPPER, modifier=RIGHT
         ),
-        Structure(id="right_middle_lobe", label=14, colour=(0.45, 0.80, 0.55), type=_MIDDLE),
+        Structure(id="right_middle_lobe", label=14, colour=(0.70, 0.90, 0.86), type=_MIDDLE),
         Structure(
-            id="right_lower_lobe", label=15, colour=(0.25, 0.45, 0.75), type=_LOWER, modifier=RIGHT
+            id="right_lower_lobe", label=15, colour=(0.52, 0.60, 0.74), type=_LOWER, modifier=RIGHT
         ),
         *(
             Structure(id=zone, label=21 + index, colour=colour, type=_LUNG, modifier=side)
@@ -189,16 +178,6 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id="prm_small_airways", label=66, colour=(0.95, 0.85, 0.25), type=_LUNG),
         Structure(id="prm_emphysema", label=67, colour=(0.85, 0.25, 0.20), type=_LUNG),
         Structure(id="perfusion_defect", label=68, colour=(0.90, 0.20, 0.65), type=_LUNG),
-        *(
-            Structure(id=f"xe_{name}", label=81 + n, colour=colour, type=_LUNG)
-            for n, (name, colour) in enumerate(XENON_CLASS_COLOURS.items())
-        ),
-        Structure(id="xe_both_normal", label=91, colour=(0.70, 0.78, 0.72), type=_LUNG),
-        Structure(id="xe_transfer_low_ct_normal", label=92, colour=(0.84, 0.37, 0.0), type=_LUNG),
-        Structure(id="xe_both_abnormal", label=93, colour=(0.35, 0.20, 0.50), type=_LUNG),
-        Structure(
-            id="xe_ct_abnormal_transfer_kept", label=94, colour=(0.34, 0.71, 0.91), type=_LUNG
-        ),
         Structure(id="vessels_below_1_25", label=51, colour=(0.55, 0.75, 0.98), type=_VESSEL),
         Structure(id="vessels_bv5", label=52, colour=(0.20, 0.45, 0.90), type=_VESSEL),
         Structure(id="vessels_bv5_10", label=53, colour=(0.98, 0.80, 0.20), type=_VESSEL),
@@ -207,7 +186,10 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id="lung_veins", label=56, colour=(0.80, 0.25, 0.25), type=_VEIN),
     )
 }
-"""Label values and looks by segment ID.  Never renumber: saved files carry them."""
+"""Label values and looks by segment ID.  Never renumber: saved files carry them.
+
+Lungs and lobes are pale: they are outlined around classes and findings, whose colours are strong.
+"""
 
 
 VESSEL_SIZES = ("vessels_below_1_25", "vessels_bv5", "vessels_bv5_10", "vessels_bv10")
@@ -218,16 +200,6 @@ TITLES = {
     "vessels_bv5": "Vessels of 1.25 to 5 mm²",
     "vessels_bv5_10": "Vessels of 5 to 10 mm²",
     "vessels_bv10": "Vessels from 10 mm²",
-    "xe_both_normal": "Transfer kept, CT normal",
-    "xe_transfer_low_ct_normal": "Transfer low, CT normal",
-    "xe_both_abnormal": "Transfer low, CT abnormal",
-    "xe_ct_abnormal_transfer_kept": "Transfer kept, CT abnormal",
-    "xe_defect": "Defect",
-    "xe_low": "Low",
-    "xe_lower_normal": "Normal, lower",
-    "xe_normal": "Normal",
-    "xe_upper_normal": "Normal, upper",
-    "xe_high": "High",
 }
 """How IDs are written whose words say too little."""
 
@@ -239,8 +211,6 @@ ABBREVIATIONS = {
     "vq": "V/Q",
     "ct": "CT",
     "prm": "PRM",
-    "rbc": "RBC",
-    "xe": "Xenon",
 }
 """How parts of IDs are written that are no words; the longer of two comes first."""
 

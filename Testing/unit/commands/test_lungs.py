@@ -223,3 +223,14 @@ def test_runs_as_a_module():
         check=True,
     )
     assert run.stdout.startswith("lungperfusion ")
+
+
+def test_uncompressed_images_hold_the_same(results, chest_file, tmp_path):
+    words = ["lungs", str(chest_file), "--quiet", "--no-report", "-o", str(tmp_path / "raw")]
+    assert main([*words, "--uncompressed"]) == 0
+    packed, raw = (folder / "lungs.seg.nrrd" for folder in (results, tmp_path / "raw"))
+    assert b"encoding: raw" in raw.read_bytes()
+    assert b"encoding: gzip" in packed.read_bytes()
+    assert np.array_equal(read_segmentation(raw).array, read_segmentation(packed).array)
+    first, second = (folder / "measurements.csv" for folder in (results, tmp_path / "raw"))
+    assert first.read_bytes() == second.read_bytes()

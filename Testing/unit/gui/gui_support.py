@@ -24,6 +24,11 @@ def show(panel, folder, *, anew=True):
     panel.updateButtons()
 
 
+def choose_table(panel, name):
+    selector = panel.ui.tableSelector
+    selector.currentIndex = selector.findData(f"table.{name}")
+
+
 def apply(desktop, panel, button="applyButton"):
     getattr(panel.ui, button).click()
     assert panel.job is not None

@@ -82,3 +82,41 @@ def test_a_scene_saved_in_the_layout_can_be_left(desktop, modules, volumes):
     assert panel.ui.layoutSelector.currentIndex == 1
     panel.ui.layoutSelector.currentIndex = 0
     assert manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+
+
+def test_a_panel_runs_with_any_logic(desktop, modules, volumes, monkeypatch, tmp_path):
+    """All that is known of an analysis comes from its logic: a fake of ten lines will do."""
+    (module,) = modules("VesselBV")
+    from lungperfusion_gui.logic import AnalysisLogic
+
+    class Fake(AnalysisLogic):
+        command = "lungs"
+
+        def missing(self, parameters):
+            return "" if parameters.ct else "Choose."
+
+        def image_options(self, parameters):
+            return {"ct": (parameters.ct, "HU")}
+
+        def options(self, parameters):
+            return ["--lobes", "none"]
+
+        def reference(self, parameters):
+            return parameters.ct
+
+    monkeypatch.setattr(module.VesselBVWidget, "LOGIC", Fake)
+    panel = desktop.select("VesselBV")
+    panel.ui.ct.setCurrentNode(None)
+    assert panel.ui.reasonLabel.text == "Choose."
+    panel.ui.ct.setCurrentNode(volumes[0])
+    assert panel.ui.applyButton.enabled
+    words = panel.logic.request(panel.parameters, tmp_path)
+    assert words == ["lungs", str(tmp_path / "ct.nrrd"), "--lobes", "none"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_panels_are_of_analyses_that_the_registry_knows(modules, name):
+    from lungperfusion.registry import analyses
+
+    (module,) = modules(name)
+    assert getattr(module, f"{name}Widget").LOGIC.command in analyses()

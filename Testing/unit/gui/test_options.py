@@ -102,7 +102,7 @@ def test_option_names(desktop, modules, name, option):
 
 ELSEWHERE = {
     "--out", "--overwrite", "--help", "--quiet", "--case", "--no-report", "--corrections",
-    "--keep-stages", "--keep-identifiers",  # the panel's own buttons and fields
+    "--keep-stages", "--keep-identifiers", "--uncompressed",  # the panel's own buttons and fields
     "--lung-mask", "--removed-lobe", "--fissure-points", "--transform", "--defects",
     # corrections and marks
     "--vessel-mask",

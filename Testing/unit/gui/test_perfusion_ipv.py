@@ -59,6 +59,8 @@ def test_flow_from_scan_to_corrected_numbers(desktop, modules, volumes, patient,
     assert shown["analyses"] == record["analyses"]
 
     # shown in the views
+    assert panel.ui.layoutSelector.currentIndex == 1
+    panel.ui.layoutSelector.currentIndex = 0
     map_node = panel.study.node("map.iodine")
     composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
     assert composite.GetBackgroundVolumeID() == volumes[0].GetID()

@@ -1,15 +1,18 @@
 """Results in the views and tables: what a reader sees and clicks."""
 
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gui_support import erase_front, show, value
+from gui_support import choose_table, erase_front, show, value
 from slicer_standin import rendering
 
 from lungperfusion import mrml
-from lungperfusion.io import read_segmentation
+from lungperfusion.io import read_segmentation, write_labelmap
 from lungperfusion.results.colours import IODINE_PERFUSION
+from lungperfusion.terms import MEASURES
 from lungperfusion.volume import Labelmap
 
 
@@ -22,6 +25,8 @@ def panel(desktop, modules, volumes, ipv_results):
     panel.ui.iodine.setCurrentNode(volumes[1])
     panel.ui.iodineUnit.currentText = "mg/mL"
     show(panel, ipv_results)
+    panel.ui.layoutSelector.currentIndex = 0
+    choose_table(panel, "measurements")
     return panel
 
 
@@ -123,12 +128,109 @@ def test_legend_has_the_unit(panel):
     assert not legend.GetVisibility()
 
 
-def test_surfaces_in_3d(panel):
-    node = panel.study.node("labels.lungs")
-    assert not node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE)
+def has_surfaces(node):
+    return not mrml.without_surface(node)
+
+
+def test_surfaces_come_after_everything_else_and_never_while_editing(panel, desktop):
+    node, defects = (panel.study.node(f"labels.{name}") for name in ("lungs", "defects"))
+    assert not has_surfaces(node)
     panel.ui.surfacesCheckBox.checked = True
-    assert node.GetSegmentation().ContainsRepresentation(mrml.CLOSED_SURFACE)
     assert node.GetDisplayNode().GetVisibility3D()
+    assert not has_surfaces(node)  # not yet: the click has ended first
+    desktop.wait(lambda: has_surfaces(node) and has_surfaces(defects), 20.0)
+    panel.ui.reviewCollapsibleButton.collapsed = False
+    panel.ui.correctedSelector.currentIndex = panel.ui.correctedSelector.findData("labels.lungs")
+    assert not has_surfaces(node)
+    assert has_surfaces(defects)
+    panel.ui.reviewCollapsibleButton.collapsed = True
+    desktop.wait(lambda: has_surfaces(node), 20.0)
+
+
+def test_new_results_do_not_make_surfaces_on_the_way(panel, desktop, ipv_results, tmp_path):
+    panel.ui.surfacesCheckBox.checked = True
+    node = panel.study.node("labels.lungs")
+    desktop.wait(lambda: has_surfaces(node), 20.0)
+    known = read_segmentation(ipv_results / "lungs.seg.nrrd")
+    shifted = known.with_array(np.roll(known.array, 1, axis=2))
+    shutil.copytree(ipv_results, tmp_path / "other")
+    write_labelmap(shifted, tmp_path / "other" / "lungs.seg.nrrd")
+    show(panel, tmp_path / "other", anew=False)
+    assert not has_surfaces(node)
+    desktop.wait(lambda: has_surfaces(node), 20.0)
+
+
+def test_value_and_unit_under_the_mouse(panel):
+    import slicer
+
+    place, amount = iodine_voxel(panel)
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    crosshair.SetCursorPositionRAS(place)
+    assert panel.ui.cursorLabel.text.startswith("CT: −")
+    assert f"Iodine: {amount:.2f} mg/mL" in panel.ui.cursorLabel.text
+    crosshair.SetCursorPositionRAS(panel.study.node("map.iodine").GetOrigin())
+    assert "Iodine: not measured here" in panel.ui.cursorLabel.text
+    crosshair.SetCursorPositionRAS([9000.0, 0.0, 0.0])
+    assert panel.ui.cursorLabel.text == ""
+    panel.exit()
+    crosshair.SetCursorPositionRAS(place)
+    assert panel.ui.cursorLabel.text == ""
+    panel.enter()
+
+
+def test_apply_opens_the_comparison_at_the_largest_finding(panel, ipv_results):
+    import slicer
+
+    panel.ui.tableSelector.currentIndex = 0
+    show(panel, ipv_results)
+    assert panel.ui.layoutSelector.currentIndex == 1
+    table = panel.study.node("table.defects")
+    volumes = [
+        float(table.GetCellText(n, table.GetColumnIndex("volume_ml")))
+        for n in range(table.GetNumberOfRows())
+    ]
+    if not volumes:
+        pytest.skip("no defect was found")
+    assert panel.results._chosen_row() == volumes.index(max(volumes))
+    from lungperfusion_gui import overlay
+
+    view = slicer.app.layoutManager().sliceWidget(overlay.VIEWS[0][0]).mrmlSliceNode()
+    place = panel.results._place_of(volumes.index(max(volumes)))
+    assert view.GetSliceOffset() == pytest.approx(place[2], abs=1e-3)
+    panel.ui.layoutSelector.currentIndex = 0
+    show(panel, ipv_results, anew=False)  # a recomputation leaves the views to the reader
+    assert panel.ui.layoutSelector.currentIndex == 0
+
+
+def test_nothing_lies_over_the_colours_of_a_map(panel):
+    """Lines of lobes and fills of classes would be taken for values."""
+    defects, lungs = (
+        panel.study.node(f"labels.{name}").GetDisplayNode() for name in ("defects", "lungs")
+    )
+    assert defects.GetVisibility2D()
+    assert defects.GetOpacity2DFill() == 0
+    assert not lungs.GetVisibility2D()
+    panel.ui.mapOpacity.value = 0.0
+    assert defects.GetOpacity2DFill() > 0
+    assert lungs.GetVisibility2D()
+    panel.ui.mapOpacity.value = 0.6
+    panel.ui.layoutSelector.currentIndex = 1
+    import slicer
+
+    from lungperfusion_gui import overlay
+
+    views = [
+        slicer.app.layoutManager().sliceWidget(view[0]).mrmlSliceNode().GetID()
+        for view in overlay.VIEWS
+    ]
+    assert [defects.IsDisplayableInView(view) for view in views] == [False, False, True]
+    assert [lungs.IsDisplayableInView(view) for view in views] == [True, False, False]
+    assert panel.ui.linkCheckBox.checked  # views of the comparison move together
+    panel.ui.reviewCollapsibleButton.collapsed = False
+    panel.ui.correctedSelector.currentIndex = panel.ui.correctedSelector.findData("labels.lungs")
+    assert all(lungs.IsDisplayableInView(view) for view in views)
+    panel.ui.layoutSelector.currentIndex = 0
+    assert not panel.ui.linkCheckBox.checked
 
 
 def test_click_on_a_row_goes_to_the_place(panel):
@@ -145,6 +247,44 @@ def test_click_on_a_row_goes_to_the_place(panel):
     centre = mrml.segment_centre_ras_mm(lungs, "left_lung")
     node = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
     assert node.GetSliceOffset() == pytest.approx(centre[2], abs=1e-3)
+
+
+def test_rows_without_a_place_say_so_and_the_mark_of_a_place_is_taken_away(panel):
+    import slicer
+
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    table = panel.study.node("table.measurements")
+    column = table.GetColumnIndex("region")
+    regions = [table.GetCellText(row, column) for row in range(table.GetNumberOfRows())]
+    panel.ui.resultsTableView.selectRow(regions.index("Rim"))  # no segment shows it
+    assert "no place" in panel.ui.placeLabel.text
+    panel.ui.resultsTableView.selectRow(regions.index("Left lung"))
+    assert panel.ui.placeLabel.text == ""
+    assert crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.ShowBasic
+    panel.exit()
+    assert crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.NoCrosshair
+    panel.enter()
+
+
+def test_the_trail_says_what_a_reader_can_use(modules):
+    modules()
+    from lungperfusion_gui.segment_editing import trail_lines
+
+    edit = {
+        "segment": "left_lung",
+        "voxels_added": 1,
+        "ml_added": 0.001,
+        "voxels_removed": 800,
+        "ml_removed": 1.234,
+    }
+    values = {"region": "lungs", "unit": "HU"}
+    same = {**values, "measure": "iodine_mean", "before": 42.61, "after": 42.62}
+    other = {**values, "measure": "mld", "before": -840.0, "after": -835.0}
+    words = trail_lines([edit, {"recomputed": ["lungs"], "changes": [other, same]}])
+    assert "Left lung: +1 voxel, −1.23 mL" in words
+    assert "−840.0 → −835.0 HU" in words
+    assert "42.6" not in words
+    assert "no value changed" in trail_lines([{"recomputed": ["lungs"], "changes": [same]}])
 
 
 def test_results_lie_beside_their_input(panel, volumes):
@@ -229,16 +369,31 @@ def test_panel_survives_reload_and_module_switch(panel, desktop):
 
 
 def test_chart_of_the_chosen_measure(panel):
+    """Bars with names and values in the panel, as long as the values are to each other."""
+    import slicer
+
+    layout = slicer.app.layoutManager().layout
     table = panel.study.node("table.measurements")
     measures = [
         table.GetCellText(n, table.GetColumnIndex("measure"))
         for n in range(table.GetNumberOfRows())
     ]
-    panel.ui.resultsTableView.selectRow(measures.index("Iodine perfusion"))
     panel.ui.chartButton.click()
-    chart = panel.study.node("chart")
-    assert chart.GetTitle() == "Iodine perfusion"
-    assert chart.GetNumberOfPlotSeriesNodes() >= 3
+    assert "Choose a row" in panel.ui.chartLabel.text
+    panel.ui.resultsTableView.selectRow(measures.index("Iodine perfusion"))
+    words = panel.ui.chartLabel.text
+    assert "Iodine perfusion [HU]" in words
+    assert "Left upper zone" in words
+    widths = [int(width) for width in re.findall(r"td width='(\d+)'", words)]
+    assert max(widths) == 150
+    rows = [row for row in panel.study.measurements if row.measure == "iodine_mean"]
+    values = [row.value for row in rows if np.isfinite(row.value)]
+    assert widths == [round(150 * value / max(values)) for value in values]
+    panel.ui.resultsTableView.selectRow(measures.index(MEASURES["tlv"].title))
+    assert MEASURES["tlv"].title in panel.ui.chartLabel.text
+    assert slicer.app.layoutManager().layout == layout
+    panel.ui.chartButton.click()
+    assert not panel.ui.chartLabel.isVisibleTo(panel.parent)
 
 
 def test_class_map_is_drawn_in_its_colour(panel):

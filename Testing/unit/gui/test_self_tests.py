@@ -41,6 +41,22 @@ def test_samples_are_offered_with_thumbnails(desktop, modules):
         assert Path(source.thumbnailFileName).exists()
 
 
+def test_a_sample_is_made_beside_the_application_and_can_be_cancelled(small_samples, desktop):
+    import slicer
+
+    small_samples("VesselBV")
+    from lungperfusion_gui import samples
+
+    sample = samples.SampleMaker("LungPerfusionChest")
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    folder = sample._folder
+    sample.job.cancel()
+    desktop.wait(lambda: sample.job is None, 60.0)
+    assert sample.nodes is None
+    assert not folder.exists()
+    assert not samples.SampleMaker.running
+
+
 def test_layout_is_known_after_the_start(desktop, modules):
     import slicer
 

@@ -34,6 +34,7 @@ def test_ratio_follows_the_lines(panel, tmp_path):
     assert panel.ui.paAoLabel.text.endswith("(draw the line of the aorta, too)")
     assert signs.request_words(panel.study, tmp_path) == []  # one line makes no ratio
     aorta = draw(panel, "aoLineButton", (0, 0, 0), (18, 24, 0))
+    assert not aorta.GetDisplayNode().GetVisibility3D()  # labels would float before the lungs
     assert panel.ui.paAoLabel.text == "PA/Ao: 0.90 (27.0 / 30.0 mm)"
     aorta.SetNthControlPointPosition(1, 0, 0, 27)
     assert "1.00" in panel.ui.paAoLabel.text
@@ -77,3 +78,22 @@ def test_signs_survive_the_scene(desktop, panel, tmp_path):
     desktop.close_scene()
     assert panel.ui.paAoLabel.text.endswith("–")
     assert panel.signs._combos["right_lower"].currentIndex == 0
+
+
+def test_arteries_are_called_as_readers_call_them_and_lead_to_their_lobe(panel, patient):
+    import slicer
+
+    from lungperfusion import mrml
+
+    items = {item.text(0): item for item in panel.signs._items}
+    assert "S6 right superior" in items
+    assert "S10 left posterior basal" in items
+    assert sum(name.startswith("S") for name in items) == 20
+    assert all(item.isExpanded() for item in panel.signs._items)
+    panel.signs._onArtery(items["S6 right superior"])  # nothing to go to yet
+    lungs = mrml.show_labelmap(slicer.mrmlScene, patient.truth.labelmaps()["lungs"], "Lungs")
+    panel.study.keep("labels.lungs", lungs)
+    panel.signs._onArtery(items["S6 right superior"])
+    node = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    centre = mrml.segment_centre_ras_mm(lungs, "right_lung")
+    assert node.GetSliceOffset() == pytest.approx(centre[2], abs=1e-3)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gui_support import erase_front, show
+from gui_support import choose_table, erase_front, show
 
 from lungperfusion import mrml
 from lungperfusion.io import read_segmentation
@@ -17,6 +17,8 @@ def panel(desktop, modules, volumes, ipv_results):
     modules("PerfusionIPv")
     panel = desktop.select("PerfusionIPv")
     show(panel, ipv_results)
+    panel.ui.layoutSelector.currentIndex = 0
+    choose_table(panel, "measurements")
     return panel
 
 
@@ -80,6 +82,7 @@ def test_two_studies_live_side_by_side(desktop, panel, volumes, other, ipv_resul
     second = panel.study.node("table.measurements")
     assert second is not first
     choose(panel, *volumes)
+    choose_table(panel, "measurements")
     assert panel.ui.resultsTableView.mrmlTableNode() is first
     desktop.save_and_load_scene(tmp_path / "scene.mrb")
     assert panel.study.has_results
@@ -322,7 +325,7 @@ def test_rows_are_found_by_words(panel):
 
 
 def test_findings_are_stepped_through_and_judged(panel):
-    panel.ui.tableSelector.currentIndex = panel.ui.tableSelector.findData("table.defects")
+    choose_table(panel, "defects")
     table = panel.study.node("table.defects")
     if not table.GetNumberOfRows():
         pytest.skip("no defect was found")

@@ -16,6 +16,7 @@ from lungperfusion.results.colours import (
     COLOURS,
     IODINE_PERFUSION,
     VENTILATION,
+    VQ_RATIO,
     ColourClasses,
     ColourScale,
     density_classes,
@@ -35,7 +36,7 @@ from lungperfusion.results.figures import (
     three_planes,
 )
 from lungperfusion.results.planes import PlaneGrid, aligned, sample
-from lungperfusion.terms import Region
+from lungperfusion.terms import STRUCTURES, Region
 from lungperfusion.volume import Geometry, Labelmap, Volume
 
 WIDE = Window("wide", 0.0, 2000.0)
@@ -365,3 +366,23 @@ def test_stretched_scale_keeps_its_colours():
     np.testing.assert_allclose(
         wide.colours(np.array([10.0])), VENTILATION.colours(np.array([0.25])), atol=1e-6
     )
+
+
+def test_lungs_and_lobes_look_unlike_classes_and_findings():
+    """A lobe in the green of normal V/Q, outlined around it, was taken for a class."""
+    anatomy = [name for name in STRUCTURES if name.endswith(("_lung", "_lobe"))]
+    starts = ("vq_", "shunt", "dead_", "matched", "prm_", "perfusion_", "vessels_")
+    classes = [name for name in STRUCTURES if name.startswith(starts)]
+    assert len(anatomy) == 7
+    assert len(classes) >= 12
+    for part in anatomy:
+        for found in classes:
+            apart = np.subtract(STRUCTURES[part].colour, STRUCTURES[found].colour)
+            assert np.linalg.norm(apart) > 0.2, (part, found)
+
+
+def test_the_vq_ratio_is_neutral_where_both_match():
+    low, middle, high = VQ_RATIO.colours(np.array([0.4, 1.0, 1.6]))
+    assert np.ptp(middle) < 0.02
+    assert low[2] > low[0]
+    assert high[0] > high[2]

@@ -1,0 +1,47 @@
+"""Phantoms of the sample data as files: runs in the worker, where nothing of Slicer is needed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lungperfusion.io import write_labelmap, write_volume
+from lungperfusion.phantoms import KINDS
+from lungperfusion.phantoms.breathing import make_breathing_phantom
+from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
+from lungperfusion.progress import Progress, part
+from lungperfusion.volume import Labelmap, Volume
+
+WORD = "sample"
+"""Word that the worker knows this by, in the place of a command."""
+
+
+def run(words: list[str], progress: Progress) -> int:
+    """Write a sample: its name, the distances between voxels in mm, the folder."""
+    name, spacing, folder = words
+    images = _make(name, tuple(map(float, spacing.split(","))), part(progress, 0.0, 0.9))
+    progress(0.9, "writing")
+    for title, image in images.items():
+        if isinstance(image, Volume):
+            write_volume(image, Path(folder) / f"{title}.nrrd", compressed=False)
+        else:
+            write_labelmap(image, Path(folder) / f"{title}.seg.nrrd", compressed=False)
+    progress(1.0, "done")
+    return 0
+
+
+def _make(
+    name: str, spacing_mm: tuple[float, ...], progress: Progress
+) -> Mapping[str, Volume | Labelmap]:
+    """Images by the name that their node gets, in the order in which they are shown."""
+    if name == "LungPerfusionBreathing":
+        pair = make_breathing_phantom(spacing_mm=spacing_mm[0], progress=progress)
+        return {
+            "Inspiration": pair.inspiration,
+            "Expiration": pair.expiration,
+            "Inspiratory lungs": pair.inspiration_lungs,
+            "Expiratory lungs": pair.expiration_lungs,
+        }
+    grid = (spacing_mm[0], spacing_mm[1], spacing_mm[2])
+    if name == "LungPerfusionDualEnergy":
+        phantom = DUAL_ENERGY_KINDS["dect_defects"](grid, progress=progress)
+        return {"CT": phantom.mixed, "Iodine map": phantom.iodine}
+    return {"CT": KINDS["healthy"](grid, progress=progress).ct}
