@@ -17,7 +17,6 @@ from contextlib import contextmanager
 import lungperfusion
 from lungperfusion.arguments import check_values
 from lungperfusion.errors import CancelledError, InputError
-from lungperfusion.io.scratch import sweep_scratch
 from lungperfusion.registry import COMMANDS
 from lungperfusion.terminal import TerminalProgress, prepare_streams, remark
 from lungperfusion.trouble import in_words
@@ -69,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with termination_interrupts():
             arguments = make_parser(command).parse_args(words)
             check_values(arguments)
+            from lungperfusion.io.scratch import sweep_scratch  # loads NumPy: may lack memory
+
             sweep_scratch()
             return int(arguments.run(arguments, progress))
     except InputError as error:

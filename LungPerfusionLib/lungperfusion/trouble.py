@@ -26,6 +26,12 @@ _ADVICE = {
 }
 
 
+_WINDOWS_NOT_FOUND, _WINDOWS_NAME_TOO_LONG = 3, 206
+"""ERROR_PATH_NOT_FOUND and ERROR_FILENAME_EXCED_RANGE."""
+_WINDOWS_LONGEST_PATH = 247
+"""Characters of a folder's path, where long paths are not switched on (MAX_PATH less 8.3)."""
+
+
 def in_words(error: BaseException) -> str | None:
     """Say what went wrong and what to do, without any name; None for what may be a fault here."""
     if is_disk_full(error):
@@ -33,12 +39,21 @@ def in_words(error: BaseException) -> str | None:
     if is_out_of_memory(error):
         return "out of memory; close other programs, or use a larger machine"
     if isinstance(error, OSError):
+        if _is_too_long_for_windows(error):
+            return _ADVICE[errno.ENAMETOOLONG]
         if error.errno in _ADVICE:
             return _ADVICE[error.errno]
         return (
             f"{error.strerror or type(error).__name__}; check the disk, and whether you may use it"
         )
     return None
+
+
+def _is_too_long_for_windows(error: OSError) -> bool:
+    """Whether Windows found no such path for its length, which it calls not found."""
+    code, name = getattr(error, "winerror", None), str(error.filename or "")
+    too_long = code == _WINDOWS_NOT_FOUND and len(name) > _WINDOWS_LONGEST_PATH
+    return too_long or code == _WINDOWS_NAME_TOO_LONG
 
 
 def is_disk_full(error: BaseException) -> bool:

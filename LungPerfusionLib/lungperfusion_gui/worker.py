@@ -11,7 +11,6 @@ import traceback
 from lungperfusion.__main__ import make_parser, termination_interrupts
 from lungperfusion.arguments import check_values
 from lungperfusion.errors import CancelledError, InputError
-from lungperfusion.io.scratch import sweep_scratch
 from lungperfusion.trouble import in_words
 from lungperfusion_gui import sample_files
 
@@ -33,6 +32,8 @@ def main(words):
                 return sample_files.run(words[1:], report)
             arguments = make_parser(words[0]).parse_args(words)
             check_values(arguments)
+            from lungperfusion.io.scratch import sweep_scratch  # loads NumPy: may lack memory
+
             sweep_scratch()
             code = int(arguments.run(arguments, report))
     except InputError as error:

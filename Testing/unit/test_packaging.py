@@ -225,7 +225,9 @@ def test_one_version_everywhere():
 def test_extras_and_floor_of_python():
     project = tomllib.loads(text_of("pyproject.toml"))["project"]
 
-    assert set(project["optional-dependencies"]) == {"slicer", "report", "cohort", "test", "bench"}
+    assert set(project["optional-dependencies"]) == {
+        *("slicer", "report", "cohort", "xenon", "test", "bench")
+    }
     assert project["requires-python"] == ">=3.12"
     assert project["license"] == "Apache-2.0"
 

@@ -20,7 +20,7 @@ LAYERS = {
     0: "__init__ naming errors progress threads terms volume labels resampling orientation "
     "measurement quality acquisition regions verdicts",
     1: "morphology smoothing body stature noise density opacity iodine blood vessels segmentation "
-    "vq dynamic registry checking phantoms",
+    "vq dynamic xenon registry checking phantoms",
     2: "terminal arguments processes source io trouble engines results archive "
     "analysis batch cohort commands __main__",
     3: "mrml",

@@ -18,6 +18,7 @@ from lungperfusion.cohort.libraries import library
 from lungperfusion.commands import phantom
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_ct, read_labelmap
+from lungperfusion.io.windows_names import require_possible_name
 from lungperfusion.terminal import TerminalProgress, prepare_streams, remark, show
 from lungperfusion.trouble import in_words
 
@@ -56,6 +57,30 @@ def test_trouble_in_words(error, words, monkeypatch, capsys, tmp_path):
     assert said.startswith("lungperfusion phantom: ")
     assert said.count("\n") == 1
     assert "Müller" not in said
+
+
+@pytest.mark.parametrize(("length", "code"), [(300, 3), (10, 206)])
+def test_path_that_is_too_long_for_windows(length, code):
+    error = FileNotFoundError(errno.ENOENT, "not found", "x" * length)
+    error.winerror = code
+    assert "name is too long" in in_words(error)
+    error.filename, error.winerror = "short", 3
+    assert "name is too long" not in in_words(error)
+
+
+@pytest.mark.parametrize("name", ["CON", "aux.csv", "a/nul/b", "trail.", "space ", "a?b", "a:b"])
+def test_names_that_windows_cannot_have(name, tmp_path):
+    out = tmp_path / name
+    require_possible_name(out, windows=False)
+    with pytest.raises(InputError, match="can be no file or folder on Windows"):
+        require_possible_name(out, windows=True)
+    require_possible_name(tmp_path / "console" / "a.b" / ".." / "v1.0", windows=True)
+
+
+def test_nothing_heavy_is_loaded_before_trouble_can_be_told():
+    line = "import sys, lungperfusion.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, check=True, text=True)
+    assert not {"numpy", "scipy", "SimpleITK", "pydicom"} & set(done.stdout.split())
 
 
 def test_faults_of_this_program_are_no_ordinary_trouble(monkeypatch, tmp_path):

@@ -17,6 +17,7 @@ from lungperfusion.batch.workers import Finished, Progressed, Started, Workers
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import atomic_path, remove_partial_files
 from lungperfusion.io.locks import LockedError, take_lock
+from lungperfusion.io.windows_names import require_possible_name
 from lungperfusion.naming import named
 from lungperfusion.source import source_digest
 from lungperfusion.trouble import in_words
@@ -250,6 +251,7 @@ def claimed(out: Path, *, resume: bool) -> Iterator[None]:
         If it cannot be written to, holds something else, or another batch works in it.
 
     """
+    require_possible_name(out)
     held = out / ".batch"
     if out.exists() and not out.is_dir():
         raise InputError(f"the output {named(out)} is a file; name a folder")

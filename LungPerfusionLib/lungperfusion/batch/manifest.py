@@ -14,6 +14,7 @@ from lungperfusion.batch.cases import Case, Job
 from lungperfusion.batch.proposal import OPEN
 from lungperfusion.errors import InputError
 from lungperfusion.io.tables import SmallTable, read_small_table, with_hyphens
+from lungperfusion.io.windows_names import is_device
 from lungperfusion.naming import CASE_PATTERN, named
 from lungperfusion.registry import COMMANDS, Command
 
@@ -21,7 +22,6 @@ FIXED_COLUMNS = ("case", "analysis", "options", "note")
 """Columns beside those named after arguments; ``note`` is for people and not read."""
 
 _TRUE, _FALSE = {"yes", "true", "1"}, {"no", "false", "0"}
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
 
 MOST_FAULTS = 50
 """Faults that are listed; one wrong word in a column makes as many as there are lines."""
@@ -153,7 +153,7 @@ def _case_faults(name: str, seen: Mapping[str, Any]) -> Iterator[str]:
             f"digit and does not end with '.'; {name!r} is none (where a spreadsheet has made a "
             "date or a number of it, format the column as text)"
         )
-    elif name.partition(".")[0].lower() in _DEVICES:
+    elif is_device(name):
         yield f"{name!r} is a device name on Windows; choose another case name"
     for other in seen:
         if other != name and other.casefold() == name.casefold():

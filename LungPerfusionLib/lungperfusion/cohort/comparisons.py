@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,6 @@ LEAST_EXPECTED = 5.0
 Fisher's exact test below."""
 FEWEST = 2
 """Values per group below which nothing is tested."""
-
-Parametric = Literal["welch", "student"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +59,6 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     if trials == 0:
         return 0.0, 1.0
     found = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
-
-
-def exact(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Clopper and Pearson 1934), 0 to 1."""
-    found = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="exact")
     return float(found.low), float(found.high)
 
 

@@ -18,6 +18,8 @@ Show = Literal["auto", "mean_sd", "median_iqr", "both", "count"]
 Test = Literal["auto", "welch", "student", "mann_whitney", "kruskal", "chi2", "fisher"]
 Operator = Literal[">=", "<", ">", "<=", "="]
 
+MOST_DECIMALS = 9
+
 PRESETS = Path(__file__).parent / "presets"
 """Layouts of published tables."""
 
@@ -209,6 +211,8 @@ def read_specification(path: Path) -> Specification:
         raise InputError(f"{named(path.name)} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{named(path.name)} is no sound TOML ({named(error)})") from error
+    except RecursionError as error:
+        raise InputError(f"{named(path.name)} is nested too deeply for a table's layout") from error
     try:
         return _specification(record)
     except InputError as error:
@@ -220,7 +224,7 @@ def _specification(record: Mapping[str, Any]) -> Specification:
     _refuse_unknown(
         "the file", record, known | {"group", "comparison", "row", "relation", "roc", "lobar"}
     )
-    groups = tuple(_group(entry) for entry in record.get("group", ())) or Specification().groups
+    groups = tuple(map(_group, _tables(record, "group"))) or Specification().groups
     by_label = {group.label: group for group in groups}
     if len(by_label) < len(groups):
         raise InputError("two groups share a label")
@@ -229,9 +233,9 @@ def _specification(record: Mapping[str, Any]) -> Specification:
         stars=_typed(record, "stars", bool, False),
         show_own=_typed(record, "show_own", bool, True),
         optional=_typed(record, "optional", bool, False),
-        footnotes=tuple(map(str, record.get("footnotes", ()))),
+        footnotes=_texts("the file", record, "footnotes"),
         groups=groups,
-        contrasts=tuple(_contrast(entry, by_label) for entry in record.get("comparison", ())),
+        contrasts=tuple(_contrast(entry, by_label) for entry in _tables(record, "comparison")),
         rows=_records(RowSpec, "row", record, ("column",)),
         relations=_records(Relation, "relation", record, ("x", "y")),
         rocs=_records(RocSpec, "roc", record, ("score", "outcome")),
@@ -241,48 +245,72 @@ def _specification(record: Mapping[str, Any]) -> Specification:
 
 def _group(entry: Mapping[str, Any]) -> Group:
     _refuse_unknown("[[group]]", entry, {"label", "where"})
-    where = entry.get("where", [])
-    if "label" not in entry or not isinstance(where, list):
-        raise InputError("[[group]] needs a label, and 'where' is a list of conditions")
-    return Group(str(entry["label"]), tuple(condition(str(text)) for text in where))
+    if not isinstance(entry.get("label"), str):
+        raise InputError("[[group]] needs a label, in words")
+    return Group(entry["label"], tuple(map(condition, _texts("[[group]]", entry, "where"))))
 
 
 def _contrast(entry: Mapping[str, Any], groups: Mapping[str, Group]) -> Contrast:
     _refuse_unknown("[[comparison]]", entry, {"label", "groups"})
-    labels = [str(label) for label in entry.get("groups", ())]
+    labels = _texts("[[comparison]]", entry, "groups")
     lacking = [label for label in labels if label not in groups]
     if lacking:
         raise InputError(f"[[comparison]] names {lacking[0]!r}, which is no label of a [[group]]")
-    return Contrast(
-        str(entry.get("label", " / ".join(labels))), tuple(groups[label] for label in labels)
-    )
+    title = _typed(entry, "label", str, " / ".join(labels))
+    return Contrast(title, tuple(groups[label] for label in labels))
 
 
+_CODES = ("level", "positive")
+"""Keys that may be numbers: tables hold codes."""
 _CHOICES = {"show": get_args(Show), "test": get_args(Test)}
 
 
 def _records[T](kind: type[T], name: str, record: Mapping[str, Any], needed: Sequence[str]) -> Any:
     out = []
-    for entry in record.get(name, ()):
-        if not isinstance(entry, dict):
-            raise InputError(f"{name} is written as [[{name}]] with its keys below")
-        _refuse_unknown(f"[[{name}]]", entry, {f.name for f in fields(kind)})  # type: ignore[arg-type]
+    where = f"[[{name}]]"
+    for entry in _tables(record, name):
+        _refuse_unknown(where, entry, {f.name for f in fields(kind)})  # type: ignore[arg-type]
         lacking = [key for key in needed if key not in entry]
         if lacking:
-            raise InputError(f"[[{name}]] lacks {lacking[0]!r}")
-        for key, value in entry.items():
-            if key in _CHOICES and value not in _CHOICES[key]:
-                raise InputError(
-                    f"[[{name}]]: {key} is one of {', '.join(_CHOICES[key])}, not {value!r}"
-                )
-            if key == "decimals" and not isinstance(value, int):
-                raise InputError(f"[[{name}]]: decimals is a whole number, not {value!r}")
-        out.append(
-            kind(
-                **{k: tuple(map(float, v)) if isinstance(v, list) else v for k, v in entry.items()}
-            )
-        )
+            raise InputError(f"{where} lacks {lacking[0]!r}")
+        out.append(kind(**{key: _value(where, key, value) for key, value in entry.items()}))
     return tuple(out)
+
+
+def _value(where: str, key: str, value: object) -> object:
+    """Value of a key of a row, relation or curve, if it is one that the key may have."""
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise InputError(f"{where}: {key} is one of {', '.join(_CHOICES[key])}, not {value!r}")
+    if key == "decimals":
+        if not isinstance(value, int) or not -1 <= value <= MOST_DECIMALS:
+            raise InputError(
+                f"{where}: decimals is a whole number up to {MOST_DECIMALS}, not {value!r}"
+            )
+        return value
+    if key == "cut_offs":
+        numbers = value if isinstance(value, list) else [value]
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+            raise InputError(f"{where}: cut_offs is a list of numbers, not {value!r}")
+        return tuple(map(float, numbers))
+    if key in _CODES and isinstance(value, int | float):
+        return str(value)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {key} is text in quotes, not {value!r}")
+    return value
+
+
+def _tables(record: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    entries = record.get(name, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{name} is written as [[{name}]] with its keys below")
+    return entries
+
+
+def _texts(where: str, record: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    texts = record.get(key, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{where}: {key} is a list of texts, each in quotes")
+    return tuple(texts)
 
 
 def _typed(record: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:

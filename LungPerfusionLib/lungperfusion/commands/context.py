@@ -11,7 +11,7 @@ from lungperfusion.cohort.joining import alone, join
 from lungperfusion.cohort.reading import D_DIMER, read_clinical, read_measurements
 from lungperfusion.cohort.report import render_context
 from lungperfusion.cohort.study import findings_of
-from lungperfusion.commands.output import warn
+from lungperfusion.commands.output import check_case, warn
 from lungperfusion.errors import InputError
 from lungperfusion.io import results_folder
 from lungperfusion.naming import named
@@ -95,6 +95,7 @@ def _cases(arguments: argparse.Namespace) -> dict[str, Findings]:
     if arguments.clinical is None:
         if arguments.measurements is not None:
             raise InputError("--measurements needs a clinical table with the same cases")
+        check_case(arguments.called)
         if all(value is None for value in (*single, *words)):
             raise InputError("give a clinical table, or --d-dimer with --unit for one case")
         return {arguments.called: _single(arguments)}

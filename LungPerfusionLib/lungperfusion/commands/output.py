@@ -12,6 +12,7 @@ from pathlib import Path
 from lungperfusion.analysis.stages import remembering
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, results_folder
+from lungperfusion.io.windows_names import is_device
 from lungperfusion.naming import CASE_PATTERN
 from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
@@ -189,7 +190,11 @@ def _identifiers(sources: Mapping[str, Scan | LabelImage]) -> dict[str, str]:
 
 def check_case(case: str | None) -> None:
     """Refuse a case name that cannot be the name of a file on every system."""
-    if case is not None and not CASE_PATTERN.fullmatch(case):
+    if case is None:
+        return
+    if is_device(case):
+        raise InputError(f"{case!r} is a device name on Windows; choose another case name")
+    if not CASE_PATTERN.fullmatch(case):
         raise InputError(
             f"a case name has up to 64 letters, digits, '.', '_' or '-' and starts with a letter "
             f"or digit; {case!r} does not"

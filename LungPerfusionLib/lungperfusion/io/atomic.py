@@ -26,6 +26,7 @@ from lungperfusion.io.checksums import (
     write_checksums,
 )
 from lungperfusion.io.locks import LockedError, locked
+from lungperfusion.io.windows_names import require_possible_name
 from lungperfusion.naming import named
 
 EDITED_FOLDER = "edited"
@@ -89,6 +90,7 @@ def kept_aside(target: Path, tell: Tell) -> Iterator[Path]:
         Told of it.
 
     """
+    require_possible_name(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         lock = locked(target.with_name(f".{_short(target.name)}.lock"))
@@ -199,6 +201,7 @@ def results_folder(
 
     """
     out = _absolute(out)
+    require_possible_name(out)
     _ours(out, overwrite, mend)
     made_parents = _make_parents(out)
     try:

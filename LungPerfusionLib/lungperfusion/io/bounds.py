@@ -98,7 +98,7 @@ def without_deflation(stream: BinaryIO, name: str) -> BinaryIO:
         content = unpacking.decompress(packed, most)
     except zlib.error as error:
         raise InputError(
-            f"{named(name)} is damaged or cut short ({named(error)}); export the series again"
+            f"{named(name)} is damaged or cut short; export the series again"
         ) from error
     if unpacking.unconsumed_tail:
         raise InputError(

@@ -117,9 +117,9 @@ def nifti_header(path: Path) -> NiftiHeader | None:
     try:
         with _opened(path, packed) as stream:
             header = stream.read(540)
-    except (OSError, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(
-            f"{named(path.name)} is damaged or cut short ({named(error)}); copy or export it again"
+            f"{named(path.name)} is damaged or cut short; copy or export it again"
         ) from error
     if len(header) < 348:
         raise InputError(
@@ -319,8 +319,8 @@ def _unpacked_bytes(path: Path, enough: int) -> int:
                         f"{named(path.name)} unpacks to far more than the {enough} bytes that its "
                         "header announces; it is no sound image"
                     )
-    except (OSError, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(
-            f"{named(path.name)} is damaged or cut short ({named(error)}); copy or export it again"
+            f"{named(path.name)} is damaged or cut short; copy or export it again"
         ) from error
     return held

@@ -39,10 +39,8 @@ some 800 HU at 120 kV, where streaks are usual, but 1300 HU at 80 kV."""
 BLOOD_HU = 55.0
 """Blood without iodine at 120 kV (`_TISSUE`), on top of which iodine brightens."""
 
-BEAM_SOURCE = (
-    "tungsten spectra of spekpy 2.5 (anode 8 degrees, 7 mm Al, Sn 0.4 mm, at 150 kV 0.6 mm), "
-    "attenuation of xraydb 4.5, energy-integrating detector, water path as named"
-)
+# Both tables: tungsten spectra of spekpy 2.5 (anode 8 degrees, 7 mm Al, Sn 0.4 mm, at 150 kV
+# 0.6 mm), attenuation of xraydb 4.5, energy-integrating detector, water path as named.
 WATER_PATHS_CM = (10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0)
 _IODINE = {
     "70": (55.68, 53.55, 51.46, 49.54, 47.83, 46.33, 45.00),

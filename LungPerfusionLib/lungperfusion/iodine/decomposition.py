@@ -137,15 +137,6 @@ def in_whole_hu(made: IodineMap) -> IodineMap:
     return replace(made, virtual_native=native.with_array(array))
 
 
-def noise_mg_ml(pair: SpectralPair, low_sd_hu: float, high_sd_hu: float) -> float:
-    """Propagate the noise of the two images to the concentration of one voxel.
-
-    Error propagation of the three-material solution, independent noise.
-    """
-    a_low, a_high = 1000 + pair.low.soft_tissue_hu, 1000 + pair.high.soft_tissue_hu
-    return float(np.hypot(a_high * low_sd_hu, a_low * high_sd_hu) / pair.solvability)
-
-
 def iodine_from_vendor_map(
     image: Volume,
     *,

@@ -217,6 +217,22 @@ AREA_BINS = ColourClasses(
 )
 """Cross-section of vessels: small, medium and large, as in BV5, BV5-10 and BV10."""
 
+XENON_NAMES = ("defect", "low", "normal, lower", "normal", "normal, upper", "high")
+XENON_SAFE = ColourClasses(
+    "xenon_safe",
+    (0.5, 1.5, 2.5, 3.5, 4.5, 5.5),
+    (
+        ("", ""),
+        *zip(
+            ("#a34d04", "#f1a340", "#fee8c8", "#f7f7f7", "#b2abd2", "#542788"),
+            XENON_NAMES,
+            strict=True,
+        ),
+    ),
+    "1",
+)
+"""Class numbers 1 to 6 of xenon maps from brown to violet, which all readers tell apart."""
+
 COLOURS: dict[str, Colours] = {
     table.id: table
     for table in (
@@ -231,6 +247,7 @@ COLOURS: dict[str, Colours] = {
         VQ_RATIO,
         VENTILATION_PERFUSION,
         AREA_BINS,
+        XENON_SAFE,
     )
 }
 """Every colour table by identifier."""

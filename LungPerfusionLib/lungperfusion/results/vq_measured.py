@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from lungperfusion.results.analysis import Table
-from lungperfusion.results.colours import VENTILATION
+from lungperfusion.results.colours import IODINE_PERFUSION, VENTILATION
 from lungperfusion.results.figures import Labels, Overlay, figure_html, three_planes
 from lungperfusion.results.report import table_html
 from lungperfusion.results.section import Section
@@ -17,6 +17,10 @@ from lungperfusion.vq.classes import CLASSES
 from lungperfusion.vq.comparison import RegionComparison, agree_by_partition
 
 _MARGIN_MM = 15.0
+_INTRODUCTION = (
+    "<p>Values called measured rest on the maps shown here; all others, and the maps above, on "
+    "both scans alone.</p>"
+)
 
 
 def measured_section(
@@ -53,7 +57,7 @@ def measured_section(
     for name, volume in zip(words, shown, strict=True):
         overlay = Overlay(
             volume=volume.crop(box),
-            colours=VENTILATION,
+            colours=VENTILATION if name.startswith("Ventilation") else IODINE_PERFUSION,
             title="measured / mean",
             value_range=(0.0, 2.0),
             unit="1",
@@ -71,7 +75,7 @@ def measured_section(
     )
     return Section(
         title="Measured maps",
-        html=pictures + _shares(compared) + _confusion(confusion),
+        html=_INTRODUCTION + pictures + _shares(compared) + _confusion(confusion),
     )
 
 

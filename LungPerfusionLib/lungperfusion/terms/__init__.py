@@ -28,6 +28,7 @@ from lungperfusion.terms.regions import (
 )
 from lungperfusion.terms.vessels import VESSEL_MEASURES
 from lungperfusion.terms.vq import MEASURED_MEASURES, VQ_MEASURES
+from lungperfusion.terms.xenon import XENON_MEASURES
 
 __all__ = [
     "AIRWAYS",
@@ -67,6 +68,7 @@ MEASURES: dict[str, Measure] = _by_id(
     VQ_MEASURES,
     MEASURED_MEASURES,
     VESSEL_MEASURES,
+    XENON_MEASURES,
     DECISION_MEASURES,
     DYNAMIC_MEASURES,
 )

@@ -50,6 +50,8 @@ UCUM = {
     "m/L": "m/L",
     "mL/m2": "ml/m2",
     "mmHg": "mm[Hg]",
+    "mL/min/mmHg": "ml/min/mm[Hg]",
+    "mL/min/mmHg/L": "ml/min/mm[Hg]/L",
     "s": "s",
     "mL/100mL": "ml/[100]ml",
     "mL/min/100mL": "ml/[100]ml/min",
@@ -198,7 +200,7 @@ class StructureCodes:
 
 _FUNCTIONAL = (
     *("vq_", "shunt", "dead_space", "matched_defect", "prm_", "anterior_", "posterior_"),
-    *("core", "rim", "subpleural_", "xenon_", "rbc_", "membrane_"),
+    *("core", "rim", "subpleural_", "xenon_", "xe_", "rbc_", "membrane_"),
 )
 """Beginnings of the names of parts of the lungs that no anatomist knows."""
 _DEFECTS = re.compile(r".*defect(_\d+)?")

@@ -9,9 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lungperfusion.terms import MEASURES, decisions, density, dynamic, iodine, lobes, vessels, vq
+from lungperfusion.terms import (
+    MEASURES,
+    decisions,
+    density,
+    dynamic,
+    iodine,
+    lobes,
+    vessels,
+    vq,
+    xenon,
+)
 from lungperfusion.terms.measures import Measure
-from lungperfusion.terms.regions import FISSURES, LOBES, LUNGS, Region
+from lungperfusion.terms.regions import FISSURES, HALVES, LOBES, LUNGS, ZONES, Region
 
 Lowered = Literal["caution", "missing"]
 """Status that a value can be lowered to."""
@@ -146,6 +156,16 @@ TWO_INPUTS = frozenset(
     name for name in DYNAMIC if name.startswith(("bronchial_flow", "perfusion_index"))
 )
 """Need the aorta, too."""
+XENON = _ids(xenon.XENON_MEASURES)
+XENON_RATIOS = frozenset(name for name in XENON if name.startswith(("xe_rbc", "xe_kco", "xe_dlco")))
+"""Hold xenon in red cells."""
+XENON_AGAINST_CT = frozenset(
+    {"xe_ct_normal_share", "xe_membrane_side_share", "xe_perfusion_side_share"}
+    | {f"{name}_share" for name in xenon.MISMATCH_CLASSES}
+)
+"""Rest on CT and MRI voxel by voxel."""
+JOINED = (*LOBES, *ZONES, *HALVES)
+"""Regions that a xenon MRI has from the CT alone."""
 
 FULL_INSPIRATION = (
     frozenset({"tlv", "ipv", "iodine_mean", "iodine_aerated_mean", "iodine_concentration", "pbv"})
@@ -200,6 +220,12 @@ def _fissure(*beside: Region) -> tuple[Effect, ...]:
         _doubt((EXTENT | SHARES_OF_LUNGS) & others, *beside),
         _doubt(others, *beside, on_warn=None),
     )
+
+
+def _joined() -> tuple[Effect, ...]:
+    """Without a sound join there is nothing of the regions that the CT gives; the lungs stay."""
+    regions = frozenset(JOINED)
+    return (Effect(measures=XENON, regions=regions), Effect(measures=XENON_AGAINST_CT))
 
 
 GATES: dict[str, tuple[Effect, ...]] = {
@@ -307,6 +333,16 @@ GATES: dict[str, tuple[Effect, ...]] = {
     "ventilation_map_alignment": (_needs(MEASURED_V),),
     "perfusion_map_coverage": (_needs(MEASURED_Q),),
     "ventilation_map_coverage": (_needs(MEASURED_V),),
+    # xenon MRI
+    "xenon_gas": (_doubt(XENON_RATIOS),),
+    "xenon_haemoglobin": (_doubt(XENON_RATIOS | XENON_AGAINST_CT),),
+    "xenon_spectrum": (_doubt(XENON_RATIOS),),
+    "xenon_statistics": (_doubt(XENON),),
+    "xenon_orientation": (_doubt(XENON, *LUNGS, *JOINED), _doubt(XENON_AGAINST_CT)),
+    "xenon_breath": _joined(),
+    "xenon_overlap": _joined(),
+    "xenon_surface": _joined(),
+    "xenon_ct_breath": (_doubt(XENON_AGAINST_CT),),
     # vessels
     "vessel_slice_thickness": (_needs(VESSELS),),
     "vessel_blood_density": (_doubt(VESSELS),),
@@ -351,6 +387,7 @@ OF_ANALYSIS: dict[str, frozenset[str]] = {
     "ctvq": _ids(vq.VQ_MEASURES) | MEASURED,
     "vesselbv": VESSELS,
     "dynamic": DYNAMIC,
+    "xenon": XENON,
 }
 """What each analysis of an image is made for."""
 

@@ -30,6 +30,8 @@ UNITS = frozenset(
         "mL/min/100mL",
         "mL/100g",
         "mL/min/100g",
+        "mL/min/mmHg",
+        "mL/min/mmHg/L",
     }
 )
 """Units of results, UCUM spelling; ``1`` is a plain number, ``%`` a share times 100."""

@@ -98,12 +98,21 @@ WHITE_PAPER = Work(
     alias="CT:VQ white paper",
 )
 
+GAS_TRANSFER_ATLAS = Work(
+    "",
+    None,
+    "Impaired alveolar-capillary gas transfer (RBC:tissue-plasma, low TLco)",
+    "Page of an atlas of long COVID for patients, without a public identifier",
+    alias="gas transfer atlas",
+)
+
 WORKS: tuple[Work, ...] = (
     IODINE_LETTER,
     SMALL_VESSEL_LETTER,
     WHITE_PAPER,
     DYNAMIC_META_ANALYSIS,
     PRESS_RELEASE,
+    GAS_TRANSFER_ATLAS,
     Work(
         "AAPM",
         2014,
@@ -117,6 +126,13 @@ WORKS: tuple[Work, ...] = (
         "Nonlinear regression analysis and its applications",
         "Wiley, New York",
         "doi:10.1002/9780470316757",
+    ),
+    Work(
+        "Bechtel",
+        2023,
+        "Establishing a hemoglobin adjustment for 129Xe gas exchange MRI and MRS",
+        "Magn Reson Med 90:1555",
+        "doi:10.1002/mrm.29712, PMC10524939",
     ),
     Work(
         "Bland",
@@ -188,13 +204,6 @@ WORKS: tuple[Work, ...] = (
         "Automated technique to measure noise in clinical CT examinations",
         "AJR 205:W93",
         "doi:10.2214/AJR.14.13613",
-    ),
-    Work(
-        "Clopper",
-        1934,
-        "The use of confidence or fiducial limits illustrated in the case of the binomial",
-        "Biometrika 26:404",
-        "doi:10.1093/biomet/26.4.404",
     ),
     Work(
         "Cochran",
@@ -306,6 +315,13 @@ WORKS: tuple[Work, ...] = (
         "doi:10.1148/radiol.2020201544",
     ),
     Work(
+        "Grist",
+        2022,
+        "Lung abnormalities detected with hyperpolarized 129Xe MRI in patients with long COVID",
+        "Radiology 305:709",
+        "doi:10.1148/radiol.220069",
+    ),
+    Work(
         "Grob",
         2019,
         "Imaging of pulmonary perfusion using subtraction CT angiography is feasible in "
@@ -395,6 +411,14 @@ WORKS: tuple[Work, ...] = (
         "Multi-Ethnic Study of Atherosclerosis (MESA)-lung study",
         "Am J Respir Crit Care Med 180:407",
         "doi:10.1164/rccm.200812-1966OC",
+    ),
+    Work(
+        "Leewiwatwong",
+        2025,
+        "Establishing standardized healthy reference distributions and values for multisite 129Xe "
+        "gas exchange MRI/MR spectroscopy at 3 T across major scanner platforms",
+        "Magn Reson Med 94:1684",
+        "doi:10.1002/mrm.30586, PMC12310359",
     ),
     Work(
         "Lennon",

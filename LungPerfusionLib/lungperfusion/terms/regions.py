@@ -118,6 +118,17 @@ _ARTERY = Code("81040000", "Pulmonary artery")
 _VEIN = Code("122972007", "Pulmonary vein")
 _MIDDLE = Code("72481006", "Middle lobe of right lung")
 
+XENON_CLASS_COLOURS: dict[str, tuple[float, float, float]] = {
+    "defect": (1.0, 0.0, 0.0),
+    "low": (1.0, 0.7143, 0.0),
+    "lower_normal": (0.4, 0.7, 0.4),
+    "normal": (0.0, 1.0, 0.0),
+    "upper_normal": (0.0, 0.57, 0.71),
+    "high": (0.0, 0.0, 1.0),
+}
+"""Classes of RBC:gas and ventilation from the lowest up, in the colours that the field uses (open
+pipeline of the 129Xe MRI Clinical Trials Consortium)."""
+
 STRUCTURES: dict[str, Structure] = {
     structure.id: structure
     for structure in (
@@ -178,6 +189,16 @@ STRUCTURES: dict[str, Structure] = {
         Structure(id="prm_small_airways", label=66, colour=(0.95, 0.85, 0.25), type=_LUNG),
         Structure(id="prm_emphysema", label=67, colour=(0.85, 0.25, 0.20), type=_LUNG),
         Structure(id="perfusion_defect", label=68, colour=(0.90, 0.20, 0.65), type=_LUNG),
+        *(
+            Structure(id=f"xe_{name}", label=81 + n, colour=colour, type=_LUNG)
+            for n, (name, colour) in enumerate(XENON_CLASS_COLOURS.items())
+        ),
+        Structure(id="xe_both_normal", label=91, colour=(0.70, 0.78, 0.72), type=_LUNG),
+        Structure(id="xe_transfer_low_ct_normal", label=92, colour=(0.84, 0.37, 0.0), type=_LUNG),
+        Structure(id="xe_both_abnormal", label=93, colour=(0.35, 0.20, 0.50), type=_LUNG),
+        Structure(
+            id="xe_ct_abnormal_transfer_kept", label=94, colour=(0.34, 0.71, 0.91), type=_LUNG
+        ),
         Structure(id="vessels_below_1_25", label=51, colour=(0.55, 0.75, 0.98), type=_VESSEL),
         Structure(id="vessels_bv5", label=52, colour=(0.20, 0.45, 0.90), type=_VESSEL),
         Structure(id="vessels_bv5_10", label=53, colour=(0.98, 0.80, 0.20), type=_VESSEL),
@@ -200,6 +221,16 @@ TITLES = {
     "vessels_bv5": "Vessels of 1.25 to 5 mm²",
     "vessels_bv5_10": "Vessels of 5 to 10 mm²",
     "vessels_bv10": "Vessels from 10 mm²",
+    "xe_both_normal": "Transfer kept, CT normal",
+    "xe_transfer_low_ct_normal": "Transfer low, CT normal",
+    "xe_both_abnormal": "Transfer low, CT abnormal",
+    "xe_ct_abnormal_transfer_kept": "Transfer kept, CT abnormal",
+    "xe_defect": "Defect",
+    "xe_low": "Low",
+    "xe_lower_normal": "Normal, lower",
+    "xe_normal": "Normal",
+    "xe_upper_normal": "Normal, upper",
+    "xe_high": "High",
 }
 """How IDs are written whose words say too little."""
 
@@ -211,6 +242,8 @@ ABBREVIATIONS = {
     "vq": "V/Q",
     "ct": "CT",
     "prm": "PRM",
+    "rbc": "RBC",
+    "xe": "Xenon",
 }
 """How parts of IDs are written that are no words; the longer of two comes first."""
 

@@ -267,7 +267,7 @@ def _of_measured(measure: Measure) -> Measure:
     """Make the same measure of measured maps."""
     surrogate = " (CT surrogate)"
     words = measure.title.removesuffix(surrogate)
-    maps = "measured" if words != measure.title or measure.id.startswith(_OF_V) else "measured maps"
+    maps = "measured" if measure.id.startswith((*_OF_Q, *_OF_V)) else "measured maps"
     return replace(
         measure,
         id=f"{MEASURED}{measure.id}",

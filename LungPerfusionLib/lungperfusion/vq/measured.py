@@ -44,6 +44,13 @@ BLUR_FWHM_MM: Mapping[MapKind, float] = {"iodine": 4.0, "spect": 12.0, "xenon": 
 """Width at half height of a point: gamma cameras 10 to 15 mm, xenon about two voxels of 3 mm;
 iodine as its usual smoothing leaves it."""
 
+KIND_TITLES: Mapping[MapKind, str] = {
+    "iodine": "iodine",
+    "spect": "SPECT",
+    "xenon": "xenon",
+    "other": "other image",
+}
+
 SIGMA_PER_FWHM = 1 / math.sqrt(8 * math.log(2))
 
 LEAST_SIGMA_MM = 5.0
@@ -129,10 +136,8 @@ class PlacedMap:
     @property
     def method(self) -> str:
         """Words for the method column."""
-        return (
-            f"measured: {self.given.kind}, {self.breath}"
-            f"{', amount per expiratory volume by the Jacobian' * (self.breath == 'inspiration')}"
-        )
+        amount = ", amount per expiratory volume by the Jacobian" * (self.breath == "inspiration")
+        return f"measured ({KIND_TITLES[self.given.kind]}, {self.breath}{amount})"
 
 
 def place_map(

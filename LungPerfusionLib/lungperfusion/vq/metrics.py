@@ -175,10 +175,10 @@ class _Sample:
         self.voxel_ml = pair.geometry.voxel_volume_ml
         self.v = v[inside].astype(np.float64)
         self.q = q[inside].astype(np.float64)
-        self.known = np.isfinite(self.q)
-        """Where perfusion has a value: not in ground glass and consolidation."""
+        self.known = np.isfinite(self.q) & np.isfinite(self.v)
+        """Where both have a value: not in ground glass, nor where a measured map says nothing."""
         self.dense = 1 - float(self.known.mean())
-        self.v_total, self.q_total = float(self.v.sum()), float(np.nansum(self.q))
+        self.v_total, self.q_total = float(np.nansum(self.v)), float(np.nansum(self.q))
         self.change_ml = float((pair.jacobian[inside] - 1).sum(dtype=np.float64)) * self.voxel_ml
         self.air_ml = (
             float(air_fraction(pair.expiration.array[inside]).sum(dtype=np.float64)) * self.voxel_ml
@@ -206,7 +206,7 @@ def _amounts(
             region, "expiratory_volume", here.count * here.voxel_ml, "voxel count", caution=caution
         ),
         measured(region, "volume_change", here.change_ml, "Jacobian", caution=caution),
-        measured(region, "ventilation_mean", here.v_total / here.count, by_v),
+        _mean_ventilation(region, here, by_v),
         measured(region, "volume_share", 100 * here.count / whole.count, "expiratory voxels"),
         measured(region, "dense_share", 100 * here.dense, _DENSE_METHOD),
     ]
@@ -229,6 +229,13 @@ def _amounts(
         else:
             results.append(missing(region, name, "the lungs' sum is not above 0", method))
     return results
+
+
+def _mean_ventilation(region: Region, here: _Sample, method: str) -> Measurement:
+    count = int(np.count_nonzero(np.isfinite(here.v)))
+    if count:
+        return measured(region, "ventilation_mean", here.v_total / count, method)
+    return missing(region, "ventilation_mean", "the ventilation map says nothing there", method)
 
 
 def _heterogeneity(region: Region, here: _Sample, names: MapNames) -> list[Measurement]:

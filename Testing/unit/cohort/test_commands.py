@@ -12,6 +12,8 @@ import pytest
 from Testing.unit.cohort.conftest import exact_sample, made_up_cohort, tidy_rows, write_csv
 
 from lungperfusion.__main__ import main
+from lungperfusion.cohort.specification import read_specification
+from lungperfusion.errors import InputError
 from lungperfusion.results.tables import COLUMNS
 
 EXTRAS = ("--roc", "ipv:improved", "--strata", "age_years:50")
@@ -485,3 +487,32 @@ def test_a_layout_may_take_codes_for_numbers(tables, tmp_path, capsys):
     assert "±" in cells["Improved, mean"]
     failures = sum(row["improved"] == "0" for row in clinical)
     assert cells["Not improved"].startswith(f"{failures}/30 ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("group = 5", r"group is written as \[\[group\]\]"),
+        ("group = [1]", r"group is written as \[\[group\]\]"),
+        ("footnotes = 3", "footnotes is a list of texts"),
+        ("[[group]]\nlabel = []", "needs a label, in words"),
+        ('[[group]]\nlabel = "a"\nwhere = 5', "where is a list of texts"),
+        ('[[comparison]]\nlabel = "c"\ngroups = 5', "groups is a list of texts"),
+        ("[[row]]\ncolumn = 5", "column is text in quotes, not 5"),
+        ('[[row]]\ncolumn = "ipv"\ndecimals = 999999', "decimals is a whole number up to 9"),
+        ('[[roc]]\nscore = "a"\noutcome = "b"\ncut_offs = [nan]', "is a list of numbers"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+    ],
+)
+def test_layouts_that_are_none(tmp_path, text, words):
+    (tmp_path / "layout.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        read_specification(tmp_path / "layout.toml")
+
+
+@pytest.mark.parametrize("case", ["=cmd|calc", "<b>x", "../x", "CON"])
+def test_name_of_a_single_case_is_one(tmp_path, capsys, case):
+    words = ["context", "--d-dimer", "500", "--unit", "ng/mL", "--case", case]
+    code, said = run(capsys, *words, "-o", tmp_path / "out")
+    assert (code, (tmp_path / "out").exists()) == (2, False)
+    assert "case name" in said

@@ -10,6 +10,7 @@ import gzip
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import pytest
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
+from lungperfusion.cohort.reading import read_clinical
+from lungperfusion.cohort.specification import read_specification
 from lungperfusion.commands.sign_arguments import read_clots, read_lines
 from lungperfusion.errors import InputError
 from lungperfusion.io import read_ct, read_labelmap
@@ -152,6 +155,20 @@ def test_changed_multi_frame_images(tmp_path, chest, grid, write_enhanced):
         tried(read_ct, path.parent)
 
 
+def test_changed_zips(tmp_path, chest, grid, write_series):
+    folder = write_series(tmp_path / "series", chest(), grid)
+    path = tmp_path / "ct.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, file.name)
+    content = path.read_bytes()
+    rng = np.random.default_rng(11)
+    for number in range(ROUNDS):
+        reach = 900 if number % 2 else len(content)  # the list of members stands at the end
+        path.write_bytes(changed_bytes(content[::-1], rng, reach)[::-1])
+        tried(read_ct, path)
+
+
 MARKUPS = b"""{"@schema": "x", "markups": [{"type": "Fiducial", "coordinateSystem": "LPS",
 "name": "Left oblique fissure", "controlPoints": [{"label": "LOF-1", "position": [1.0, 2.0, 3.0]},
 {"label": "LOF-2", "position": [4.0, 5.0, 6.0]}]}]}"""
@@ -159,6 +176,14 @@ LINE = b"""{"markups": [{"type": "Line", "coordinateSystem": "LPS", "name": "pul
 "controlPoints": [{"label": "a", "position": [1.0, 2.0, 3.0]},
 {"label": "b", "position": [4.0, 5.0, 6.0]}]}]}"""
 TABLE = b"fissure,r_mm,a_mm,s_mm\nleft oblique,1.0,2.0,3.0\nright oblique,4.0,5.0,6.0\n"
+LAYOUT = b"""title = "Table 1"
+[[group]]
+label = "high"
+where = ["fvc_pct >= 80"]
+[[row]]
+column = "ipv"
+decimals = 1
+"""
 CLOTS = b"artery,degree\nright_main,2\n"
 
 SMALL = {
@@ -168,6 +193,8 @@ SMALL = {
     "clots.csv": (CLOTS, read_clots),
     "clots.json": (b'{"right_main": 2}', read_clots),
     "table.csv": (TABLE, read_small_table),
+    "layout.toml": (LAYOUT, read_specification),
+    "clinical.csv": (b"case,age_years,d_dimer\np1,50,12.5\np2,60,3\n", read_clinical),
 }
 
 

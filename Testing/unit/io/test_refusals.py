@@ -117,6 +117,14 @@ def cut_slice(make: Maker, keep: float) -> Path:
     return folder
 
 
+def number_of_three_bytes(make: Maker) -> Path:
+    folder = make.series()
+    path = next(folder.iterdir())
+    length = b"\x02\x00\x00\x00UL\x04\x00"
+    path.write_bytes(path.read_bytes().replace(length, length[:-2] + b"\x03\x00"))
+    return folder
+
+
 def two_series(make: Maker) -> Path:
     make.series()
     return make.series(series="2.25.11", prefix="b")
@@ -265,6 +273,7 @@ CASES: list[tuple[str, Callable[[Maker], Path], str]] = [
     ("empty zip", lambda m: m.zip(), "case.zip holds no DICOM file"),
     ("zip bomb", lambda m: m.zip(("a.dcm", bytes(70 * 2**20))), "packed .* to 1, which no CT is"),
     ("damaged zip", lambda m: zipped(m, flip_packed_bytes), "the zip is damaged"),
+    ("number of three bytes", number_of_three_bytes, "header of .* is damaged or cut short; exp"),
     ("zip with a damaged list", lambda m: zipped(m, spoil_list_of_members), "the zip is damaged"),
     ("encrypted zip", lambda m: zipped(m, mark_encrypted), "is encrypted; unpack it"),
     ("cut zip", lambda m: m.cut(zipped(m), 0.5), "no image this program reads"),

@@ -18,7 +18,6 @@ from lungperfusion.iodine.decomposition import (
     decompose,
     in_whole_hu,
     iodine_from_vendor_map,
-    noise_mg_ml,
 )
 from lungperfusion.iodine.score import volume_corrected_iodine
 from lungperfusion.iodine.smoothing import smooth_inside
@@ -104,7 +103,10 @@ def test_noise_propagates_as_predicted():
         for image, sd in ((low, 20.0), (high, 15.0))
     ]
     error = decompose(*noisy, pair).concentration.array - iodine
-    assert error.std() == pytest.approx(noise_mg_ml(pair, 20.0, 15.0), rel=0.03)
+    # error propagation of the three-material solution, independent noise
+    a_low, a_high = 1000 + pair.low.soft_tissue_hu, 1000 + pair.high.soft_tissue_hu
+    expected = np.hypot(a_high * 20.0, a_low * 15.0) / pair.solvability
+    assert error.std() == pytest.approx(expected, rel=0.03)
     assert (decompose(*noisy, pair).concentration.array < 0).any(), "negative noise must stay"
 
 

@@ -17,6 +17,7 @@ from lungperfusion.analysis.ctvq import (
     VOLUME_TRANSFORM,
     Breath,
     Comparison,
+    Measured,
     Steering,
     VqOptions,
     analyse_ctvq,
@@ -31,12 +32,14 @@ from lungperfusion.commands.ctvq import (
 from lungperfusion.errors import InputError
 from lungperfusion.io import write_labelmap, write_volume
 from lungperfusion.phantoms.breathing import make_breathing_phantom
+from lungperfusion.phantoms.measured import counts_image, iodine_image, true_perfusion
 from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import LOBES, ZONES
-from lungperfusion.volume import Labelmap
+from lungperfusion.volume import Labelmap, Volume
 from lungperfusion.vq.classes import HealthyBins
+from lungperfusion.vq.measured import MeasuredMap
 
 
 def found(lungs, lobes):
@@ -84,6 +87,52 @@ def test_maps_lie_on_the_whole_expiratory_grid_and_are_valid_in_the_lungs(analys
     assert len(analysis.tables["collateral_ventilation"].rows) == 3
     json.dumps(dict(analysis.parameters))
     assert set(analysis.transforms) == {TRANSFORM, VOLUME_TRANSFORM, INVERSE}
+
+
+def test_measured_maps_add_values_of_their_own(analysis, small, states):
+    """Flow that the density does not show, and gas; on either grid, with holes in both maps."""
+    flow = true_perfusion(small)
+    gas = counts_image(small, small.ventilation, "expiration")
+    iodine = iodine_image(small, flow, "inspiration")
+    hole = np.ones(iodine.geometry.shape, bool)
+    hole[:, 14:18] = False
+    maps = Measured(
+        perfusion=MeasuredMap(
+            image=Volume(iodine.array, iodine.geometry, "mg/mL", iodine.valid & hole), kind="iodine"
+        ),
+        ventilation=MeasuredMap(image=gas, kind="spect", quantity="ventilation"),
+    )
+    steering = Steering(
+        transform=analysis.transforms[TRANSFORM],
+        volume_transform=analysis.transforms[VOLUME_TRANSFORM],
+    )
+    for grid, names in (("expiration", ("ventilation",)), ("inspiration", ("jacobian",))):
+        made = analyse_ctvq(
+            *states,
+            options=VqOptions(grid=grid),
+            steering=steering,
+            measured=maps,
+            pictures=grid == "expiration",
+        )
+        added = {"measured_perfusion", "measured_ventilation", "measured_vq_ratio"}
+        assert added | {"perfusion_difference", *names} <= set(made.maps)
+        lobes = {m.region: m for m in made.measurements if m.measure == "measured_perfusion_share"}
+        assert sum(lobes[lobe].value for lobe in LOBES) == pytest.approx(100, abs=0.1)
+        assert lobes["lungs"].method.startswith("measured (iodine, inspiration, amount")
+        found = {m.measure for m in made.measurements if m.region == "lungs"}
+        assert {
+            "measured_dead_space_share",
+            "measured_ventilation_share",
+            "perfusion_share",
+        } <= found
+        holes = made.maps["measured_perfusion"].valid
+        assert holes.sum() < made.maps["perfusion"].valid.sum()
+        assert not made.labelmaps["measured_vq_classes"].array[~holes].any()
+        assert {"class_confusion", "measured_agreement"} <= set(made.tables)
+        gates = {gate.id: gate.verdict for gate in made.gates}
+        assert gates["perfusion_map_coverage"] in ("pass", "warn")
+    assert not any(m.measure.startswith("measured_") for m in analysis.measurements)
+    assert made.parameters["perfusion_map"]["breath"] == "inspiration"
 
 
 def test_emphysema_is_that_of_the_inspiratory_scan(analysis, small):

@@ -167,7 +167,7 @@ def measured_results(
             confusion,
             compared,
             words=[
-                f"{quantity.capitalize()}, {placed.method}"
+                f"{quantity.capitalize()} {placed.method}"
                 for quantity, placed in found.placed.items()
             ],
         )

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from lungperfusion.errors import InputError
 from lungperfusion.naming import named
 
 HEADER_ERRORS = (
-    *(InvalidDicomError, EOFError, ValueError, KeyError, OSError, AttributeError),
-    *(NotImplementedError, TypeError, OverflowError, RecursionError, struct.error),
+    *(InvalidDicomError, BytesLengthException, EOFError, ValueError, OSError, AttributeError),
+    *(NotImplementedError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error),
 )
 """What pydicom raises for damaged headers, often only when an element is looked at."""
 

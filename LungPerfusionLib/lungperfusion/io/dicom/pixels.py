@@ -124,9 +124,7 @@ def stored_images(file: DicomFile, data: bytes) -> Callable[[int], NDArray[Any]]
     try:
         dataset = pydicom.dcmread(io.BytesIO(data), force=True)
     except HEADER_ERRORS as error:
-        raise InputError(
-            f"a DICOM file is damaged or cut short ({named(error)}); export the series again"
-        ) from error
+        raise InputError("a DICOM file is damaged or cut short; export the series again") from error
     if "PixelData" not in dataset:
         raise InputError("a DICOM slice has no pixel data; export the series again")
     if "TransferSyntaxUID" not in dataset.file_meta:

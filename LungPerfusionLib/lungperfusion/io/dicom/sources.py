@@ -253,8 +253,7 @@ def read_header(stream: BinaryIO, name: str, tags: Sequence[str] | None = None) 
         header.get("SOPClassUID")
     except HEADER_ERRORS as error:
         raise InputError(
-            f"the DICOM header of {named(name)} is damaged or cut short "
-            f"({named(error)}); export the series again"
+            f"the DICOM header of {named(name)} is damaged or cut short; export the series again"
         ) from error
     known = str(header.get("SOPClassUID", ""))
     if not known or (known in CT_CLASSES and "Rows" not in header):
@@ -271,12 +270,14 @@ _ZIP_ERRORS = (
 )
 """What the zip library raises for damaged archives."""
 
+_DAMAGED_ZIP = "the zip is damaged; copy or export it again"
+
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except _ZIP_ERRORS as error:  # the file ends like a zip, but its list of members is damaged
-        raise _damaged_zip(error) from error
+        raise InputError(_DAMAGED_ZIP) from error
     members = archive.infolist()
     total = sum(info.file_size for info in members)
     if total > MAX_BYTES:
@@ -308,11 +309,7 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
             stream.read(1)  # compares the checksum at the end
         return io.BytesIO(content)
     except _ZIP_ERRORS as error:
-        raise _damaged_zip(error) from error
-
-
-def _damaged_zip(error: Exception) -> InputError:
-    return InputError(f"the zip is damaged ({named(error)}); copy or export it again")
+        raise InputError(_DAMAGED_ZIP) from error
 
 
 def require_readable(files: Sequence[DicomFile]) -> None:

@@ -1,0 +1,1 @@
+"""Hyperpolarised 129Xe MRI: ratio maps, their classes, and the join with the lobes of a CT."""
