@@ -96,7 +96,7 @@ DEFAULT_OPTIONS = DynamicOptions()
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
+class Prepared:
     """A series in one state of breathing with its regions."""
 
     first_pass: FirstPass
@@ -132,7 +132,7 @@ def analyse_dynamic(
 
     """
     options = _checked(options, frames)
-    prepared = _prepared(frames, regions, options, acquisition, part(progress, 0.0, 0.75))
+    prepared = prepare(frames, regions, options, acquisition, part(progress, 0.0, 0.75))
     first_pass, coverage = prepared.first_pass, prepared.coverage
     flows = measure_regions(first_pass, coverage)
     maps = flow_maps(first_pass, part(progress, 0.75, 0.9))
@@ -179,14 +179,17 @@ def _checked(options: DynamicOptions, frames: Frames) -> DynamicOptions:
     return options
 
 
-def _prepared(
+def prepare(
     frames: Frames,
-    regions: RegionOptions,
-    options: DynamicOptions,
-    acquisition: Acquisition | None,
-    progress: Progress,
-) -> _Prepared:
-    """Lungs of the reference, all frames brought to it, inputs."""
+    regions: RegionOptions = SEGMENT_LUNGS,
+    options: DynamicOptions = DEFAULT_OPTIONS,
+    acquisition: Acquisition | None = None,
+    progress: Progress = ignore,
+) -> Prepared:
+    """Find the lungs of the reference, bring all frames to it and find the inputs.
+
+    Parameters as in `analyse_dynamic`.
+    """
     progress(0.0, "choosing the reference frame")
     small = frames.reduced().at_moments()
     usable = np.ones(len(frames.array), np.bool_)
@@ -239,7 +242,7 @@ def _prepared(
         parameters=found.parameters,
     )
     progress(1.0, "input curves and vessels")
-    return _Prepared(first_pass, shown, ct, coverage)
+    return Prepared(first_pass, shown, ct, coverage)
 
 
 def _between_vessels(ct: Volume, found: FoundRegions, geometry: Geometry) -> Mask:

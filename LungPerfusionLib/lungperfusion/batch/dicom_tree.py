@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,12 +25,15 @@ from lungperfusion.io.dicom.header import (
     warnings_off,
 )
 from lungperfusion.io.dicom.sources import CT_CLASSES, read_header
+from lungperfusion.io.dicom.time_points import FEWEST_TIME_POINTS
 from lungperfusion.io.dicom.units import stated_unit
 from lungperfusion.io.folders import in_words, list_files
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
 
-Kind = Literal["ct", "iodine", "virtual native", "monoenergetic", "reformatted", "localizer"]
+Kind = Literal[
+    "ct", "dynamic", "iodine", "virtual native", "monoenergetic", "reformatted", "localizer"
+]
 Breath = Literal["inspiration", "expiration"]
 
 _TAGS = [
@@ -77,6 +81,8 @@ class Series:
     """Equal for two series of one scan, as far as the header tells."""
     unit: str | None
     """``mg/mL`` (also of maps that are converted to it) or ``HU``, if the header says so."""
+    time_points: int
+    """How often the place that was imaged most often was imaged, by this series and its like."""
     tin_filter: bool | None
     """Whether a tin filter hardened the beam, if the header names its material."""
 
@@ -156,11 +162,23 @@ def read_tree(root: Path, *, progress: Progress = ignore) -> DicomTree:
             + (f" ({words})" if words else "")
             + "; zip files are not looked into: unpack them"
         )
+    found = list(_with_time_points(found))
     return DicomTree(
         tuple(sorted(found, key=lambda series: (series.study, str(series.path), series.uid))),
         tuple(sorted(others, key=lambda other: str(other.path))),
         listing.left_out,
     )
+
+
+def _with_time_points(found: Sequence[Series]) -> Iterator[Series]:
+    """Series that are the time points of one dynamic scan, each of them one, are dynamic, too."""
+    alike = Counter((series.study, repr(series.grid)) for series in found if series.kind == "ct")
+    for series in found:
+        count = alike[series.study, repr(series.grid)] if series.kind == "ct" else 0
+        if count >= FEWEST_TIME_POINTS:
+            yield replace(series, kind="dynamic", time_points=count)
+        else:
+            yield series
 
 
 def _header(path: Path) -> Dataset | None:
@@ -231,14 +249,17 @@ def _series(uid: str, members: list[tuple[Path, Dataset]], path: Path | None) ->
     )
     text = re.sub(r"[_\-]+", " ", f"{types} {words}").lower()
     description = re.sub(r"[_\-]+", " ", str(header.get("SeriesDescription", "") or "")).lower()
-    heights = sorted({height for _, member in members for height in _heights_mm(member)})
+    places = Counter(height for _, member in members for height in _heights_mm(member))
+    heights, repeats = sorted(places), max(places.values(), default=1)
+    kind = _kind(types.lower(), description, header)
     images = sum(int(member.get("NumberOfFrames") or 1) for _, member in members)
     study = str(header.get("StudyInstanceUID", "") or uid)
     return Series(
         path=path,
         study=hashlib.sha256(study.encode()).hexdigest()[:8],
         uid=uid,
-        kind=_kind(types.lower(), description, header),
+        kind="dynamic" if kind == "ct" and repeats >= FEWEST_TIME_POINTS else kind,
+        time_points=repeats,
         breath=stated_breath(text),
         contrast=_contrast(header, text),
         sharpness=kernel_sharpness(_kernel(header)),

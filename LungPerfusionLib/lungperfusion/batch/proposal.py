@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lungperfusion.batch.dicom_tree import Breath, Series
+from lungperfusion.io.stacking import MIN_SLICES
 from lungperfusion.registry import COMMANDS, Command, Input
 
 OPEN = "?"
@@ -53,7 +54,8 @@ def propose(series: Sequence[Series], analyses: Sequence[str]) -> list[Proposal]
     studies = dict.fromkeys(entry.study for entry in series)
     lines: list[Proposal] = []
     for study in studies:
-        chests = [s for s in series if s.study == study and s.length_mm >= CHEST_MM]
+        own = [s for s in series if s.study == study]
+        chests = [s for s in own if s.length_mm >= CHEST_MM or s.kind == "dynamic"]
         work = _Study(f"case-{study}", chests, numbers)
         for name in analyses:
             lines += work.propose(COMMANDS[name])
@@ -78,6 +80,8 @@ def remarks(series: Sequence[Series], lines: Sequence[Proposal]) -> dict[str, st
 def _why_not(series: Series) -> str:
     if series.kind == "localizer":
         return "an overview image"
+    if series.kind == "dynamic":
+        return "one of the time points of a dynamic scan, or another dynamic scan suits as well"
     if series.length_mm < CHEST_MM:
         return f"it covers {series.length_mm:.0f} mm, a chest needs {CHEST_MM:.0f} mm"
     if series.path is None:
@@ -180,7 +184,21 @@ class _Study:
         )
 
     def _fill_first_pass(self, line: Proposal) -> bool:
-        return False
+        """Take a series of many time points, or the folder of those that are one each."""
+        passes = [s for s in self._readable if s.kind == "dynamic"]
+        whole = [s for s in passes if s.images >= s.time_points * MIN_SLICES]
+        if whole:
+            self._choose(line, "first_pass", whole)
+            return True
+        if not passes:
+            return False
+        line.cells["first_pass"] = OPEN
+        names = ", ".join(self._name(s) for s in passes)
+        line.notes.append(
+            f"first_pass: {names} are the time points of one scan; give the folder that holds them "
+            "and nothing else"
+        )
+        return True
 
     def _fill_chest_ct(self, line: Proposal) -> bool:
         """Native inspiration, thin and soft, comes first."""

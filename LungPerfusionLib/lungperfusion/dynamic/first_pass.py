@@ -147,7 +147,7 @@ class FirstPass:
     def measurable(self) -> Mask:
         """Lung between the vessels that every frame shows."""
         span = float(self.times_s[-1] - self.times_s[0])
-        trunk = float(np.trapezoid(self.artery_hu, self.times_s)) / span
+        trunk = float(np.trapezoid(self.inputs.artery.hu, self.times_s)) / span
         spacing = self.frames.geometry.spacing_kji_mm
         lung = self.lung if self.frames.valid is None else self.lung & self.frames.valid
         around = [VESSEL_SMOOTHING_MM / mm for mm in spacing]

@@ -251,6 +251,8 @@ class _Edges:
     places: Mask
     clipped: NDArray[np.float32]
     slope: NDArray[np.float32]
+    inner: Mask
+    """Lung away from its surface, which tells how much denser the whole lung is."""
 
     @classmethod
     def of(cls, frame: Volume, lungs: dict[Region, Mask]) -> _Edges:
@@ -266,14 +268,19 @@ class _Edges:
         slope = np.sqrt(sum(g**2 for g in slopes)).astype(np.float32)
         places = band & (slope >= EDGE_HU_PER_MM)
         places[[0, -1]] = False
-        return cls(places, clipped, slope)
+        return cls(places, clipped, slope, inside & ~band)
 
     def shift_mm(self, array: NDArray[np.floating]) -> float:
         """Median shift of another image against the reference; 0 where nothing shows it."""
         if not self.places.any():
             return 0.0
-        difference = np.abs(_clipped(array) - self.clipped)[self.places]
-        return float(np.median(difference / self.slope[self.places]))
+        clipped = _clipped(array)
+        difference = (clipped - self.clipped)[self.places]
+        if self.inner.any():  # contrast medium in the lung is in its share of an edge voxel, too
+            denser = float(np.median((clipped - self.clipped)[self.inner]))
+            level = float(np.median(self.clipped[self.inner]))
+            difference -= np.float32(denser / level) * self.clipped[self.places]
+        return float(np.median(np.abs(difference) / self.slope[self.places]))
 
 
 def _clipped(array: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -401,3 +401,42 @@ def test_series_that_are_not_proposed_say_why(series, tmp_path, capsys):
     assert remarks["short"] == "not proposed: it covers 40 mm, a chest needs 150 mm"
     assert remarks["scout"] == "not proposed: an overview image"
     assert remarks["mono"] == "not proposed: derived images (monoenergetic)"
+
+
+def first_pass(tmp_path):
+    found = read_tree(tmp_path / "dicom").series
+    return propose(found, ("lungs", "dynamic")), found
+
+
+def test_a_dynamic_series_is_told_by_its_places(series, tmp_path):
+    series("thorax", SeriesDescription="Thorax INSP")
+    for moment in range(9):
+        series(
+            f"perfusion/{moment}",
+            step_mm=20.0,
+            SeriesInstanceUID="1.2.9",
+            AcquisitionNumber=moment,
+            AcquisitionTime=f"1016{moment:02d}",
+        )
+
+    lines, found = first_pass(tmp_path)
+
+    assert {s.path.name: (s.kind, s.time_points) for s in found} == {
+        "perfusion": ("dynamic", 9),
+        "thorax": ("ct", 1),
+    }
+    assert {line.analysis: name(next(iter(line.cells.values()))) for line in lines} == {
+        "lungs": "thorax",
+        "dynamic": "perfusion",
+    }
+
+
+def test_time_points_in_series_of_their_own_are_left_to_the_user(series, tmp_path):
+    for moment in range(9):
+        series(f"perfusion/{moment}", step_mm=20.0, AcquisitionTime=f"1016{moment:02d}")
+
+    (line,), found = first_pass(tmp_path)
+
+    assert {s.kind for s in found} == {"dynamic"}
+    assert line.cells["first_pass"] == OPEN
+    assert "the folder that holds them" in line.notes[0]

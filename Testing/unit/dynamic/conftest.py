@@ -23,7 +23,9 @@ def phantom() -> FirstPassPhantom:
     geometry = default_geometry(
         SPACING_MM, field_mm=SLAB_FIELD_MM, centre_ras_mm=SLAB_CENTRE_RAS_MM
     )
-    scan = FirstPassScan(frames=18, step_s=2.0, noise_hu=5.0, breath_mm=5.0, streak_hu=0.0)
+    scan = FirstPassScan(
+        frames=18, step_s=2.0, noise_hu=5.0, breath_mm=6.0, breath_from_s=26.0, streak_hu=0.0
+    )
     return render_first_pass(geometry, scan=scan)
 
 

@@ -1,0 +1,339 @@
+"""The whole analysis on a coarse phantom: truth, motion, inputs, findings, refusals, same bytes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lungperfusion.__main__ import main
+from lungperfusion.analysis.dynamic import DynamicOptions, analyse_dynamic
+from lungperfusion.analysis.regions import RegionOptions
+from lungperfusion.analysis.stages import remembered, remembering
+from lungperfusion.dynamic.first_pass import FirstPass
+from lungperfusion.dynamic.gates import judge_first_pass
+from lungperfusion.dynamic.inputs import find_inputs
+from lungperfusion.dynamic.motion import align_frames, choose_reference, unaligned
+from lungperfusion.dynamic.region_flow import measure_regions
+from lungperfusion.dynamic.series import Frames
+from lungperfusion.errors import CancelledError, InputError
+from lungperfusion.io import read_labelmap
+from lungperfusion.io.writing import write_labelmap, write_time_series
+from lungperfusion.measurement import measured
+from lungperfusion.regions import RegionSet
+from lungperfusion.verdicts import follow_gates
+from lungperfusion.volume import Labelmap
+
+POINTS = {
+    "pulmonary_trunk": (-22.0, 24.0, -24.0),
+    "left_atrium": (-6.0, -20.0, -44.0),
+    "descending_aorta": (-24.0, -47.0, -20.0),
+}
+"""In the middle of the vessels of the phantom (`phantoms.anatomy`)."""
+
+
+@pytest.fixture(scope="module")
+def series(phantom):
+    return Frames(phantom.frames, phantom.geometry, phantom.times_s)
+
+
+@pytest.fixture(scope="module")
+def lungs(phantom):
+    return phantom.truth.lungs
+
+
+@pytest.fixture(scope="module")
+def regions(phantom, tmp_path_factory):
+    path = tmp_path_factory.mktemp("regions") / "lobes.seg.nrrd"
+    write_labelmap(phantom.truth.lobes, path)
+    return RegionOptions(lobes=read_labelmap(path))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _aligned_once(tmp_path_factory):
+    with remembering(tmp_path_factory.mktemp("stages"), only=("align_frames",)):
+        yield
+
+
+@pytest.fixture(scope="module")
+def options():
+    return DynamicOptions(points_ras_mm=POINTS)
+
+
+@pytest.fixture(scope="module")
+def analysis(series, regions, options):
+    return analyse_dynamic(series, regions=regions, options=options)
+
+
+@pytest.fixture(scope="module")
+def aligned(series, lungs):
+    small = series.reduced()
+    return remembered(align_frames, small, lungs, choose_reference(small), left_out=())
+
+
+def value(analysis, region, measure):
+    (row,) = (m for m in analysis.measurements if (m.region, m.measure) == (region, measure))
+    return row
+
+
+# ---- truth ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lobe", ["left_upper_lobe", "left_lower_lobe", "right_upper_lobe"])
+def test_blood_volume_of_lobes(analysis, phantom, lobe):
+    inside = phantom.truth.lobes.mask(lobe) & (phantom.own > 0.95)
+    truth = float(phantom.blood_volume.array[inside].mean())
+
+    assert value(analysis, lobe, "dynamic_blood_volume").value == pytest.approx(truth, rel=0.1)
+
+
+def test_order_of_lobes_by_flow_is_kept(analysis):
+    flows = {
+        lobe: value(analysis, lobe, "pulmonary_flow_slope").value
+        for lobe in ("right_lower_lobe", "left_lower_lobe", "left_upper_lobe")
+    }
+    assert flows["left_upper_lobe"] < min(flows["right_lower_lobe"], flows["left_lower_lobe"])
+
+
+def test_intervals_hold_the_flow_of_lobes(analysis, phantom):
+    for lobe in ("left_upper_lobe", "right_upper_lobe"):
+        inside = phantom.truth.lobes.mask(lobe) & (phantom.own > 0.95)
+        truth = float(phantom.pulmonary_flow.array[inside].mean())
+        low, high = (
+            value(analysis, lobe, f"pulmonary_flow_{end}").value for end in ("low", "high")
+        )
+
+        assert low <= 1.1 * truth
+        assert high >= 0.9 * truth
+
+
+def test_deficits_are_found_and_ground_glass_is_none_per_gram(analysis, phantom):
+    labels = analysis.labelmaps["flow_findings"]
+    measured = analysis.maps["blood_volume"].valid
+    truth = phantom.deficits.array > 0
+    found = labels.mask("flow_deficit")
+    both = np.count_nonzero(truth & found & measured)
+    total = np.count_nonzero(truth & measured) + np.count_nonzero(found & measured)
+    glass = (phantom.glass.array > 0) & measured
+    per_mass = analysis.labelmaps["flow_findings_per_mass"]
+
+    assert 2 * both / total >= 0.7
+    assert np.mean(labels.mask("flow_excess")[glass]) > np.mean(
+        per_mass.mask("flow_excess_per_mass")[glass]
+    )
+
+
+def test_values_per_gram_are_those_per_volume_over_density(analysis):
+    flow = value(analysis, "lungs", "pulmonary_flow").value
+    per_mass = value(analysis, "lungs", "pulmonary_flow_per_mass").value
+
+    assert 0.15 < flow / per_mass < 0.35
+
+
+# ---- motion --------------------------------------------------------------------------------------
+
+
+def test_alignment_brings_frames_and_their_density_back(series, lungs, aligned, phantom):
+    moved = phantom.rise_mm[aligned.kept] > 2
+    still = unaligned(series, aligned.reference)
+    inside = lungs.array > 0
+    inside &= (phantom.own > 0.95) & aligned.frames.valid
+
+    def jump(frames):
+        curve = frames.curve(inside)
+        held = np.interp(frames.moments_s[moved], frames.moments_s[~moved], curve[~moved])
+        return float(np.abs(curve[moved] - held).mean())
+
+    assert aligned.kept.all()
+    assert (aligned.shift_mm[phantom.rise_mm > 2] < aligned.before_mm[phantom.rise_mm > 2]).all()
+    assert jump(aligned.frames) < jump(still.frames) / 2
+
+
+def test_the_bolus_does_not_move_a_held_frame(aligned, phantom):
+    held = phantom.rise_mm < 0.1
+
+    assert np.abs(aligned.volume_change[held]).max() < 0.005
+
+
+def test_frames_that_a_reader_leaves_out_are_counted(series, lungs):
+    small = series.reduced()
+    found = align_frames(small, lungs, 0, left_out=(3, 14, 15, 16, 17))
+
+    assert np.flatnonzero(~found.kept).tolist() == [3, 14, 15, 16, 17]
+    assert len(found.frames.array) == len(small.array) - 5
+
+
+# ---- inputs --------------------------------------------------------------------------------------
+
+
+def test_inputs_at_points_follow_the_bolus(aligned, lungs):
+    inputs = find_inputs(aligned.frames, lungs, POINTS)
+    peaks = [curve.peak_s for curve in inputs.found]
+
+    assert peaks == pytest.approx([14.0, 19.0, 22.0], abs=0.6)
+    assert inputs.artery.peak_hu == pytest.approx(400, rel=0.05)
+    assert all(curve.given for curve in inputs.found)
+    assert int(inputs.baseline.sum()) == 5
+
+
+def test_a_point_outside_is_refused(series, lungs):
+    with pytest.raises(InputError, match="lies outside the images"):
+        find_inputs(series.reduced(), lungs, {**POINTS, "left_atrium": (0.0, 0.0, 400.0)})
+
+
+def test_a_saturated_input_is_refused(series, lungs):
+    bright = series.array.astype(np.int32)
+    place = series.geometry.ijk_from_ras(POINTS["pulmonary_trunk"])
+    i, j, k = np.rint(place).astype(int)
+    block = np.s_[6:9, k - 1 : k + 2, j - 2 : j + 3, i - 2 : i + 3]
+    bright[block] = 3071
+    with pytest.raises(InputError, match="reaches the end of the scale"):
+        find_inputs(replace(series, array=bright.astype(np.int16)).reduced(), lungs, POINTS)
+
+
+# ---- series that were not taken well -------------------------------------------------------------
+
+
+def followed(series, lungs, chosen=slice(None), stretch=1.0):
+    """What the gates of a series leave of three values."""
+    part = Frames(series.array[chosen], series.geometry, stretch * series.times_s[chosen]).reduced()
+    inputs = find_inputs(part, lungs, POINTS)
+    rows = [
+        measured("lungs", name, 1.0, "")
+        for name in (
+            "pulmonary_flow_slope",
+            "pulmonary_flow",
+            "dynamic_blood_volume",
+            "dynamic_ttp",
+        )
+    ]
+    gates = judge_first_pass(inputs, unaligned(part, 0))
+    return {row.measure: row for row in follow_gates(rows, gates)}
+
+
+def test_a_series_that_ends_early_keeps_the_slope(series, lungs):
+    rows = followed(series, lungs, slice(0, 12))
+
+    assert [name for name, row in rows.items() if row.status != "missing"] == [
+        "pulmonary_flow_slope",
+        "dynamic_ttp",
+    ]
+    assert "ends 7.8 s" in rows["pulmonary_flow"].reason
+
+
+def test_without_a_baseline_time_to_peak_is_left(series, lungs):
+    rows = followed(series, lungs, slice(3, None))
+
+    assert [name for name, row in rows.items() if row.status != "missing"] == ["dynamic_ttp"]
+    assert "2 frames show the lungs before the bolus" in rows["pulmonary_flow"].reason
+
+
+def test_slow_frames_leave_the_area(series, lungs):
+    rows = followed(series, lungs, stretch=1.4)
+
+    assert [name for name, row in rows.items() if row.status != "missing"] == [
+        "dynamic_blood_volume"
+    ]
+    assert "2.8 s apart" in rows["pulmonary_flow"].reason
+
+
+def test_a_sound_series_keeps_all(series, lungs):
+    assert {row.status for row in followed(series, lungs).values()} == {"ok"}
+
+
+# ---- regions and settings ------------------------------------------------------------------------
+
+
+def test_what_the_slab_cuts_off_has_a_caution(analysis):
+    row = value(analysis, "left_lower_lobe", "pulmonary_flow")
+
+    assert row.status == "caution"
+    assert "cut this region off" in row.reason
+
+
+def test_haematocrit_multiplies_flow(aligned, lungs, phantom):
+    first_pass = FirstPass(
+        aligned=aligned,
+        inputs=find_inputs(aligned.frames, lungs, POINTS),
+        regions=RegionSet((lungs,)),
+        lung=phantom.own > 0.95,
+    )
+    plain, corrected = (
+        measure_regions(replace(first_pass, hct_ratio=ratio)) for ratio in (1.0, 0.8)
+    )
+
+    for measure in ("pulmonary_flow", "dynamic_blood_volume", "pulmonary_flow_slope"):
+        assert corrected.value("lungs", measure) == pytest.approx(
+            0.8 * plain.value("lungs", measure), rel=1e-6
+        )
+
+
+def test_a_wrong_haematocrit_is_refused():
+    with pytest.raises(InputError, match="ratio of the haematocrits"):
+        DynamicOptions(hct_ratio=1.4)
+
+
+def test_cancel_ends_at_once(series, lungs):
+    def stop(fraction, message):
+        raise CancelledError("stop")
+
+    with pytest.raises(CancelledError):
+        align_frames(series.reduced(), lungs, 0, progress=stop)
+
+
+# ---- command -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def written(phantom, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("command")
+    path = folder / "pass.seq.nrrd"
+    write_time_series(phantom.frames, phantom.geometry, phantom.times_s, path)
+    lungs: Labelmap = phantom.truth.lungs
+    write_labelmap(lungs, folder / "lungs.seg.nrrd")
+    points = [
+        word
+        for name, place in zip(("artery", "atrium", "aorta"), POINTS.values(), strict=True)
+        for word in (f"--{name}", *map(str, place))
+    ]
+    words = ["dynamic", str(path), *points, "--lung-mask", str(folder / "lungs.seg.nrrd")]
+    words += ["--keep-stages", str(folder / "stages")]
+    for out in ("first", "second"):
+        assert main([*words, "-o", str(folder / out), "--quiet"]) == 0
+    return folder
+
+
+def test_command_writes_maps_curves_findings_and_a_report(written):
+    out = written / "first"
+    names = {path.name for path in out.iterdir()}
+    with (out / "curves.csv").open(encoding="utf-8") as stream:
+        curves = list(csv.DictReader(stream))
+    report = (out / "report.html").read_text(encoding="utf-8")
+
+    assert {
+        *("pulmonary_flow.nrrd", "bronchial_flow.nrrd", "perfusion_index.nrrd"),
+        *("blood_volume.nrrd", "mtt.nrrd", "ttp.nrrd", "fit_residual.nrrd", "motion_rms.nrrd"),
+        *("flow_findings.csv", "flow_findings.seg.nrrd", "frames.csv", "measurements.csv"),
+    } <= names
+    assert len(curves) == 18
+    assert float(curves[7]["pulmonary_trunk_hu"]) > 350
+    assert "Dynamic perfusion" in report
+    assert "246" in report
+    assert "diagnosis" in report
+
+
+def test_command_gives_the_same_bytes_twice(written):
+    for path in sorted((written / "first").iterdir()):
+        if path.name not in ("results.json", "checksums.json"):
+            assert path.read_bytes() == (written / "second" / path.name).read_bytes(), path.name
+
+
+def test_results_tell_where_the_inputs_were(written):
+    results = json.loads((written / "first" / "results.json").read_text(encoding="utf-8"))
+    text = json.dumps(results)
+
+    assert "placed_by_hand" in text
+    assert '"baseline_frames": 5' in text
