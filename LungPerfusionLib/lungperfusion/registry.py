@@ -98,6 +98,7 @@ COMMANDS: dict[str, Command] = {
             "pulmonary and bronchial flow, blood volume and transit time from a first-pass series",
             title="Dynamic perfusion",
             inputs=(Input.FIRST_PASS,),
+            demo={"first_pass": "first_pass", "lobes": "auto"},
             lobar_columns={"dynamic_blood_volume": "Blood volume", "pulmonary_flow": "Flow"},
         ),
         Command(

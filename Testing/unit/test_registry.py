@@ -91,6 +91,7 @@ def chest() -> Series:
         grid=(),
         acquisition=(),
         unit=None,
+        time_points=1,
         tin_filter=None,
     )
 

@@ -15,7 +15,9 @@ from lungperfusion.errors import InputError
 from lungperfusion.io import results_folder, write_volume
 from lungperfusion.io.atomic import kept_aside
 from lungperfusion.io.checksums import is_whole
+from lungperfusion.io.writing import write_time_series
 from lungperfusion.naming import named
+from lungperfusion.phantoms.kinds import FIRST_PASS_KINDS
 from lungperfusion.phantoms.patient import SCAN, SPACING_MM, make_patient
 from lungperfusion.progress import Progress, part
 from lungperfusion.registry import COMMANDS
@@ -24,6 +26,8 @@ from lungperfusion.terminal import remark, show
 
 CASE = "phantom"
 _SCANS = ("inspiration", "expiration", "low", "high")
+FIRST_PASS = "first_pass"
+"""Argument and scan of what needs a dynamic series."""
 _FACTS = {"kv": f"{SCAN.low_kv} {SCAN.high_kv}"}
 """Facts of the patient that the demo of an analysis may name."""
 
@@ -40,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="distance between voxels (default: %(default)s)",
     )
+    parser.add_argument(
+        "--dynamic",
+        action="store_true",
+        help="add the first pass of a bolus and its analysis, which takes some minutes more",
+    )
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
@@ -48,7 +57,8 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         raise InputError(f"--spacing is between 1 and 8 mm, not {arguments.spacing:g}")
     out = arguments.out
     try:
-        manifest = _write_scans(out, arguments.spacing, part(progress, 0.0, 0.3))
+        series = _write_first_pass(out, part(progress, 0.0, 0.1)) if arguments.dynamic else None
+        manifest = _write_scans(out, arguments.spacing, series, part(progress, 0.1, 0.3))
     except OSError as error:
         raise InputError(
             f"cannot write to {named(out)} ({error.strerror}); choose another folder"
@@ -73,7 +83,19 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     return 1 if state.failed or state.left else 0
 
 
-def _write_scans(out: Path, spacing_mm: float, progress: Progress) -> Path:
+def _write_first_pass(out: Path, progress: Progress) -> str:
+    """Write the dynamic series unless it is there; its place below the folder."""
+    folder = out / "first-pass"
+    if not is_whole(folder):
+        with results_folder(folder, overwrite=True, tell=warn) as made:
+            phantom = FIRST_PASS_KINDS["dynamic"](progress=progress)
+            write_time_series(
+                phantom.frames, phantom.geometry, phantom.times_s, made / "first_pass.seq.nrrd"
+            )
+    return "first-pass/first_pass.seq.nrrd"
+
+
+def _write_scans(out: Path, spacing_mm: float, series: str | None, progress: Progress) -> Path:
     """Write the scans unless they are there, and the manifest of all analyses there are."""
     scans = out / f"scans-{spacing_mm:g}-mm"
     if not is_whole(scans):
@@ -81,7 +103,7 @@ def _write_scans(out: Path, spacing_mm: float, progress: Progress) -> Path:
             patient = make_patient(spacing_mm, progress=progress)
             for name in _SCANS:
                 write_volume(getattr(patient, name), folder / f"{name}.nrrd")
-    rows = demo_rows(scans.name)
+    rows = demo_rows(scans.name, series)
     columns = dict.fromkeys(name for row in rows for name in row)
     manifest = out / "manifest.csv"
     with kept_aside(manifest, warn) as path:
@@ -89,16 +111,20 @@ def _write_scans(out: Path, spacing_mm: float, progress: Progress) -> Path:
     return manifest
 
 
-def demo_rows(scans: str) -> list[dict[str, str]]:
+def demo_rows(scans: str, series: str | None = None) -> list[dict[str, str]]:
     """Lines of the manifest: every analysis that is registered with something to do in the demo.
 
     Parameters
     ----------
     scans
         Name of the folder with the patient's scans, beside the manifest.
+    series
+        Place of the dynamic series; without it what needs one is left out.
 
     """
     given = {**_FACTS, **{name: f"{scans}/{name}.nrrd" for name in _SCANS}}
+    if series is not None:
+        given[FIRST_PASS] = series
     return [
         {
             "case": CASE,
@@ -106,5 +132,5 @@ def demo_rows(scans: str) -> list[dict[str, str]]:
             **{argument: given.get(value, value) for argument, value in command.demo.items()},
         }
         for command in COMMANDS.values()
-        if command.demo
+        if command.demo and (series is not None or FIRST_PASS not in command.demo)
     ]
