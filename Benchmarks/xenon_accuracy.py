@@ -50,7 +50,7 @@ def main() -> list[Figure]:
     return [*figures, *_public()]
 
 
-def _chest(lungs: Labelmap, lobes: Labelmap) -> ChestCt:
+def chest_ct(lungs: Labelmap, lobes: Labelmap) -> ChestCt:
     rng = np.random.default_rng(5)
     inside = lungs.array > 0
     hu = np.where(inside, -860 + 25 * rng.normal(size=inside.shape), 30).astype(np.int16)
@@ -67,7 +67,7 @@ def _case(name: str, made, lungs: Labelmap, lobes: Labelmap, low) -> Iterator[Fi
         rbc_gas=made.rbc_gas,
         membrane_gas=made.membrane_gas,
     )
-    analysis = analyse_xenon(maps, [_chest(lungs, lobes)], pictures=False)
+    analysis = analyse_xenon(maps, [chest_ct(lungs, lobes)], pictures=False)
     values = {(m.region, m.measure): m.value for m in analysis.measurements}
     gates = {gate.id: gate.value for gate in analysis.gates}
     yield Figure(name=f"{name}: Dice of outlines", value=gates["xenon_overlap"], at_least=0.93)

@@ -1,4 +1,4 @@
-"""Slicer module: ventilation, perfusion and V/Q from an expiratory and an inspiratory CT."""
+"""Slicer module: ventilation, perfusion and V/Q from two breaths; gas transfer on xenon MRI."""
 
 import csv
 import json
@@ -19,10 +19,11 @@ from lungperfusion.results.colours import VENTILATION, VQ_RATIO
 from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.terms import Region
 from lungperfusion.terms.vq import LOW_SHARE
+from lungperfusion.terms.xenon import REFERENCE_SETS
 from lungperfusion.vq.measured import MapKind
 from lungperfusion.vq.perfusion import WEIGHTS
 from lungperfusion.vq.ventilation import DEFAULT_METHOD
-from lungperfusion_gui import about, breathing
+from lungperfusion_gui import about, breathing, gas_transfer
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
@@ -40,15 +41,29 @@ class CTVQ(ScriptedLoadableModule):
             self.parent,
             _(
                 "Ventilation, perfusion and their match per lung, lobe and zone from an "
-                "inspiratory and an expiratory chest CT without contrast."
+                "inspiratory and an expiratory chest CT without contrast; or gas transfer from a "
+                "hyperpolarised 129Xe MRI joined with the lobes of a CT."
             ),
         )
+
+
+BREATHS = "ventilation and perfusion"
+"""Choice of analysis that runs the command ``ctvq``."""
+
+OF_BREATHS = (
+    *("ventilation", "perfusion", "lowVentilation", "lowPerfusion", "slideLobes"),
+    *("expirationLandmarks", "inspirationLandmarks", "perfusionSource", "ratings"),
+    *("reference", "referenceKind", "referenceCt"),
+    *("perfusionMap", "perfusionKind", "perfusionCt"),
+)
+"""Inputs and options that play no part in gas transfer."""
 
 
 @parameterNodeWrapper
 class CTVQParameters(ReviewParameters):
     """Inputs and options; names are those of the command line."""
 
+    analysis: Annotated[str, Choice([BREATHS, gas_transfer.CHOICE])] = BREATHS
     inspiration: vtkMRMLScalarVolumeNode
     expiration: vtkMRMLScalarVolumeNode
     lungMask: vtkMRMLSegmentationNode
@@ -73,12 +88,22 @@ class CTVQParameters(ReviewParameters):
     perfusionCt: vtkMRMLScalarVolumeNode
     lowVentilation: Annotated[float, WithinRange(0.0, 1.0)] = LOW_SHARE
     lowPerfusion: Annotated[float, WithinRange(0.0, 1.0)] = LOW_SHARE
+    xenonRbcGas: vtkMRMLScalarVolumeNode
+    xenonMembraneGas: vtkMRMLScalarVolumeNode
+    xenonVentilation: vtkMRMLScalarVolumeNode
+    xenonMask: vtkMRMLSegmentationNode
+    xenonPerfusion: vtkMRMLScalarVolumeNode
+    xenonPoints: vtkMRMLMarkupsFiducialNode
+    ctPoints: vtkMRMLMarkupsFiducialNode
+    clinical: vtkMRMLTableNode
+    referenceSet: Annotated[str, Choice(list(REFERENCE_SETS))] = "218"
 
 
 class CTVQLogic(AnalysisLogic):
-    """Parameters to the command ``ctvq``."""
+    """Parameters to the command ``ctvq``, or ``xenon`` where gas transfer is chosen."""
 
     command = "ctvq"
+    corrections: ClassVar = {**AnalysisLogic.corrections, gas_transfer.LUNGS: "--mask"}
     findings = "vq_classes"
     findings_table = "perfusion_defect_candidates"
     deciding = (
@@ -86,6 +111,7 @@ class CTVQLogic(AnalysisLogic):
         *of_both_lungs("perfusion_share"),
         *(("shunt_share", Region.LUNGS), ("dead_space_share", Region.LUNGS)),
         *(("vcv", Region.LUNGS), ("qcv", Region.LUNGS)),
+        *((measure, Region.LUNGS) for measure in gas_transfer.DECIDING),
     )
     transforms = (
         "inspiration_to_expiration_transform",
@@ -99,19 +125,27 @@ class CTVQLogic(AnalysisLogic):
         "measured_vq_ratio": VQ_RATIO,
         "specific_ventilation": VENTILATION,
         "jacobian": VENTILATION.stretched(1.0, 3.0, "mL/mL"),
+        **gas_transfer.COLOURS,
     }
     option_fields = (
         *("lobes", "inspirationLobes", "zones", "rimMm", "slideLobes", "ventilation"),
         *("perfusion", "perfusionKind", "lowVentilation", "lowPerfusion", "referenceKind"),
     )
 
+    def command_of(self, parameters):
+        return gas_transfer.COMMAND if gas_transfer.chosen(parameters) else self.command
+
     def irrelevant(self, parameters):
+        if gas_transfer.chosen(parameters):
+            return frozenset(OF_BREATHS)
         names = () if parameters.reference is not None else ("referenceKind", "referenceCt")
         if parameters.perfusionSource == CT_SURROGATE:
             names = (*names, "perfusionMap", "perfusionKind", "perfusionCt")
-        return frozenset(names)
+        return frozenset((*names, *gas_transfer.INPUTS))
 
     def missing(self, parameters):
+        if gas_transfer.chosen(parameters):
+            return gas_transfer.missing(parameters)
         if parameters.inspiration is None:
             return _("Choose the CT at inspiration.")
         if parameters.expiration is None:
@@ -126,6 +160,8 @@ class CTVQLogic(AnalysisLogic):
         return ""
 
     def image_options(self, parameters):
+        if gas_transfer.chosen(parameters):
+            return gas_transfer.image_options(parameters)
         images = {
             "--inspiration": (parameters.inspiration, "HU"),
             "--expiration": (parameters.expiration, "HU"),
@@ -141,6 +177,8 @@ class CTVQLogic(AnalysisLogic):
         return images
 
     def further_nodes(self, parameters):
+        if gas_transfer.chosen(parameters):
+            return (parameters.xenonPoints, parameters.ctPoints, parameters.clinical)
         return (
             parameters.expirationLandmarks,
             parameters.inspirationLandmarks,
@@ -154,6 +192,8 @@ class CTVQLogic(AnalysisLogic):
         return [] if None in nodes else [mrml.points_ras_mm(node) for node in nodes]
 
     def extra_words(self, parameters, folder):
+        if gas_transfer.chosen(parameters):
+            return gas_transfer.extra_words(parameters, folder)
         words = []
         marks = self.landmarks(parameters)
         if marks and len(marks[0]):
@@ -172,10 +212,21 @@ class CTVQLogic(AnalysisLogic):
         return words
 
     def options(self, parameters):
+        if gas_transfer.chosen(parameters):
+            return gas_transfer.options(parameters)
         return self.option_words(parameters)
+
+    def segmentation_options(self, parameters):
+        """Lungs on the MRI, unless the reader has corrected those of the results."""
+        if not gas_transfer.chosen(parameters) or parameters.xenonMask is None:
+            return {}
+        corrected = gas_transfer.LUNGS in self.study(parameters).corrected
+        return {} if corrected else {"--mask": parameters.xenonMask}
 
     def lung_options(self, parameters):
         """Lungs of other programs: those of the other breath, too."""
+        if gas_transfer.chosen(parameters):
+            return gas_transfer.lung_options(parameters)
         return {
             "--lung-mask": (parameters.lungMask, parameters.expiration),
             "--inspiration-lung-mask": (parameters.inspirationLungMask, parameters.inspiration),
@@ -188,7 +239,9 @@ class CTVQLogic(AnalysisLogic):
         ]
 
     def reference(self, parameters):
-        """Results lie on the expiratory grid."""
+        """Results lie on the expiratory grid, those of gas transfer on that of the MRI."""
+        if gas_transfer.chosen(parameters):
+            return gas_transfer.reference(parameters)
         return parameters.expiration
 
 
@@ -211,13 +264,13 @@ class CTVQWidget(ModuleWidget):
         )
 
     def onParametersChanged(self):
-        words = breathing.warning(self.parameters, self.study)
+        gas = gas_transfer.chosen(self.parameters)
+        words = "" if gas else breathing.warning(self.parameters, self.study)
         self.ui.inputsLabel.text = words
         self.ui.inputsLabel.styleSheet = "color: #b8540b; font-weight: bold"
         self.ui.inputsLabel.visible = bool(words)
-        self.showRelevant(
-            ["referenceKind", "referenceCt", "perfusionMap", "perfusionKind", "perfusionCt"]
-        )
+        self.showRelevant([*OF_BREATHS, *gas_transfer.INPUTS])
+        self.ui.xenonCollapsibleButton.visible = gas
 
 
 class CTVQTest(AnalysisTest):

@@ -63,6 +63,10 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
 
     # ------------------------------------------------------------------ to be given by modules
 
+    def command_of(self, parameters):
+        """Command that the present choices ask for."""
+        return self.command
+
     def missing(self, parameters):
         """Say what keeps the analysis from running; empty when nothing does."""
         raise NotImplementedError
@@ -220,7 +224,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         words += self.extra_words(parameters, folder)
         if corrected and study.corrected:
             words += self._transform_words(study, folder)
-        return [self.command, *positional, *words]
+        return [self.command_of(parameters), *positional, *words]
 
     @staticmethod
     def trail_words(study, folder):

@@ -425,7 +425,8 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             )
             return
         qt.QSettings().setValue(FOLDER_SETTING, chosen)
-        target = _free_folder(Path(chosen), self.parameters.caseName.strip() or self.logic.command)
+        name = self.parameters.caseName.strip() or self.logic.command_of(self.parameters)
+        target = _free_folder(Path(chosen), name)
         pictures = self._ensureRequirements()
         with slicer.util.tryWithErrorDisplay(_("Failed to write the report.")):
             self.review.editing.look_now()

@@ -1,0 +1,64 @@
+"""Gas transfer in CTVQ: from maps and a CT to numbers, classes and corrected lungs of the MRI."""
+
+import numpy as np
+import pytest
+from gui_support import apply, value
+
+from lungperfusion import mrml
+from lungperfusion.phantoms import KINDS
+from lungperfusion.phantoms.xenon import XenonRecipe, make_xenon
+from lungperfusion.volume import Labelmap, Volume
+
+
+@pytest.fixture(scope="module")
+def case():
+    chest = KINDS["small"]()
+    return chest, make_xenon(chest.truth.lobes, XenonRecipe(matrix=64, samples=1))
+
+
+@pytest.fixture
+def panel(desktop, modules, case):
+    import slicer
+
+    chest, xenon = case
+    modules("CTVQ")
+    panel = desktop.select("CTVQ")
+    panel.ui.analysis.currentText = "gas transfer"
+    scene, parameters = slicer.mrmlScene, panel.parameters
+    parameters.inspiration = mrml.show_volume(scene, chest.ct, "CT")
+    for name in ("ventilation", "rbc_gas"):
+        volume = Volume(np.nan_to_num(getattr(xenon, name)), xenon.geometry, "1")
+        field = "xenon" + "".join(part.capitalize() for part in name.split("_"))
+        setattr(parameters, field, mrml.show_volume(scene, volume, name))
+    parameters.inspirationLungMask = mrml.show_labelmap(scene, chest.truth.lungs, "Lungs")
+    parameters.inspirationLobes = "none"
+    return panel
+
+
+def test_flow(desktop, panel, case):
+    import slicer
+
+    _, xenon = case
+    assert not panel.ui.applyButton.enabled  # the lungs on the MRI are not chosen yet
+    lungs = Labelmap(xenon.mask.astype(np.uint8), xenon.geometry, {1: "lungs"})
+    panel.parameters.xenonMask = mrml.show_labelmap(slicer.mrmlScene, lungs, "MRI lungs")
+    assert panel.ui.xenonRbcGas.isVisibleTo(panel.parent)
+    assert not panel.ui.lowVentilation.isVisibleTo(panel.parent)
+    desktop.wait(lambda: panel.ui.applyButton.enabled, 5.0)
+    apply(desktop, panel)
+    expected = 100 * float(np.nanmean(xenon.rbc_gas[xenon.mask]))
+    assert value(panel, "xe_rbc_gas") == pytest.approx(expected, rel=0.05)
+    assert {"xe_rbc_gas", "ct_on_xenon"} <= set(panel.study.names("map"))
+    assert panel.study.node("labels.xe_mismatch") is not None
+    assert panel.study.scan is panel.parameters.xenonRbcGas
+
+
+def test_breaths_keep_their_inputs_apart(panel):
+    words = " ".join(panel.logic.options(panel.parameters))
+    assert words.startswith("--lobes none --zones")
+    assert panel.logic.command_of(panel.parameters) == "xenon"
+    panel.ui.analysis.currentText = "ventilation and perfusion"
+    assert panel.logic.command_of(panel.parameters) == "ctvq"
+    assert not panel.ui.xenonRbcGas.isVisibleTo(panel.parent)
+    assert panel.ui.lowVentilation.isVisibleTo(panel.parent) or panel.ui.lowVentilation.visible
+    assert "expiration" in panel.logic.missing(panel.parameters)
