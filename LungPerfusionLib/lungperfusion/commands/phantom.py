@@ -21,8 +21,9 @@ from lungperfusion.phantoms import KINDS, Phantom
 from lungperfusion.phantoms.dual_energy import DualEnergyPhantom
 from lungperfusion.phantoms.first_pass import FirstPassPhantom
 from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS, FIRST_PASS_KINDS
+from lungperfusion.phantoms.xenon import make_xenon
 from lungperfusion.progress import Progress, part
-from lungperfusion.volume import Volume, lps_from_ras
+from lungperfusion.volume import Labelmap, Volume, lps_from_ras
 
 _Make = Callable[..., Phantom | DualEnergyPhantom | FirstPassPhantom]
 SPACING_RANGE_MM = (0.3, 10.0)
@@ -55,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dicom", action="store_true", help="write the CT as DICOM folder ct/")
     parser.add_argument(
+        "--xenon",
+        action="store_true",
+        help="also write the maps of a hyperpolarised 129Xe MRI of the chest (command xenon)",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace earlier results of this program in OUT"
     )
 
@@ -82,7 +88,11 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             write_labelmap(phantom.defects, folder / "defects.seg.nrrd")
         if not isinstance(phantom, FirstPassPhantom) and phantom.iodine is not None:
             write_volume(phantom.iodine, folder / "iodine.nrrd")
-        _write_json({"kind": arguments.kind, **_answers(phantom)}, folder / "truth.json")
+        answers = {"kind": arguments.kind, **_answers(phantom)}
+        if arguments.xenon:
+            progress(0.9, "making the xenon MRI")
+            answers["xenon"] = _write_xenon(phantom.truth.lobes, arguments.seed, folder)
+        _write_json(answers, folder / "truth.json")
         files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
         made = {
             "command": "phantom",
@@ -94,6 +104,24 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         _write_json(made, folder / "results.json")
         progress(1.0, "done")
     return 0
+
+
+def _write_xenon(lobes: Labelmap, seed: int, folder: Path) -> dict[str, Any]:
+    """Write maps and mask of a xenon MRI and return what is true of its lobes."""
+    made = make_xenon(lobes, seed=seed)
+    maps = {
+        "xenon_rbc_gas": made.rbc_gas,
+        "xenon_membrane_gas": made.membrane_gas,
+        "xenon_ventilation": made.ventilation,
+        "xenon_mask": made.mask.astype(np.float32),
+    }
+    for name, values in maps.items():
+        write_volume(Volume(np.nan_to_num(values), made.geometry, "1"), folder / f"{name}.nrrd")
+    return {
+        "spectrum_rbc_membrane": made.spectrum,
+        "rbc_gas": dict(made.true_rbc),
+        "membrane_gas": dict(made.true_membrane),
+    }
 
 
 def _spacing(given: list[float] | None) -> tuple[float, float, float] | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from nifti_layout import write_nifti
 
 from lungperfusion.__main__ import main
+from lungperfusion.phantoms.xenon import XenonRecipe, make_xenon
 from lungperfusion.volume import Volume
 
 
@@ -186,3 +188,15 @@ def test_reference_sets_of_a_file(files, tmp_path, capsys):
     assert main(words) == 0
     record = json.loads((tmp_path / "r" / "results.json").read_text(encoding="utf-8"))
     assert record["analyses"][0]["parameters"]["reference_set"] == "own"
+
+
+def test_the_phantom_command_writes_a_case_to_try(tmp_path, monkeypatch):
+    quick = partial(make_xenon, recipe=XenonRecipe(matrix=48, samples=1))
+    monkeypatch.setattr("lungperfusion.commands.phantom.make_xenon", quick)
+    out = tmp_path / "phantom"
+    assert main(["phantom", "small", "--xenon", "--spacing", "6", "-o", str(out)]) == 0
+    truth = json.loads((out / "truth.json").read_text(encoding="utf-8"))["xenon"]
+    assert 0.3 < truth["spectrum_rbc_membrane"] < 0.7
+    assert len(truth["rbc_gas"]) == 5
+    for name in ("rbc_gas", "membrane_gas", "ventilation", "mask"):
+        assert (out / f"xenon_{name}.nrrd").exists()
