@@ -429,7 +429,7 @@ def test_several_series_are_listed_without_descriptions(tmp_path, chest, grid, w
         read_ct(folder)
     message = str(error.value)
     assert "2.25.10 (CT, 8 images, 2 mm thick, kernel B40f, 120 kV" in message
-    assert "2.25.11: CT, 8 images, 0.75 mm thick, kernel I70f, 100 kV" in message
+    assert "2.25.11 (CT, 8 images, 0.75 mm thick, kernel I70f, 100 kV" in message
     assert "Doe" not in message
     chosen = read_ct(folder, series_uid="2.25.11")
     np.testing.assert_array_equal(chosen.volume.array, chest(seed=5))
