@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from Benchmarks.check_agreement import GATES_AGREE, averaged, compared
 from scipy import ndimage
 
 from lungperfusion.__main__ import main
@@ -203,6 +205,22 @@ def test_what_no_reader_reads_is_refused_in_a_sentence(tmp_path, capsys):
     assert out == ""
     assert "no image this program reads" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("whole", lambda ct: ct),
+        ("half", lambda ct: ct.crop((slice(0, ct.array.shape[0] // 2), slice(None), slice(None)))),
+        ("voxels of 8 mm", lambda ct: averaged(ct, 2, 2, 2)),
+        ("lungs filled", lambda ct: ct.with_array(np.where(ct.array < -300, 30, ct.array))),
+    ],
+)
+def test_check_says_what_the_analysis_does(chest, name, change):
+    count = Counter()
+    compared(name, change(chest.ct), count)
+    assert count["refusals agree"] == count["verdicts agree"] == count["scans"] == 1
+    assert count["gates agree"] >= GATES_AGREE * count["gates"]
 
 
 @pytest.mark.real
