@@ -10,7 +10,10 @@ from lungperfusion.errors import InputError
 from lungperfusion.io.writing import segment_colour
 from lungperfusion.results.colours import hexadecimal
 from lungperfusion.results.report import format_value, unit_text
-from lungperfusion.terms import MEASURES, title
+from lungperfusion.terms import MEASURES, Region, title
+
+BOTH_LUNGS = "#8c8c8c"
+"""Grey: both lungs together have no colour of their own."""
 
 LONGEST_PX = 150
 """Length of the longest bar: names and values stand beside it in a panel of usual width."""
@@ -45,7 +48,7 @@ def bars(rows, measure):
 def _line(row, share):
     """Name, bar and value of a region; values below 0 are as long as those above."""
     width = max(1, round(LONGEST_PX * share))
-    colour = hexadecimal(segment_colour(row.region))
+    colour = BOTH_LUNGS if row.region == Region.LUNGS else hexadecimal(segment_colour(row.region))
     cell = f"<td width='{width}' bgcolor='{colour}'>&nbsp;</td>"
     bar = f"<table cellspacing='0'><tr>{cell}</tr></table>"
     value = format_value(row.value, row.unit)

@@ -30,8 +30,8 @@ from lungperfusion_gui.study import Study
 
 PACKAGES = ("lungperfusion", "lungperfusion_gui")
 REVIEW_UI = "UI/LungPerfusionReview.ui"
-ROW_PX = 28
-"""Height of a row of a form with its distance to the next."""
+ROW_PX, GAP_PX = 28, 3
+"""Height of a row of a form with its distance to the next, and distance around longer texts."""
 FOLDER_SETTING = "LungPerfusion/reportFolder"
 """Setting of the application: where reports were written last."""
 
@@ -489,7 +489,9 @@ def _close_gaps(root):
         form.verticalSpacing = 0
     for kind in ("QLabel", "QCheckBox"):
         for widget in slicer.util.findChildren(root, className=kind):
-            if not (kind == "QLabel" and widget.wordWrap):
+            if kind == "QLabel" and widget.wordWrap:
+                widget.margin = GAP_PX
+            else:
                 widget.minimumHeight = ROW_PX
 
 
