@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lungperfusion.terms import MEASURES, STRUCTURES, lung_of, title
 from lungperfusion.terms.measures import UNITS
-from lungperfusion.terms.regions import FISSURES, Code
+from lungperfusion.terms.regions import FISSURES, TISSUES, Code
 
 PRIVATE_SCHEME = "99LUNGPERF"
 PRIVATE_SCHEME_NAME = "SlicerLungPerfusion measures, structures and quality checks"
@@ -201,6 +201,7 @@ class StructureCodes:
 _FUNCTIONAL = (
     *("vq_", "shunt", "dead_space", "matched_defect", "prm_", "anterior_", "posterior_"),
     *("core", "rim", "subpleural_", "xenon_", "xe_", "rbc_", "membrane_"),
+    *TISSUES,
 )
 """Beginnings of the names of parts of the lungs that no anatomist knows."""
 _DEFECTS = re.compile(r".*defect(_\d+)?")

@@ -199,6 +199,10 @@ STRUCTURES: dict[str, Structure] = {
         Structure(
             id="xe_ct_abnormal_transfer_kept", label=94, colour=(0.34, 0.71, 0.91), type=_LUNG
         ),
+        Structure(id=Region.NORMAL_LUNG, label=101, colour=(0.62, 0.76, 0.66), type=_LUNG),
+        Structure(id=Region.GROUND_GLASS, label=102, colour=(0.93, 0.78, 0.35), type=_LUNG),
+        Structure(id=Region.CONSOLIDATION, label=103, colour=(0.80, 0.35, 0.25), type=_LUNG),
+        Structure(id=Region.EMPHYSEMA, label=104, colour=(0.25, 0.45, 0.70), type=_LUNG),
         Structure(id="vessels_below_1_25", label=51, colour=(0.55, 0.75, 0.98), type=_VESSEL),
         Structure(id="vessels_bv5", label=52, colour=(0.20, 0.45, 0.90), type=_VESSEL),
         Structure(id="vessels_bv5_10", label=53, colour=(0.98, 0.80, 0.20), type=_VESSEL),
