@@ -81,7 +81,7 @@ _FEWEST_POINTS = 20
 _LEAST_AIR = 0.3  # of a CT in the lung
 _MOST_BESIDE = 0.5  # of the lung's level: an image that is as bright around it does not show it
 _LEAST_LEVEL = 0.1  # of the lung's mean: in a territory without signal there is no edge to fit
-_AIR_HU, _WALL_HU = -700.0, -100.0
+_AIR_HU, _WALL_HU = -650.0, -100.0
 _AIR_GRID_MM = 3.0
 
 
