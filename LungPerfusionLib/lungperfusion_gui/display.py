@@ -45,8 +45,8 @@ class DisplayPanel:
         self._edited = ""
         self._following = self._was_over_map = False
         ui.layoutSelector.addItem(_("Views as they are"), "")
-        ui.layoutSelector.addItem(_("CT | map | findings, axial"), "Axial")
-        ui.layoutSelector.addItem(_("CT | map | findings, coronal"), "Coronal")
+        for orientation in ("Axial", "Coronal"):
+            ui.layoutSelector.addItem(_layout_words(orientation, with_map=True), orientation)
         for name, words in overlay.window_titles().items():
             ui.windowPreset.addItem(words, name)
         ui.mapThreshold.enabled = ui.mapRange.enabled = False
@@ -120,6 +120,10 @@ class DisplayPanel:
         without = bool(labels) and not maps
         for row in MAP_ROWS:
             getattr(self.ui, row).visible = not without
+        for index in (1, 2):
+            orientation = self.ui.layoutSelector.itemData(index)
+            words = _layout_words(orientation, with_map=not without)
+            self.ui.layoutSelector.setItemText(index, words)
         self._sync_link()
         classes = [name for name in labels if name not in ANATOMY]
         had_choice = self.ui.findingsSelector.currentData is not None
@@ -319,6 +323,12 @@ class DisplayPanel:
         self._surfaces.want(waiting)
         node = self._findings()
         self.ui.classesLabel.text = "" if node is None else _legend_of_classes(node)
+
+
+def _layout_words(orientation, *, with_map):
+    """Say what a comparison shows."""
+    views = _("CT | map | findings") if with_map else _("CT | findings")
+    return f"{views}, {_(orientation.lower())}"
 
 
 def _legend_of_classes(node):

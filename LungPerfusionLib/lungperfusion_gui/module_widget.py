@@ -30,8 +30,9 @@ from lungperfusion_gui.study import Study
 
 PACKAGES = ("lungperfusion", "lungperfusion_gui")
 REVIEW_UI = "UI/LungPerfusionReview.ui"
-ROW_PX, GAP_PX = 28, 3
-"""Height of a row of a form with its distance to the next, and distance around longer texts."""
+ROW_PX, GAP_PX, LEAST_PX = 28, 3, 2
+"""Height of a row of a form with its distance to the next, distance around longer texts, and what
+is left of the distance that every row has."""
 FOLDER_SETTING = "LungPerfusion/reportFolder"
 """Setting of the application: where reports were written last."""
 
@@ -486,7 +487,7 @@ class Run:
 def _close_gaps(root):
     """Let rows of forms bring their own distance: Qt 5 keeps a gap for every hidden row."""
     for form in slicer.util.findChildren(root, className="QFormLayout"):
-        form.verticalSpacing = 0
+        form.verticalSpacing = LEAST_PX
     for kind in ("QLabel", "QCheckBox"):
         for widget in slicer.util.findChildren(root, className=kind):
             if kind == "QLabel" and widget.wordWrap:

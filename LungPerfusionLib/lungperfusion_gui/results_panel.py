@@ -22,6 +22,9 @@ PLACE_COLUMNS = (
 VOLUME_COLUMN = "volume_ml"
 """Column of tables of findings by which the largest is known."""
 
+ROW_PX = 24
+"""Height of a row: a line of text."""
+
 COLUMN_WIDTHS = {"region": 100, "measure": 190, "value": 60, "unit": 60}
 """In pixels: value and unit stand in a panel of usual width without scrolling."""
 
@@ -47,6 +50,7 @@ class ResultsPanel:
         view.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         view.verticalHeader().visible = False
         view.wordWrap = False
+        view.verticalHeader().defaultSectionSize = ROW_PX
         ui.tableSelector.connect("currentIndexChanged(int)", self._on_table)
         ui.filterEdit.connect("textChanged(QString)", self._on_filter)
         view.connect("selectionChanged()", self._on_row)

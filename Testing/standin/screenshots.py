@@ -20,8 +20,11 @@ PANEL_WIDTH = 470
 VIEW_SIZE = 300
 LONGEST_S = 900.0
 
-SHOWN_TABLE = {"PerfusionIPv": "defects", "CTVQ": "measurements", "VesselBV": "measurements"}
-OPEN_SECTIONS = ("inputs", "results", "display")
+SPACING_MM, BREATHING_SPACING_MM = (3.0, 3.0, 3.0), 4.0
+"""Coarser than the samples of the module Sample Data, which take minutes."""
+
+CHARTS = {"PerfusionIPv": "iodine_mean", "CTVQ": "ventilation_mean", "VesselBV": "bv5"}
+OPEN_SECTIONS = ("inputs", "signs", "results", "display")
 AFTER_APPLY = {"CTVQ": {"mapSelector": "map.vq_ratio"}}
 """Choices of the section Display that show most of a module."""
 
@@ -32,6 +35,7 @@ def computed_panel(desktop, name):
     panel = desktop.select(name)
     from lungperfusion_gui import samples
 
+    samples.SPACING_MM, samples.BREATHING_SPACING_MM = SPACING_MM, BREATHING_SPACING_MM
     self_test = getattr(sys.modules[name], f"{name}Test")()
     sample = samples.SampleMaker(self_test.sample)
     desktop.wait(lambda: sample.job is None, LONGEST_S)
@@ -55,9 +59,15 @@ def arrange(panel, name):
         widget.currentIndex = widget.findData(role)
     ui.surfacesCheckBox.checked = True
     ui.layoutSelector.currentIndex = 1
-    choice = ui.tableSelector.findData(f"table.{SHOWN_TABLE[name]}")
-    ui.tableSelector.currentIndex = max(choice, 0)
-    ui.resultsTableView.selectRow(0)
+    process_events()
+
+
+def show_chart(panel, name):
+    """Choose a measure and its chart."""
+    ui, measures = panel.ui, [row.measure for row in panel.study.measurements]
+    ui.tableSelector.currentIndex = ui.tableSelector.findData("table.measurements")
+    ui.chartButton.click()
+    ui.resultsTableView.selectRow(measures.index(CHARTS[name]))
     process_events()
 
 
@@ -113,7 +123,9 @@ def main():
         reset()
         panel = computed_panel(desktop, name)
         arrange(panel, name)
+        desktop.wait(lambda: not panel.display._surfaces._waiting, LONGEST_S)  # noqa: B023
         save_views(arguments.out / f"{name}-views.png")
+        show_chart(panel, name)
         save_panel(panel, arguments.out / f"{name}-panel.png")
         panel.exit()
         desktop.close_scene()
