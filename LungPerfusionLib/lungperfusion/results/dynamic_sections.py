@@ -83,15 +83,15 @@ def _maps(ct: Volume, first_pass: FirstPass, maps: FlowMaps, findings: tuple[Fin
         f"{100 * DEFICIT_BELOW:g} % and above {100 * EXCESS_ABOVE:g} % of the median of the "
         "patient's lungs.",
     )
-    shown: tuple[tuple[str, Colours, str], ...] = (
-        ("perfusion_index", PERFUSION_INDEX, "Perfusion index (pulmonary share of the flow)"),
-        ("pulmonary_flow", PULMONARY_FLOW, "Pulmonary flow"),
-        ("blood_volume", BLOOD_VOLUME, "Blood volume"),
-        ("mtt", TRANSIT_TIME, "Mean transit time"),
+    shown: tuple[tuple[str, Colours, str, str], ...] = (
+        ("perfusion_index", PERFUSION_INDEX, "Index", "Perfusion index: pulmonary share of flow"),
+        ("pulmonary_flow", PULMONARY_FLOW, "Flow", "Pulmonary flow"),
+        ("blood_volume", BLOOD_VOLUME, "Volume", "Blood volume"),
+        ("mtt", TRANSIT_TIME, "Transit", "Mean transit time"),
     )
-    for name, colours, words in shown:
+    for name, colours, short, words in shown:
         if name in maps.volumes:
-            overlay = Overlay(volume=maps.volumes[name], colours=colours, title=words, opacity=0.8)
+            overlay = Overlay(volume=maps.volumes[name], colours=colours, title=short, opacity=0.8)
             out += figure_html(
                 row(overlay),
                 alt=f"{words} in colours over the same slices",

@@ -154,6 +154,20 @@ def test_deconvolution_finds_flow_whatever_the_delay(times_s):
     assert (np.diff(found.tmax_s) >= 0).all()
 
 
+def test_circulant_singular_values_are_those_of_the_spectrum(times_s):
+    """A circulant matrix is diagonal in Fourier space: the same flow by division of spectra."""
+    artery, _ = inputs(times_s)
+    noise = 0.5 * np.random.default_rng(2).standard_normal(times_s.size)
+    curve = enhancement(NORMAL, times_s) + noise
+    found = deconvolve(times_s, artery, curve[None])
+    size, step = 2 * times_s.size, times_s[1] - times_s[0]
+    ahead, tissue = np.fft.fft(artery, size) * step, np.fft.fft(curve, size)
+    kept = np.abs(ahead) >= found.cutoff[0] * np.abs(ahead).max()
+    stay = np.fft.ifft(np.divide(tissue, ahead, out=np.zeros_like(tissue), where=kept)).real
+
+    assert found.flow[0] == pytest.approx(6000 * stay.max(), rel=1e-6)
+
+
 # ---- tissue of another making --------------------------------------------------------------------
 
 
