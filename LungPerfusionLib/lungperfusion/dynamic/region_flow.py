@@ -12,7 +12,7 @@ from lungperfusion.dynamic.deconvolution import deconvolve
 from lungperfusion.dynamic.first_pass import LEAST_DENSITY_G_ML, FirstPass
 from lungperfusion.dynamic.inputs import InputCurve
 from lungperfusion.dynamic.slope import NO_RISE, slope_flow
-from lungperfusion.dynamic.two_input import FlowFit, Intervals, TwoInputModel
+from lungperfusion.dynamic.two_input import SYSTEMATIC_HU, FlowFit, Intervals, TwoInputModel
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.terms import TISSUES, Region, title
 
@@ -167,7 +167,9 @@ def _values(
     weights = first_pass.weights(REGION_NOISE_HU)
     model = TwoInputModel.of(times, first_pass.artery_hu, first_pass.aorta_hu, weights=weights)
     fit = model.fit(curves)
-    slopes = _slopes(first_pass, curves, noise)
+    # what alignment leaves in a curve rises and falls as well: it is no bronchial flow
+    error = np.maximum(np.maximum(noise, fit.residual), SYSTEMATIC_HU)
+    slopes = _slopes(first_pass, curves, error)
     deconvolved = deconvolve(times, first_pass.artery_hu, curves)
     out = {}
     voxel_ml = first_pass.frames.geometry.voxel_volume_ml
