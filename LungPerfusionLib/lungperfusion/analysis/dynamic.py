@@ -28,7 +28,7 @@ from lungperfusion.dynamic.inputs import WORDS, InputCurve, Inputs, Place, find_
 from lungperfusion.dynamic.maps import FlowMaps, flow_maps, map_measurements
 from lungperfusion.dynamic.motion import STILL_MM, Aligned, align_frames, choose_reference
 from lungperfusion.dynamic.region_flow import Coverage, RegionFlows, measure_regions
-from lungperfusion.dynamic.series import Frames, block_factors, block_mean
+from lungperfusion.dynamic.series import WORKING_MM, Frames, block_factors, block_mean
 from lungperfusion.dynamic.slab import coverage_of, on_grid, volumes_ml
 from lungperfusion.errors import InputError
 from lungperfusion.labels import LabelImage
@@ -216,7 +216,7 @@ def prepare(
     still = aligned.kept & (aligned.before_mm <= STILL_MM)
     ct = Volume(frames.mean(still), frames.geometry, "HU")
     inputs = find_inputs(aligned.frames, lungs, options.points_ras_mm)
-    lung = _between_vessels(ct, found, small.geometry)
+    lung = _between_vessels(ct, found)
     whole = _whole_lungs(regions, frames.geometry)
     divided = found.regions if whole is None else _divided(found, whole)
     coverage = coverage_of(divided, {} if whole is None else volumes_ml(whole))
@@ -245,13 +245,13 @@ def prepare(
     return Prepared(first_pass, shown, ct, coverage)
 
 
-def _between_vessels(ct: Volume, found: FoundRegions, geometry: Geometry) -> Mask:
+def _between_vessels(ct: Volume, found: FoundRegions) -> Mask:
     """Voxels of the working grid that lie in the lung and in no vessel, bronchus or its surface."""
     lungs = found.lungs.mask(*LUNGS)
     inner = lungs & ~remembered(mark_vessels, ct, lungs)
     if found.vessels is not None:
         inner &= ~found.vessels.mask("vessels")
-    share = block_mean(inner, block_factors(ct.geometry, geometry.spacing_ijk_mm[0]))
+    share = block_mean(inner, block_factors(ct.geometry, WORKING_MM))
     return np.asarray(share >= LUNG_SHARE)
 
 
