@@ -1,6 +1,7 @@
 """What chosen scans are and whether they suit the analysis, in a label under their selectors."""
 
 import shutil
+import time
 from pathlib import Path
 
 import qt
@@ -11,7 +12,7 @@ from lungperfusion import mrml
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.commands.check import check_of, check_volume
 from lungperfusion.errors import InputError
-from lungperfusion.io import write_volume
+from lungperfusion.io.writing import write_in_parts
 from lungperfusion.naming import plain
 from lungperfusion.segmentation.lungs import SMALLEST_LUNGS_ML
 from lungperfusion_gui import breathing
@@ -30,6 +31,8 @@ LEAST_LUNG_L = SMALLEST_LUNGS_ML / 2 / 1000
 """Half of what an analysis asks for: the guess is a rough one."""
 SETTLE_MS = 500
 """Scans are looked at when the choice has rested for so long."""
+PART_MS = 20
+"""Time for each part of writing a volume that has no file; between the parts the panel answers."""
 
 _at_once, _looked = {}, {}
 """Checks by header and grid, and by ``lungperfusion check``, of volumes in a state of theirs."""
@@ -51,7 +54,7 @@ class ScanChecks:
 
     def __init__(self, label, analysis):
         self._label, self._analysis = label, analysis
-        self._nodes, self._job, self._folder = [], None, None
+        self._nodes, self._job, self._folder, self._key, self._parts = [], None, None, None, None
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.interval = SETTLE_MS
@@ -72,7 +75,7 @@ class ScanChecks:
         self._nodes = []
         if self._job is not None:
             self._job.abandon()
-            self._clear()
+        self._clear()
 
     def _tell(self):
         lines, details = [], []
@@ -95,26 +98,43 @@ class ScanChecks:
 
     def _look(self):
         node = self._next()
-        if node is None or self._job is not None:
+        if node is None or self._key is not None:
             return
-        key, path = _key(node), file_of(node)
-        if path is None:
-            self._folder = Path(slicer.util.tempDirectory())
-            path = self._folder / "scan.nrrd"
-            volume = mrml.volume_from_node(node, "HU")
-            volume = volume if volume.valid is None else mrml.with_padding(volume)
-            write_volume(volume, path, compressed=False)
-        words = ["check", str(path), "--json"]
-        self._job = Job(words, lambda *_: None, lambda error: self._end(key, error))
+        self._key, path = _key(node), file_of(node)
+        if path is not None:
+            self._start(path)
+            return
+        self._folder = Path(slicer.util.tempDirectory())
+        volume = mrml.volume_from_node(node, "HU")
+        volume = volume if volume.valid is None else mrml.with_padding(volume)
+        self._parts = write_in_parts(volume, self._folder / "scan.nrrd")
+        self._write_part()
 
-    def _end(self, key, error):
-        _keep(_looked, key, plain(error) if error else check_of(self._job.result))
+    def _write_part(self):
+        parts = self._parts
+        if parts is None:  # left meanwhile
+            return
+        end = time.monotonic() + PART_MS / 1000
+        while time.monotonic() < end:
+            if next(parts, parts) is parts:
+                self._parts = None
+                self._start(self._folder / "scan.nrrd")
+                return
+        qt.QTimer.singleShot(PART_MS, self._write_part)
+
+    def _start(self, path):
+        self._job = Job(["check", str(path), "--json"], lambda *_: None, self._end)
+
+    def _end(self, error):
+        _keep(_looked, self._key, plain(error) if error else check_of(self._job.result))
         self._clear()
         self._tell()
         self._look()
 
     def _clear(self):
-        self._job = None
+        if self._parts is not None:
+            self._parts.close()
+        self._job = self._key = self._parts = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

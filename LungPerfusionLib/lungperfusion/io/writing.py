@@ -9,7 +9,7 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,21 @@ def write_volume(volume: Volume, path: Path, *, compressed: bool = True) -> None
 
     """
     _write_nrrd(path, volume.array, volume.geometry, {"Unit": volume.unit}, compressed=compressed)
+
+
+def write_in_parts(volume: Volume, path: Path) -> Iterator[None]:
+    """Write an image as `write_volume` does, not compressed, one plane with each step.
+
+    For a temporary file of a program that has other things to do meanwhile: the disk is not waited
+    for, and what is left after half of the steps is no image.
+    """
+    fields = {"Unit": volume.unit}
+    array, header = _prepared(volume.array, volume.geometry, fields, compressed=False)
+    with path.open("wb") as stream:
+        stream.write(header)
+        for plane in array:
+            stream.write(np.ascontiguousarray(plane).data)
+            yield
 
 
 def written_unit(path: Path) -> str | None:
@@ -159,6 +174,28 @@ def _write_nrrd(
     *,
     compressed: bool = True,
 ) -> None:
+    array, header = _prepared(array, geometry, fields, compressed=compressed)
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(header)
+        if not compressed:
+            for plane in array:
+                stream.write(np.ascontiguousarray(plane).data)
+            return
+        # maps in floating point repeat in runs alone: without the search for more, files are as
+        # small and written three times as fast
+        strategy = zlib.Z_RLE if array.dtype.kind == "f" else zlib.Z_DEFAULT_STRATEGY
+        packer = zlib.compressobj(
+            COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP, zlib.DEF_MEM_LEVEL, strategy
+        )
+        for plane in array:
+            stream.write(packer.compress(np.ascontiguousarray(plane).data))
+        stream.write(packer.flush())
+
+
+def _prepared(
+    array: NDArray[Any], geometry: Geometry, fields: Mapping[str, str], *, compressed: bool
+) -> tuple[NDArray[Any], bytes]:
+    """Values in the order of bytes of the file, and its header."""
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     code = array.dtype.str[1:]
     if code not in _NRRD_TYPES:
@@ -179,21 +216,7 @@ def _write_nrrd(
         f"space origin: {_vector(origin)}",
         *(f"{key}:={_one_line(value)}" for key, value in sorted(fields.items())),
     ]
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        stream.write(("\n".join(header) + "\n\n").encode())
-        if not compressed:
-            for plane in array:
-                stream.write(np.ascontiguousarray(plane).data)
-            return
-        # maps in floating point repeat in runs alone: without the search for more, files are as
-        # small and written three times as fast
-        strategy = zlib.Z_RLE if array.dtype.kind == "f" else zlib.Z_DEFAULT_STRATEGY
-        packer = zlib.compressobj(
-            COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP, zlib.DEF_MEM_LEVEL, strategy
-        )
-        for plane in array:
-            stream.write(packer.compress(np.ascontiguousarray(plane).data))
-        stream.write(packer.flush())
+    return array, ("\n".join(header) + "\n\n").encode()
 
 
 def _vector(values: NDArray[np.float64]) -> str:

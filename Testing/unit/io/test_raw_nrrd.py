@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lungperfusion.io import read_map, write_volume
+from lungperfusion.io.writing import write_in_parts
 from lungperfusion.volume import Geometry, Volume
 
 
@@ -21,6 +22,15 @@ def test_raw_and_compressed_files_read_the_same(tmp_path, dtype):
     assert np.array_equal(packed.volume.array, volume.array)
     assert raw.volume.geometry.same_as(geometry, tolerance_mm=1e-9)
     assert b"encoding: raw" in (tmp_path / "raw.nrrd").read_bytes()
+
+
+def test_parts_make_the_same_file(tmp_path):
+    geometry = Geometry.axial((5, 6, 7), (0.7, 0.8, 1.5), (10.0, -20.0, 30.0))
+    values = np.random.default_rng(3).normal(0, 100, geometry.shape).astype(np.int16)
+    volume = Volume(values, geometry, "HU")
+    write_volume(volume, tmp_path / "whole.nrrd", compressed=False)
+    assert len(list(write_in_parts(volume, tmp_path / "parts.nrrd"))) == len(values)
+    assert (tmp_path / "parts.nrrd").read_bytes() == (tmp_path / "whole.nrrd").read_bytes()
 
 
 def test_rounding_that_another_program_left_in_a_header_changes_nothing(tmp_path):
