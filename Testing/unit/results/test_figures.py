@@ -36,7 +36,7 @@ from lungperfusion.results.figures import (
     three_planes,
 )
 from lungperfusion.results.planes import PlaneGrid, aligned, sample
-from lungperfusion.terms import STRUCTURES, Region
+from lungperfusion.terms import LOBES, LUNGS, STRUCTURES, Region
 from lungperfusion.volume import Geometry, Labelmap, Volume
 
 WIDE = Window("wide", 0.0, 2000.0)
@@ -370,7 +370,7 @@ def test_stretched_scale_keeps_its_colours():
 
 def test_lungs_and_lobes_look_unlike_classes_and_findings():
     """A lobe in the green of normal V/Q, outlined around it, was taken for a class."""
-    anatomy = [name for name in STRUCTURES if name.endswith(("_lung", "_lobe"))]
+    anatomy = [*LUNGS, *LOBES]
     starts = ("vq_", "shunt", "dead_", "matched", "prm_", "perfusion_", "vessels_")
     classes = [name for name in STRUCTURES if name.startswith(starts)]
     assert len(anatomy) == 7
