@@ -88,16 +88,20 @@ def test_limit_of_low_ventilation_and_perfusion(tmp_path):
 
 @pytest.mark.parametrize("limit", [-950, -910, -856, -700])
 def test_limits_of_density_stand_in_terms_alone(limit):
-    """As numbers in code; comments and docstrings may name them."""
+    """As numbers in code; comments and docstrings may name them, and windows may end at them."""
     found = []
     for path in PACKAGE.rglob("*.py"):
-        if path.parent.name in ("terms", "phantoms") or path.name == "estimate.py":
+        if path.parent.name in ("terms", "phantoms"):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
+        windows = {
+            end for node in ast.walk(tree) if isinstance(node, ast.Tuple) for end in node.elts
+        }
         found += [
             f"{path.relative_to(PACKAGE)}:{node.lineno}"
             for node in ast.walk(tree)
-            if isinstance(node, ast.UnaryOp)
+            if node not in windows
+            and isinstance(node, ast.UnaryOp)
             and isinstance(node.op, ast.USub)
             and isinstance(node.operand, ast.Constant)
             and node.operand.value == -limit
