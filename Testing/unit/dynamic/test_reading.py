@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import EnhancedCTImageStorage
 
 from lungperfusion.commands.phantom import write_dicom
 from lungperfusion.dynamic.series import Frames
@@ -80,6 +82,77 @@ def test_dicom_of_one_series_is_told_apart_by_its_times(tmp_path):
     assert np.array_equal(scan.series.array, frames())
     assert scan.series.moments_s == pytest.approx(TIMES_S, abs=1e-3)
     assert not scan.series.is_shuttle
+
+
+def test_dicom_with_a_series_for_every_time_point_is_joined(tmp_path):
+    folder = dicom(tmp_path / "dicom")
+    for number, frame in enumerate(sorted(folder.iterdir())):
+        for path in frame.rglob("*.dcm"):
+            header = pydicom.dcmread(path)
+            header.SeriesInstanceUID = f"1.2.3.{number + 1}"
+            header.save_as(path)
+    scan = read_time_series(folder)
+
+    assert np.array_equal(scan.series.array, frames())
+    assert scan.series.moments_s == pytest.approx(TIMES_S, abs=1e-3)
+
+
+def enhanced(source, path, *, in_one_object):
+    """Turn slices into enhanced multi-frame objects: one of all frames, or one for each."""
+    groups = [sorted(folder.rglob("*.dcm")) for folder in sorted(source.iterdir())]
+    path.mkdir()
+    if in_one_object:
+        groups = [[file for group in groups for file in group]]
+    for number, group in enumerate(groups):
+        slices = [pydicom.dcmread(file) for file in group]
+        made = pydicom.Dataset()
+        made.file_meta = slices[0].file_meta
+        made.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+        for keyword in (
+            *("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
+            *("Modality", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
+            *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+        ):
+            setattr(made, keyword, getattr(slices[0], keyword))
+        made.SOPClassUID = EnhancedCTImageStorage
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.4.{number + 1}"
+        made.NumberOfFrames = len(slices)
+        made.PerFrameFunctionalGroupsSequence = [functional_groups(one) for one in slices]
+        made.PixelData = b"".join(one.PixelData for one in slices)
+        made.save_as(path / f"{number}.dcm", enforce_file_format=True)
+    return path
+
+
+def functional_groups(one):
+    """What an enhanced object says of one frame."""
+
+    def group(**values):
+        made = pydicom.Dataset()
+        for keyword, value in values.items():
+            setattr(made, keyword, value)
+        return [made]
+
+    moment = f"{one.AcquisitionDate}{one.AcquisitionTime}"
+    groups = pydicom.Dataset()
+    groups.PlanePositionSequence = group(ImagePositionPatient=one.ImagePositionPatient)
+    groups.PlaneOrientationSequence = group(ImageOrientationPatient=one.ImageOrientationPatient)
+    groups.PixelMeasuresSequence = group(
+        PixelSpacing=one.PixelSpacing, SliceThickness=one.SliceThickness
+    )
+    groups.PixelValueTransformationSequence = group(
+        RescaleIntercept=one.RescaleIntercept, RescaleSlope=one.RescaleSlope, RescaleType="HU"
+    )
+    groups.FrameContentSequence = group(FrameAcquisitionDateTime=moment)
+    return groups
+
+
+@pytest.mark.parametrize("in_one_object", [True, False])
+def test_enhanced_multi_frame_is_told_apart_by_its_frames(tmp_path, in_one_object):
+    path = enhanced(dicom(tmp_path / "plain"), tmp_path / "enhanced", in_one_object=in_one_object)
+    scan = read_time_series(path)
+
+    assert np.array_equal(scan.series.array, frames())
+    assert scan.series.moments_s == pytest.approx(TIMES_S, abs=1e-3)
 
 
 def test_shuttle_keeps_a_time_for_every_slice(tmp_path):
