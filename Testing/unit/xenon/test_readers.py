@@ -16,7 +16,7 @@ from lungperfusion.io.xenon.consortium import (
     read_statistics,
 )
 from lungperfusion.io.xenon.maps import Placement, read_complex, read_xenon_map
-from lungperfusion.io.xenon.mrd import parse_mrd_header
+from lungperfusion.io.xenon.mrd import parse_mrd_header, read_mrd_header
 
 FIELD = Placement(field_mm=(400.0, 400.0, 400.0))
 
@@ -121,6 +121,32 @@ def test_matlab_files_of_older_versions(tmp_path):
         read_matlab(path)
 
 
+def write_matlab_73(path, **arrays):
+    """Write arrays as MATLAB 7.3 does: HDF5 behind a header of 512 bytes, axes turned round."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, array in arrays.items():
+            file[name] = array.T
+    with path.open("r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+
+def test_matlab_files_of_version_7_3(tmp_path):
+    path = tmp_path / "s1.mat"
+    array = np.random.default_rng(1).random((4, 5, 6))
+    write_matlab_73(path, image_rbc2gas=array)
+    assert np.array_equal(read_matlab(path)["rbc_gas"], array.T)
+
+    pairs = np.zeros(array.shape, [("real", "f8"), ("imag", "f8")])
+    pairs["real"], pairs["imag"] = 3 * array, 4 * array
+    write_matlab_73(path, image_rbc2gas=pairs)
+    assert np.allclose(read_matlab(path)["rbc_gas"], 5 * array.T)
+
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(InputError, match="no MATLAB file"):
+        read_matlab(path)
+
+
 def test_complex_images_from_one_file_or_two(tmp_path):
     rng = np.random.default_rng(2)
     shape = (64,) * 3
@@ -161,6 +187,22 @@ def test_the_header_of_an_mrd_file():
         parse_mrd_header("<a>", "a.h5")
     with pytest.raises(InputError, match="as no MRD file has"):
         parse_mrd_header('<!DOCTYPE a [<!ENTITY b "c">]><a/>', "a.h5")
+
+
+def test_an_mrd_file(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("dataset/xml", data=[HEADER], dtype=h5py.string_dtype())
+    assert read_mrd_header(path) == parse_mrd_header(HEADER, "a.h5")
+
+    with h5py.File(path, "w") as file:
+        file["other"] = 1
+    with pytest.raises(InputError, match="no MRD file with a header"):
+        read_mrd_header(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="no MRD file with a header"):
+        read_mrd_header(path)
 
 
 @pytest.mark.real

@@ -313,13 +313,21 @@ def _matlab_content(path: Path) -> Mapping[str, Any]:
 def _matlab_73(path: Path) -> Mapping[str, Any]:
     """MATLAB 7.3 files are HDF5."""
     h5py = hdf5_library(path)
-    with h5py.File(path, "r") as file:
-        return {
-            name: np.asarray(file[name]).T
-            for names in MATLAB_NAMES.values()
-            for name in names
-            if name in file
-        }
+    try:
+        with h5py.File(path, "r") as file:
+            found = {
+                name: np.asarray(file[name]).T
+                for names in MATLAB_NAMES.values()
+                for name in names
+                if name in file
+            }
+    except (OSError, TypeError) as error:
+        raise InputError(f"{named(path.name)} is no MATLAB file; export it again") from error
+    # MATLAB stores complex numbers as pairs.
+    return {
+        name: array if array.dtype.names is None else array["real"] + 1j * array["imag"]
+        for name, array in found.items()
+    }
 
 
 def hdf5_library(path: Path) -> Any:
