@@ -10,7 +10,6 @@ No tree is traced, so this takes seconds; `lungperfusion.vessels` measures the t
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -19,7 +18,7 @@ from scipy import ndimage
 
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.terms.density import AERATED_BELOW_HU, GROUND_GLASS_FROM_HU
-from lungperfusion.threads import thread_count
+from lungperfusion.threads import in_order
 from lungperfusion.volume import Mask, Volume, bounding_box
 
 GROUND_GLASS_EDGE_MM = 9.0
@@ -102,8 +101,7 @@ def prevailing(
 
     """
     cube = _cube(edge_mm, spacing_mm)
-    with ThreadPoolExecutor(thread_count(2)) as pool:
-        share, most = pool.map(partial(_share, cube=cube), (part, inside))
+    share, most = in_order(partial(_share, cube=cube), (part, inside), at_most=2)
     prevails = (share >= _HALF * most) & part
     return np.asarray(ndimage.maximum_filter(prevails, cube) & part)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
@@ -30,6 +30,36 @@ def thread_count(at_most: int) -> int:
     return max(1, min(at_most, limit))
 
 
+def in_order[Item, Result](
+    function: Callable[[Item], Result], items: Iterable[Item], *, at_most: int
+) -> Generator[Result]:
+    """Apply a function to items side by side, where threads are allowed.
+
+    Who stops before the last item closes this (`contextlib.closing`): what has not begun by then
+    never does.
+
+    Parameters
+    ----------
+    function
+        Leaves its fellows' data alone.
+    items
+        What it is applied to.
+    at_most
+        Number of threads the stage can make use of.
+
+    Yields
+    ------
+    Result
+        In the order of the items.
+
+    """
+    if thread_count(at_most) == 1:  # none at all: Python waits for ever for one without memory
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(thread_count(at_most)) as pool:
+        yield from pool.map(function, items)
+
+
 def both[First, Second](
     first: Callable[[], First], second: Callable[[], Second]
 ) -> tuple[First, Second]:
@@ -39,7 +69,7 @@ def both[First, Second](
     context of the caller (what `lungperfusion.analysis.stages` remembers); what one of them
     raises is raised here after the other one has ended.
     """
-    if thread_count(2) == 1:  # no thread at all: Python waits for ever for one without memory
+    if thread_count(2) == 1:  # as in `in_order`
         return first(), second()
     with ThreadPoolExecutor(thread_count(2)) as pool:
         tasks = pool.submit(copy_context().run, first), pool.submit(copy_context().run, second)

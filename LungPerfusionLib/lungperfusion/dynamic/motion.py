@@ -8,7 +8,7 @@ What is left is measured at the surface of the lungs, with everything denser tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from lungperfusion.dynamic.series import Frames, block_factors, block_mean
 from lungperfusion.morphology import dilated, distance_mm
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.terms import AIRWAYS, LUNGS, Region
-from lungperfusion.threads import thread_count
+from lungperfusion.threads import in_order
 from lungperfusion.volume import Labelmap, Mask, Volume
 from lungperfusion.vq.alignment import Part, Stage, align
 from lungperfusion.vq.displacement import DisplacementField, voxel_positions
@@ -146,8 +146,8 @@ def align_frames(
     displaced = {}
     others = [n for n in range(count) if n != reference and n not in left_out]
     out[reference] = frames.array[reference]
-    with ThreadPoolExecutor(thread_count(_THREADS)) as pool:
-        for done, (number, result) in enumerate(zip(others, pool.map(moved, others), strict=True)):
+    with closing(in_order(moved, others, at_most=_THREADS)) as results:
+        for done, (number, result) in enumerate(zip(others, results, strict=True)):
             progress(done / max(1, len(others)), "aligning the frames")
             out[number], displaced[number], inside[number], change[number] = result
             shift[number] = edges.shift_mm(out[number])

@@ -7,7 +7,6 @@ measures vessels on the voxels of the scan.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,7 +26,7 @@ from lungperfusion.segmentation.fissures import (
     vessel_load,
 )
 from lungperfusion.terms import AIRWAYS, STRUCTURES, VESSELS, Region
-from lungperfusion.threads import thread_count
+from lungperfusion.threads import in_order
 from lungperfusion.volume import Labelmap, Mask, Volume, bounding_box
 
 VESSEL_SHARE = 0.5
@@ -62,8 +61,8 @@ def find_trees(ct: Volume, lungs: Labelmap, sides: Collection[Region]) -> dict[R
         Which lungs.
 
     """
-    with ThreadPoolExecutor(thread_count(2)) as pool:
-        return dict(zip(sides, pool.map(partial(_find_tree, ct, lungs), sides), strict=True))
+    trees = in_order(partial(_find_tree, ct, lungs), sides, at_most=2)
+    return dict(zip(sides, trees, strict=True))
 
 
 def _find_tree(ct: Volume, lungs: Labelmap, side: Region) -> VesselTree:

@@ -7,7 +7,6 @@ anisotropic voxels and any orientation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungperfusion.progress import Progress, ignore
-from lungperfusion.threads import thread_count
+from lungperfusion.threads import in_order
 from lungperfusion.volume import Mask
 
 Float32 = NDArray[np.float32]
@@ -280,8 +279,8 @@ def smooth_mm(
         )
         out[start:stop] = part[start - low : stop - low]
 
-    with ThreadPoolExecutor(thread_count(2)) as pool:
-        list(pool.map(work, starts))
+    for _ in in_order(work, starts, at_most=2):
+        pass
     return out
 
 

@@ -468,7 +468,10 @@ def _landmarks_in(
 
 
 def _in_threads(tasks: Sequence[Callable[[Progress], Any]], progress: Progress) -> list[Any]:
-    """Run tasks on two threads; report and cancel from the calling thread alone."""
+    """Run tasks on two threads, or here; report and cancel from the calling thread alone."""
+    if thread_count(_THREADS) == 1:  # as in `lungperfusion.threads.in_order`
+        count = len(tasks)
+        return [task(part(progress, n / count, (n + 1) / count)) for n, task in enumerate(tasks)]
     stop = threading.Event()
     fractions = [0.0] * len(tasks)
 

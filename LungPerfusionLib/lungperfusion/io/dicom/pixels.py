@@ -6,7 +6,7 @@ import hashlib
 import io
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,7 @@ from lungperfusion.io.scratch import scratch_folder
 from lungperfusion.io.silence import silent_libraries
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress
-from lungperfusion.threads import thread_count
+from lungperfusion.threads import in_order
 from lungperfusion.volume import Mask
 
 _THREADS = 4
@@ -82,16 +82,11 @@ def decode(
 
     digests = []
     wide: dict[int, NDArray[Any]] = {}
-    with ThreadPoolExecutor(thread_count(_THREADS)) as pool:
-        jobs = pool.map(decode_file, by_file.values())
-        try:
-            for done, (digest, beyond) in enumerate(jobs):
-                progress(done / len(by_file), "decoding slices")
-                digests.append(digest)
-                wide |= beyond
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    with closing(in_order(decode_file, by_file.values(), at_most=_THREADS)) as files:
+        for done, (digest, beyond) in enumerate(files):
+            progress(done / len(by_file), "decoding slices")
+            digests.append(digest)
+            wide |= beyond
     if wide:
         array = array.astype(np.float32)
         for k, values in wide.items():
