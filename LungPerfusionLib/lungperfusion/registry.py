@@ -122,6 +122,11 @@ COMMANDS: dict[str, Command] = {
             "xenon",
             "gas transfer from hyperpolarised 129Xe MRI, joined with the lobes of a CT",
             title="Gas transfer",
+            demo={
+                **{"ct": "inspiration", "lobes": "auto", "rbc_gas": "xenon_rbc_gas"},
+                **{"membrane_gas": "xenon_membrane_gas", "ventilation": "xenon_ventilation"},
+                "mask": "xenon_mask",
+            },
             lobar_columns={
                 "xe_ventilation_share": "Xe V",
                 "xe_rbc_gas": "RBC:gas",

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from lungperfusion.io import write_labelmap, write_volume
-from lungperfusion.phantoms import KINDS
+from lungperfusion.phantoms import KINDS, Phantom
 from lungperfusion.phantoms.breathing import make_breathing_phantom
 from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
+from lungperfusion.phantoms.xenon import make_xenon
 from lungperfusion.progress import Progress, part
+from lungperfusion.terms import Region
 from lungperfusion.volume import Labelmap, Volume
 
 WORD = "sample"
@@ -44,4 +48,17 @@ def _make(
     if name == "LungPerfusionDualEnergy":
         phantom = DUAL_ENERGY_KINDS["dect_defects"](grid, progress=progress)
         return {"CT": phantom.mixed, "Iodine map": phantom.iodine}
-    return {"CT": KINDS["healthy"](grid, progress=progress).ct}
+    chest = KINDS["healthy"](grid, progress=progress)
+    return {"CT": chest.ct, **(_xenon_of(chest) if name == "LungPerfusionXenon" else {})}
+
+
+def _xenon_of(chest: Phantom) -> dict[str, Volume | Labelmap]:
+    """Image a chest with xenon: maps and its lungs."""
+    made = make_xenon(chest.truth.lobes)
+    lungs = Labelmap(made.mask.view(np.uint8), made.geometry, {1: Region.LUNGS})
+    titles = {
+        "rbc_gas": "Xenon RBC to gas",
+        "membrane_gas": "Xenon membrane to gas",
+        "ventilation": "Xenon ventilation",
+    }
+    return {**{titles[name]: volume for name, volume in made.maps.items()}, "Xenon lungs": lungs}

@@ -21,6 +21,7 @@ SAMPLES = {
     "LungPerfusionChest": "Chest phantom",
     "LungPerfusionDualEnergy": "Chest phantom with perfusion defects and iodine map",
     "LungPerfusionBreathing": "Chest phantom, inspiration and expiration",
+    "LungPerfusionXenon": "Chest phantom with xenon MRI",
 }
 """Names of the samples with what they are."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from lungperfusion.batch.cases import CaseOutcome
@@ -11,6 +12,7 @@ from lungperfusion.batch.machine import worker_count
 from lungperfusion.batch.manifest import read_manifest
 from lungperfusion.batch.workers import LocalWorkers
 from lungperfusion.commands.output import warn
+from lungperfusion.commands.phantom import write_xenon
 from lungperfusion.errors import InputError
 from lungperfusion.io import results_folder, write_volume
 from lungperfusion.io.atomic import kept_aside
@@ -18,16 +20,18 @@ from lungperfusion.io.checksums import is_whole
 from lungperfusion.io.writing import write_time_series
 from lungperfusion.naming import named
 from lungperfusion.phantoms.kinds import FIRST_PASS_KINDS
-from lungperfusion.phantoms.patient import SCAN, SPACING_MM, make_patient
+from lungperfusion.phantoms.patient import SCAN, SPACING_MM, make_patient, make_patient_xenon
 from lungperfusion.progress import Progress, part
-from lungperfusion.registry import COMMANDS
+from lungperfusion.registry import COMMANDS, NOTHING
 from lungperfusion.results.tables import csv_text
 from lungperfusion.terminal import remark, show
 
 CASE = "phantom"
 _SCANS = ("inspiration", "expiration", "low", "high")
 FIRST_PASS = "first_pass"
-"""Argument and scan of what needs a dynamic series."""
+"""Scan of what needs a dynamic series."""
+XENON = tuple(f"xenon_{name}" for name in ("rbc_gas", "membrane_gas", "ventilation", "mask"))
+"""Scans of what needs a xenon MRI."""
 _FACTS = {"kv": f"{SCAN.low_kv} {SCAN.high_kv}"}
 """Facts of the patient that the demo of an analysis may name."""
 
@@ -49,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add the first pass of a bolus and its analysis, which takes some minutes more",
     )
+    parser.add_argument(
+        "--xenon",
+        action="store_true",
+        help="add a hyperpolarised 129Xe MRI of the patient and gas transfer by lobe",
+    )
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> int:
@@ -57,8 +66,10 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         raise InputError(f"--spacing is between 1 and 8 mm, not {arguments.spacing:g}")
     out = arguments.out
     try:
-        series = _write_first_pass(out, part(progress, 0.0, 0.1)) if arguments.dynamic else None
-        manifest = _write_scans(out, arguments.spacing, series, part(progress, 0.1, 0.3))
+        more = _write_first_pass(out, part(progress, 0.0, 0.1)) if arguments.dynamic else {}
+        if arguments.xenon:
+            more |= _write_xenon(out, arguments.spacing, part(progress, 0.1, 0.15))
+        manifest = _write_scans(out, arguments.spacing, more, part(progress, 0.15, 0.3))
     except OSError as error:
         raise InputError(
             f"cannot write to {named(out)} ({error.strerror}); choose another folder"
@@ -83,7 +94,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
     return 1 if state.failed or state.left else 0
 
 
-def _write_first_pass(out: Path, progress: Progress) -> str:
+def _write_first_pass(out: Path, progress: Progress) -> dict[str, str]:
     """Write the dynamic series unless it is there; its place below the folder."""
     folder = out / "first-pass"
     if not is_whole(folder):
@@ -92,10 +103,19 @@ def _write_first_pass(out: Path, progress: Progress) -> str:
             write_time_series(
                 phantom.frames, phantom.geometry, phantom.times_s, made / "first_pass.seq.nrrd"
             )
-    return "first-pass/first_pass.seq.nrrd"
+    return {FIRST_PASS: "first-pass/first_pass.seq.nrrd"}
 
 
-def _write_scans(out: Path, spacing_mm: float, series: str | None, progress: Progress) -> Path:
+def _write_xenon(out: Path, spacing_mm: float, progress: Progress) -> dict[str, str]:
+    """Write the maps of the xenon MRI unless they are there; their places below the folder."""
+    place = f"xenon-{spacing_mm:g}-mm"
+    if not is_whole(out / place):
+        with results_folder(out / place, overwrite=True, tell=warn) as folder:
+            write_xenon(make_patient_xenon(spacing_mm, progress=progress), folder)
+    return {name: f"{place}/{name}.nrrd" for name in XENON}
+
+
+def _write_scans(out: Path, spacing_mm: float, more: Mapping[str, str], progress: Progress) -> Path:
     """Write the scans unless they are there, and the manifest of all analyses there are."""
     scans = out / f"scans-{spacing_mm:g}-mm"
     if not is_whole(scans):
@@ -103,7 +123,7 @@ def _write_scans(out: Path, spacing_mm: float, series: str | None, progress: Pro
             patient = make_patient(spacing_mm, progress=progress)
             for name in _SCANS:
                 write_volume(getattr(patient, name), folder / f"{name}.nrrd")
-    rows = demo_rows(scans.name, series)
+    rows = demo_rows(scans.name, more)
     columns = dict.fromkeys(name for row in rows for name in row)
     manifest = out / "manifest.csv"
     with kept_aside(manifest, warn) as path:
@@ -111,20 +131,19 @@ def _write_scans(out: Path, spacing_mm: float, series: str | None, progress: Pro
     return manifest
 
 
-def demo_rows(scans: str, series: str | None = None) -> list[dict[str, str]]:
+def demo_rows(scans: str, more: Mapping[str, str] = NOTHING) -> list[dict[str, str]]:
     """Lines of the manifest: every analysis that is registered with something to do in the demo.
 
     Parameters
     ----------
     scans
         Name of the folder with the patient's scans, beside the manifest.
-    series
-        Place of the dynamic series; without it what needs one is left out.
+    more
+        Places of a dynamic series and of xenon maps; without them what needs them is left out.
 
     """
-    given = {**_FACTS, **{name: f"{scans}/{name}.nrrd" for name in _SCANS}}
-    if series is not None:
-        given[FIRST_PASS] = series
+    given = {**_FACTS, **{name: f"{scans}/{name}.nrrd" for name in _SCANS}, **more}
+    left_out = {FIRST_PASS, *XENON} - set(given)
     return [
         {
             "case": CASE,
@@ -132,5 +151,5 @@ def demo_rows(scans: str, series: str | None = None) -> list[dict[str, str]]:
             **{argument: given.get(value, value) for argument, value in command.demo.items()},
         }
         for command in COMMANDS.values()
-        if command.demo and (series is not None or FIRST_PASS not in command.demo)
+        if command.demo and not left_out & set(command.demo.values())
     ]

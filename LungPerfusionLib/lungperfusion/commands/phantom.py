@@ -21,7 +21,7 @@ from lungperfusion.phantoms import KINDS, Phantom
 from lungperfusion.phantoms.dual_energy import DualEnergyPhantom
 from lungperfusion.phantoms.first_pass import FirstPassPhantom
 from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS, FIRST_PASS_KINDS
-from lungperfusion.phantoms.xenon import make_xenon
+from lungperfusion.phantoms.xenon import XenonPhantom, make_xenon
 from lungperfusion.progress import Progress, part
 from lungperfusion.volume import Labelmap, Volume, lps_from_ras
 
@@ -109,19 +109,19 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
 def _write_xenon(lobes: Labelmap, seed: int, folder: Path) -> dict[str, Any]:
     """Write maps and mask of a xenon MRI and return what is true of its lobes."""
     made = make_xenon(lobes, seed=seed)
-    maps = {
-        "xenon_rbc_gas": made.rbc_gas,
-        "xenon_membrane_gas": made.membrane_gas,
-        "xenon_ventilation": made.ventilation,
-        "xenon_mask": made.mask.astype(np.float32),
-    }
-    for name, values in maps.items():
-        write_volume(Volume(np.nan_to_num(values), made.geometry, "1"), folder / f"{name}.nrrd")
+    write_xenon(made, folder)
     return {
         "spectrum_rbc_membrane": made.spectrum,
         "rbc_gas": dict(made.true_rbc),
         "membrane_gas": dict(made.true_membrane),
     }
+
+
+def write_xenon(made: XenonPhantom, folder: Path) -> None:
+    """Write maps and mask of a xenon MRI."""
+    mask = Volume(made.mask.astype(np.float32), made.geometry, "1")
+    for name, volume in {**made.maps, "mask": mask}.items():
+        write_volume(volume, folder / f"xenon_{name}.nrrd")
 
 
 def _spacing(given: list[float] | None) -> tuple[float, float, float] | None:

@@ -20,6 +20,26 @@ FEWEST_FRAMES = 8
 
 SAME_TIME_S = 1e-3
 
+_UNIT_SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6}
+
+
+def seconds_of(unit: str) -> float | None:
+    """Seconds that a unit of time stands for; None for what is no such unit.
+
+    Examples
+    --------
+    >>> seconds_of("ms"), seconds_of("mm")
+    (0.001, None)
+
+    """
+    return _UNIT_SECONDS.get(unit.strip().lower())
+
+
+def whole_hu(image: NDArray[Any]) -> NDArray[np.int16]:
+    """Values of CT as whole HU; below -1024 is padding outside the scan field."""
+    rounded = np.rint(image) if image.dtype.kind == "f" else image
+    return np.clip(rounded, -1024, 32767).astype(np.int16)
+
 
 @dataclass(frozen=True, eq=False)
 class Frames:

@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
-from lungperfusion.dynamic.series import Frames
+from lungperfusion.dynamic.series import Frames, seconds_of, whole_hu
 from lungperfusion.errors import InputError
 from lungperfusion.io.bounds import require_bounded
 from lungperfusion.io.dicom.time_points import read_dicom_time_points
@@ -47,7 +47,6 @@ from lungperfusion.volume import Geometry, Volume
 
 _NIFTI_SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 """Seconds of the units of time in the NIfTI standard: s, ms, us."""
-_UNIT_SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6}
 
 NO_TIMES = "give the time of every frame in seconds with --times CSV"
 
@@ -217,7 +216,7 @@ def _four_axes(path: Path) -> tuple[NDArray[Any], Geometry, dict[str, str], list
 
 
 def _as_hu(array: NDArray[Any], path: Path) -> NDArray[np.int16]:
-    """Values as whole HU, frame by frame; below -1024 is padding outside the scan field."""
+    """Values as whole HU, frame by frame."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(
             f"{named(path.name)} holds voxels that are not a number; expected CT in HU: export it "
@@ -225,7 +224,7 @@ def _as_hu(array: NDArray[Any], path: Path) -> NDArray[np.int16]:
         )
     out = np.empty(array.shape, np.int16)
     for number, image in enumerate(array):
-        out[number] = np.clip(np.rint(image) if image.dtype.kind == "f" else image, -1024, 32767)
+        out[number] = whole_hu(image)
     return out
 
 
@@ -268,22 +267,28 @@ def _nifti_time_unit(path: Path) -> int:
 
 
 def _sequence_times(metadata: dict[str, str]) -> NDArray[np.float64] | None:
-    """Index values of a Slicer sequence whose unit is one of time."""
-    values = metadata.get("axis 0 index values") or metadata.get("axis 3 index values")
-    unit = metadata.get("axis 0 index unit") or metadata.get("axis 3 index unit") or ""
-    seconds = _UNIT_SECONDS.get(urllib.parse.unquote(unit).strip().lower())
-    if not values or seconds is None:
-        return None
-    return _numbers(urllib.parse.unquote(values).split(), seconds)
+    """Index values of a Slicer sequence whose unit is one of time.
+
+    Slicer 5 states the unit as that of the axis, older versions under a key of their own.
+    """
+    for axis in (0, 3):
+        values = metadata.get(f"axis {axis} index values")
+        if values:
+            unit = metadata.get(f"NRRD_units[{axis}]") or metadata.get(f"axis {axis} index unit")
+            seconds = seconds_of(urllib.parse.unquote(unit or ""))
+            found = urllib.parse.unquote(values).split()
+            return None if seconds is None else _numbers(found, seconds)
+    return None
 
 
 def _multi_volume_times(metadata: dict[str, str]) -> NDArray[np.float64] | None:
     """Frame labels of Slicer's multi-volumes, in their unit."""
     labels = metadata.get("MultiVolume.FrameLabels")
-    unit = metadata.get("MultiVolume.FrameIdentifyingDICOMTagUnits", "").strip().lower()
-    if not labels or unit not in _UNIT_SECONDS:
+    unit = metadata.get("MultiVolume.FrameIdentifyingDICOMTagUnits", "")
+    seconds = seconds_of(unit)
+    if not labels or seconds is None:
         return None
-    return _numbers(re.split(r"[,\s]+", labels.strip()), _UNIT_SECONDS[unit])
+    return _numbers(re.split(r"[,\s]+", labels.strip()), seconds)
 
 
 def _numbers(words: list[str], seconds: float) -> NDArray[np.float64] | None:

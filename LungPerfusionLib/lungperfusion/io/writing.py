@@ -9,7 +9,7 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -175,19 +175,26 @@ def _write_nrrd(
     compressed: bool = True,
 ) -> None:
     array, header = _prepared(array, geometry, fields, compressed=compressed)
+    # maps in floating point repeat in runs alone: without the search for more, files are as small
+    # and written three times as fast
+    strategy = zlib.Z_RLE if array.dtype.kind == "f" else zlib.Z_DEFAULT_STRATEGY
+    _write_planes(path, header, array, strategy if compressed else None)
+
+
+def _write_planes(
+    path: Path, header: bytes, planes: Iterable[NDArray[Any]], strategy: int | None
+) -> None:
+    """Write values behind their header, deflated by a strategy of zlib or as they are."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(header)
-        if not compressed:
-            for plane in array:
+        if strategy is None:
+            for plane in planes:
                 stream.write(np.ascontiguousarray(plane).data)
             return
-        # maps in floating point repeat in runs alone: without the search for more, files are as
-        # small and written three times as fast
-        strategy = zlib.Z_RLE if array.dtype.kind == "f" else zlib.Z_DEFAULT_STRATEGY
         packer = zlib.compressobj(
             COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP, zlib.DEF_MEM_LEVEL, strategy
         )
-        for plane in array:
+        for plane in planes:
             stream.write(packer.compress(np.ascontiguousarray(plane).data))
         stream.write(packer.flush())
 
@@ -197,26 +204,37 @@ def _prepared(
 ) -> tuple[NDArray[Any], bytes]:
     """Values in the order of bytes of the file, and its header."""
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    code = array.dtype.str[1:]
+    lines = _header(array.dtype, array.shape, geometry, compressed=compressed)
+    return array, _finished(lines, fields)
+
+
+def _header(
+    dtype: np.dtype[Any], shape: tuple[int, ...], geometry: Geometry, *, compressed: bool
+) -> list[str]:
+    """Lines of a header; a fourth axis, first in the array, holds the frames of a sequence."""
+    code = dtype.str[1:]
     if code not in _NRRD_TYPES:
-        raise TypeError(f"NRRD holds no {array.dtype} values")
+        raise TypeError(f"NRRD holds no {dtype} values")
     directions = lps_from_ras(geometry.ijk_to_ras[:3, :3].T)
     origin = lps_from_ras(geometry.ijk_to_ras[:3, 3])
-    listed = array.ndim == 4  # values of the frames of a sequence, last in the array
-    header = [
+    listed = len(shape) == 4
+    return [
         "NRRD0004",
         f"type: {_NRRD_TYPES[code]}",
-        f"dimension: {array.ndim}",
+        f"dimension: {len(shape)}",
         "space: left-posterior-superior",
-        f"sizes: {' '.join(str(size) for size in array.shape[::-1])}",
-        f"space directions: {'none ' * listed}{' '.join(_vector(axis) for axis in directions)}",
-        f"kinds: {'list ' * listed}domain domain domain",
+        f"sizes: {' '.join(str(size) for size in shape[::-1])}",
+        f"space directions: {' '.join(_vector(axis) for axis in directions)}{' none' * listed}",
+        f"kinds: domain domain domain{' list' * listed}",
         "endian: little",
         f"encoding: {'gzip' if compressed else 'raw'}",
         f"space origin: {_vector(origin)}",
-        *(f"{key}:={_one_line(value)}" for key, value in sorted(fields.items())),
     ]
-    return array, ("\n".join(header) + "\n\n").encode()
+
+
+def _finished(lines: list[str], fields: Mapping[str, str]) -> bytes:
+    said = [f"{key}:={_one_line(value)}" for key, value in sorted(fields.items())]
+    return ("\n".join([*lines, *said]) + "\n\n").encode()
 
 
 def _vector(values: NDArray[np.float64]) -> str:
@@ -228,26 +246,41 @@ def _one_line(text: str) -> str:
 
 
 def write_time_series(
-    frames: NDArray[Any], geometry: Geometry, times_s: NDArray[np.float64], path: Path
+    frames: Iterable[NDArray[Any]],
+    geometry: Geometry,
+    times_s: NDArray[np.float64],
+    path: Path,
+    *,
+    compressed: bool = True,
 ) -> None:
     """Write frames as a sequence that 3D Slicer opens, with their times as index values.
+
+    The header is that of Slicer 5.12 (``vtkMRMLVolumeSequenceStorageNode``), which takes name and
+    unit of the index from the labels and units of the axis.
 
     Parameters
     ----------
     frames
-        Shape (frames, K, J, I), int16.
+        Images of shape (K, J, I), int16; one after the other is written.
     geometry
         Grid of each frame.
     times_s
         Times of the slices of every frame, shape (frames, K); their mean is written.
     path
         Name ending in ``.seq.nrrd``.
+    compressed
+        Whether to trade time for space.
 
     """
-    values = "%20".join(f"{at:.4f}" for at in times_s.mean(axis=1))
-    keys = {
-        "axis 0 index type": "numeric",
-        "axis 0 index unit": "s",
-        "axis 0 index values": values,
+    dtype = np.dtype("<i2")
+    shape = (len(times_s), *geometry.shape)
+    lines = _header(dtype, shape, geometry, compressed=compressed)
+    lines += ['labels: "" "" "" "time"', 'units: "" "" "" "s"']
+    fields = {
+        "DataNodeClassName": "vtkMRMLScalarVolumeNode",
+        "axis 3 index type": "numeric",
+        "axis 3 index values": " ".join(f"{round(at, 4):.10g}" for at in times_s.mean(axis=1)),
     }
-    _write_nrrd(path, np.moveaxis(frames, 0, -1), geometry, keys)
+    planes = (plane.astype(dtype, copy=False) for frame in frames for plane in frame)
+    strategy = zlib.Z_DEFAULT_STRATEGY if compressed else None
+    _write_planes(path, _finished(lines, fields), planes, strategy)

@@ -20,7 +20,7 @@ from scipy import ndimage
 from lungperfusion.phantoms.chest import Ball
 from lungperfusion.terms import LOBES
 from lungperfusion.terms.xenon import T2STAR_MEMBRANE_3T_MS, T2STAR_RBC_3T_MS
-from lungperfusion.volume import Geometry, Labelmap, Mask
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
 from lungperfusion.vq.displacement import voxel_positions
 from lungperfusion.xenon.orienting import CORONAL, grid_of_field
 from lungperfusion.xenon.ratios import decay_factor, flip_factor
@@ -93,6 +93,19 @@ class XenonPhantom:
     true_membrane: Mapping[str, float]
     deficit_share: NDArray[np.float32]
     """Share of every voxel that lies in a deficit."""
+
+    @property
+    def maps(self) -> dict[str, Volume]:
+        """Maps as a pipeline writes them, 0 where there is no gas, by the options of ``xenon``."""
+        arrays = {
+            "rbc_gas": self.rbc_gas,
+            "membrane_gas": self.membrane_gas,
+            "ventilation": self.ventilation,
+        }
+        return {
+            name: Volume(np.nan_to_num(values), self.geometry, "1")
+            for name, values in arrays.items()
+        }
 
 
 def make_xenon(

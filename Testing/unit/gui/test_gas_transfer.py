@@ -53,6 +53,27 @@ def test_flow(desktop, panel, case):
     assert panel.study.scan is panel.parameters.xenonRbcGas
 
 
+def test_the_sample_holds_all_inputs(desktop, tmp_path, monkeypatch):
+    from lungperfusion.progress import ignore
+    from lungperfusion_gui import sample_files, samples
+
+    small = XenonRecipe(matrix=48, samples=1)
+    monkeypatch.setattr(sample_files, "make_xenon", lambda lobes: make_xenon(lobes, small))
+    assert sample_files.run(["LungPerfusionXenon", "6,6,6", str(tmp_path)], ignore) == 0
+    nodes = {node.GetName(): node for node in samples.show(tmp_path)}
+    assert next(iter(nodes)) == "CT"
+    maps = {"Xenon RBC to gas", "Xenon membrane to gas", "Xenon ventilation"}
+    assert set(nodes) == {"CT", "Xenon lungs", *maps}
+    lungs = mrml.labelmap_from_segmentation(
+        nodes["Xenon lungs"], mrml.geometry_from_node(nodes["Xenon ventilation"])
+    )
+    inside = lungs.mask("lungs")
+    assert inside.any()
+    ratio = mrml.volume_from_node(nodes["Xenon RBC to gas"], "1").array
+    assert 0.003 < float(np.median(ratio[inside])) < 0.006
+    assert not (ratio[~inside] > 0).any()
+
+
 def test_breaths_keep_their_inputs_apart(panel):
     words = " ".join(panel.logic.options(panel.parameters))
     assert words.startswith("--lobes none --zones")
