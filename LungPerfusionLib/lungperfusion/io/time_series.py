@@ -47,6 +47,8 @@ from lungperfusion.volume import Geometry, Volume
 
 _NIFTI_SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 """Seconds of the units of time in the NIfTI standard: s, ms, us."""
+_AXIS_UNITS = ("NRRD_units[pixel]", "NRRD_units[3]")
+"""Keys of ITK for the unit of the axis of the frames, which it takes for values of a voxel."""
 
 NO_TIMES = "give the time of every frame in seconds with --times CSV"
 
@@ -274,8 +276,8 @@ def _sequence_times(metadata: dict[str, str]) -> NDArray[np.float64] | None:
     for axis in (0, 3):
         values = metadata.get(f"axis {axis} index values")
         if values:
-            unit = metadata.get(f"NRRD_units[{axis}]") or metadata.get(f"axis {axis} index unit")
-            seconds = seconds_of(urllib.parse.unquote(unit or ""))
+            stated = (metadata.get(key) for key in (*_AXIS_UNITS, f"axis {axis} index unit"))
+            seconds = seconds_of(urllib.parse.unquote(next(filter(None, stated), "")))
             found = urllib.parse.unquote(values).split()
             return None if seconds is None else _numbers(found, seconds)
     return None

@@ -23,6 +23,15 @@ from lungperfusion.mrml.segmentations import (
     show_labelmap,
     shows,
 )
+from lungperfusion.mrml.sequences import (
+    browse,
+    is_sequence,
+    sequence_frames,
+    sequence_geometry,
+    sequence_times_s,
+    show_frames,
+    shown_frame,
+)
 from lungperfusion.mrml.surfaces import make_surface, without_surface
 from lungperfusion.mrml.tables import (
     NO_VALUE,
@@ -48,6 +57,7 @@ __all__ = [
     "NO_VALUE",
     "SegmentSnapshot",
     "add_to_trail",
+    "browse",
     "colour_node",
     "column_unit",
     "copy_segmentation",
@@ -55,6 +65,7 @@ __all__ = [
     "geometry_from_node",
     "hide_segmentation",
     "image_array",
+    "is_sequence",
     "labelimage_from_segmentation",
     "labelmap_from_segmentation",
     "line_ras_mm",
@@ -69,11 +80,16 @@ __all__ = [
     "segment_centre_ras_mm",
     "segment_mask",
     "segments_ml",
+    "sequence_frames",
+    "sequence_geometry",
+    "sequence_times_s",
     "show_findings",
+    "show_frames",
     "show_labelmap",
     "show_measurements",
     "show_transform",
     "show_volume",
+    "shown_frame",
     "shows",
     "table_rows",
     "value_at",
