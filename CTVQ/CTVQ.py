@@ -105,7 +105,7 @@ class CTVQLogic(AnalysisLogic):
     command = "ctvq"
     corrections: ClassVar = {**AnalysisLogic.corrections, gas_transfer.LUNGS: "--mask"}
     findings = "vq_classes"
-    findings_table = "perfusion_defect_candidates"
+    findings_tables = ("perfusion_defect_candidates",)
     deciding = (
         *of_both_lungs("ventilation_share"),
         *of_both_lungs("perfusion_share"),

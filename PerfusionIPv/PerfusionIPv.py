@@ -1,8 +1,8 @@
-"""Slicer module: iodine perfusion, the score IPv, defects and CT signs from dual-energy CT."""
+"""Slicer module: iodine perfusion, IPv, defects and CT signs from dual-energy CT; first passes."""
 
 from typing import Annotated, ClassVar
 
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSequenceNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import (
     Choice,
@@ -25,8 +25,9 @@ from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.terms import Region
 from lungperfusion.terms.iodine import DEFECT_BELOW_HU
 from lungperfusion.terms.vq import LOW_SHARE
-from lungperfusion_gui import about, blood_points, iodine_choice, signs
+from lungperfusion_gui import about, blood_points, first_pass, iodine_choice, signs
 from lungperfusion_gui.logic import AnalysisLogic
+from lungperfusion_gui.marks import PointsPanel
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
 from lungperfusion_gui.remarks import of_both_lungs
@@ -54,15 +55,31 @@ class PerfusionIPv(ScriptedLoadableModule):
             self.parent,
             _(
                 "Iodine perfusion of the lungs, the volume-corrected score IPv, perfusion defects "
-                "and CT signs from dual-energy CT."
+                "and CT signs from dual-energy CT; or pulmonary and bronchial flow, blood volume "
+                "and transit time from the first pass of contrast medium."
             ),
         )
+
+
+IODINE_MAP = "iodine map"
+"""Choice of analysis that runs the command ``ipv``."""
+
+OF_IODINE = (
+    *("source", *(name for names in SOURCE_FIELDS.values() for name in names), "kv", "trunk"),
+    *("waterPathCm", "iodineHuPerMgMl", "smoothingMm", "windowed", "windowHu", "exclusions"),
+    *("streakReachMm", "heartRimMm", "defectRule", "defectBelowHu", "defectRelativeBelow"),
+    *("defectMinimalMl", "fvc", "fev1", "tlc", "dlcoC", "kcoC"),
+)
+"""Inputs and options that play no part in a first pass."""
 
 
 @parameterNodeWrapper
 class PerfusionIPvParameters(ReviewParameters):
     """Inputs and options; names are those of the command line."""
 
+    analysis: Annotated[str, Choice([IODINE_MAP, first_pass.CHOICE])] = IODINE_MAP
+    series: vtkMRMLSequenceNode
+    hctRatio: Annotated[float, WithinRange(0.5, 1.0)] = 1.0
     source: Annotated[str, Choice(list(SOURCE_FIELDS))] = VENDOR_MAP
     ct: vtkMRMLScalarVolumeNode
     iodine: vtkMRMLScalarVolumeNode
@@ -106,15 +123,18 @@ class PerfusionIPvParameters(ReviewParameters):
 
 
 class PerfusionIPvLogic(AnalysisLogic):
-    """Parameters to the command ``ipv``."""
+    """Parameters to the command ``ipv``, or ``dynamic`` where a first pass is chosen."""
 
     command = "ipv"
-    findings = findings_table = "defects"
+    findings = "defects"
+    findings_tables = ("defects", "flow_findings")
+    maps = first_pass.COLOURS
     deciding = (
         *(("ipv", Region.LUNGS), ("iodine_mean", Region.LUNGS)),
         *of_both_lungs("iodine_mean"),
         *(("defect_share", Region.LUNGS), ("qanadli", Region.LUNGS)),
         *(("pa_ao_ratio", Region.LUNGS), ("rv_lv_ratio", Region.LUNGS)),
+        *first_pass.DECIDING,
     )
     corrections: ClassVar = {**AnalysisLogic.corrections, "defects": "--defects"}
     option_fields = (
@@ -125,7 +145,12 @@ class PerfusionIPvLogic(AnalysisLogic):
     )
     optional_fields = (*("iodineRatio", "waterPathCm", "fvc", "fev1", "tlc", "dlcoC", "kcoC"),)
 
+    def command_of(self, parameters):
+        return first_pass.COMMAND if first_pass.chosen(parameters) else self.command
+
     def irrelevant(self, parameters):
+        if first_pass.chosen(parameters):
+            return frozenset(OF_IODINE)
         source = parameters.source
         left_out = {
             name for other, names in SOURCE_FIELDS.items() if other != source for name in names
@@ -141,9 +166,11 @@ class PerfusionIPvLogic(AnalysisLogic):
             left_out.add("windowHu")
         relative = parameters.defectRule == "relative"
         left_out.add("defectBelowHu" if relative else "defectRelativeBelow")
-        return frozenset(left_out)
+        return frozenset((*left_out, *first_pass.INPUTS))
 
     def missing(self, parameters):
+        if first_pass.chosen(parameters):
+            return first_pass.missing(parameters, self.study(parameters))
         if parameters.source == VENDOR_MAP:
             if parameters.ct is None:
                 return _("Choose the chest CT.")
@@ -171,6 +198,8 @@ class PerfusionIPvLogic(AnalysisLogic):
         return ""
 
     def image_options(self, parameters):
+        if first_pass.chosen(parameters):
+            return {"first_pass": (parameters.series, "HU")}
         if parameters.source == VENDOR_MAP:
             unit = parameters.iodineUnit
             return {"--ct": (parameters.ct, "HU"), "--iodine": (parameters.iodine, unit)}
@@ -179,7 +208,14 @@ class PerfusionIPvLogic(AnalysisLogic):
             return {"--contrast": (images[0], "HU"), "--native": (images[1], "HU")}
         return {"--low": (parameters.low, "HU"), "--high": (parameters.high, "HU")}
 
+    def write_image(self, parameters, node, unit, path):
+        if first_pass.chosen(parameters):
+            return first_pass.write(self.study(parameters), path)
+        return super().write_image(parameters, node, unit, path)
+
     def options(self, parameters):
+        if first_pass.chosen(parameters):
+            return self.option_words(parameters, first_pass.OPTIONS)
         words = self.option_words(parameters)
         if parameters.source == IMAGE_PAIR:
             return [*words, "--kv", parameters.kvLow, parameters.kvHigh]
@@ -189,6 +225,8 @@ class PerfusionIPvLogic(AnalysisLogic):
 
     def extra_words(self, parameters, folder):
         study = self.study(parameters)
+        if first_pass.chosen(parameters):
+            return first_pass.extra_words(study)
         words = signs.request_words(study, folder)
         if parameters.trunk is None:
             trunk = (blood_points.TRUNK,)
@@ -197,15 +235,20 @@ class PerfusionIPvLogic(AnalysisLogic):
 
     def lung_options(self, parameters):
         """Lungs of other programs: those of the native CT, too."""
+        if first_pass.chosen(parameters):
+            return first_pass.lung_options(parameters)
         options = super().lung_options(parameters)
         if parameters.source == SUBTRACTION:
             options["--native-lung-mask"] = (parameters.nativeLungMask, parameters.native)
         return options
 
     def segmentation_options(self, parameters):
-        return {} if parameters.trunk is None else {"--trunk": parameters.trunk}
+        unused = parameters.trunk is None or first_pass.chosen(parameters)
+        return {} if unused else {"--trunk": parameters.trunk}
 
     def scans(self, parameters):
+        if first_pass.chosen(parameters):
+            return []
         lungs = {"native": parameters.nativeLungMask}
         return [
             (getattr(parameters, name), lungs.get(name, parameters.lungMask))
@@ -213,13 +256,15 @@ class PerfusionIPvLogic(AnalysisLogic):
         ]
 
     def reference(self, parameters):
+        if first_pass.chosen(parameters):
+            return parameters.series
         source = {VENDOR_MAP: "ct", IMAGE_PAIR: "low", SUBTRACTION: "contrast"}[parameters.source]
         return getattr(parameters, source)
 
     def colours(self, parameters, name):
         """Colours of the letter, in mg/mL through the reference sensitivity."""
         if name != "iodine":
-            return None
+            return super().colours(parameters, name)
         low, high = IODINE_PERFUSION.range
         scale = parameters.iodineHuPerMgMl
         return IODINE_PERFUSION.stretched(low / scale, high / scale, "mg/mL")
@@ -232,17 +277,41 @@ class PerfusionIPvWidget(ModuleWidget):
 
     def onSetup(self):
         self.signs = signs.SignsPanel(self.ui, lambda: self.onMarked(_("CT signs")))
-        self.blood = blood_points.BloodPanel(
-            {blood_points.TRUNK: self.ui.trunkPointButton},
+        self.blood = PointsPanel(
+            {blood_points.MARKS[blood_points.TRUNK]: self.ui.trunkPointButton},
             self.ui.trunkClearButton,
             lambda: self.onMarked(_("Point in the pulmonary trunk")),
         )
+        vessels = first_pass.MARKS.items()
+        self.inputPoints = PointsPanel(
+            {mark: getattr(self.ui, f"{name}PointButton") for name, mark in vessels},
+            self.ui.inputPointsClearButton,
+            lambda: self.onMarked(_("Points in the inputs")),
+        )
+        self.series = first_pass.SeriesPanel(self.ui, self.onSeriesMarked)
 
     def onEnter(self):
         iodine_choice.choose(self.parameters)
+        first_pass.choose(self.parameters)
 
     def ownSections(self):
-        return (self.signs, self.blood)
+        return (self.signs, self.blood, self.inputPoints, self.series)
+
+    def refreshResults(self):
+        super().refreshResults()
+        self.series.show()
+
+    def onSeriesMarked(self, what):
+        self.onMarked(what)
+        self.onParametersChanged()
+
+    def inputWords(self):
+        """Say what a reader should check of the inputs; empty for nothing."""
+        if first_pass.chosen(self.parameters):
+            return first_pass.timing(self.study)
+        if self.parameters.source == VENDOR_MAP:
+            return ""
+        return _("DICOM headers seldom mention tin filters: check the voltages.")
 
     def takeVoltages(self):
         """Take tube voltages from DICOM as long as none was stated."""
@@ -254,18 +323,16 @@ class PerfusionIPvWidget(ModuleWidget):
                     setattr(parameters, field, stated)
 
     def onParametersChanged(self):
-        parameters = self.parameters
-        inputs = [name for names in SOURCE_FIELDS.values() for name in names]
-        self.showRelevant([*inputs, "kv", "waterPathCm", "windowHu"])
-        self.showRelevant(["defectBelowHu", "defectRelativeBelow"])
-        self.ui.trunkPointButton.enabled = parameters.trunk is None
-        uses_header = parameters.source != VENDOR_MAP
-        self.ui.inputsLabel.text = (
-            _("DICOM headers seldom mention tin filters: check the voltages.")
-            if uses_header
-            else ""
-        )
-        self.ui.inputsLabel.visible = uses_header
+        parameters, ui = self.parameters, self.ui
+        first = first_pass.chosen(parameters)
+        self.showRelevant([*OF_IODINE, *first_pass.INPUTS])
+        for section in ("analysis", "signs", "function"):
+            getattr(ui, f"{section}CollapsibleButton").visible = not first
+        ui.firstPassCollapsibleButton.visible = first
+        ui.trunkPointButton.visible = ui.trunkClearButton.visible = not first
+        ui.trunkPointButton.enabled = parameters.trunk is None
+        ui.inputsLabel.text = self.inputWords()
+        ui.inputsLabel.visible = bool(ui.inputsLabel.text)
         self.signs.show()
         self.takeVoltages()
 

@@ -12,6 +12,7 @@ from lungperfusion.terms import Region
 from lungperfusion.vessels.oxygen import BODY_TEMPERATURE_C, SEA_LEVEL_MMHG
 from lungperfusion_gui import about, blood_points, ct_choice
 from lungperfusion_gui.logic import AnalysisLogic
+from lungperfusion_gui.marks import PointsPanel
 from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
 from lungperfusion_gui.remarks import of_both_lungs
@@ -106,10 +107,10 @@ class VesselBVWidget(ModuleWidget):
     LOGIC = VesselBVLogic
 
     def onSetup(self):
-        self.blood = blood_points.BloodPanel(
+        self.blood = PointsPanel(
             {
-                blood_points.AORTA: self.ui.aortaPointButton,
-                blood_points.TRUNK: self.ui.bloodTrunkPointButton,
+                blood_points.MARKS[blood_points.AORTA]: self.ui.aortaPointButton,
+                blood_points.MARKS[blood_points.TRUNK]: self.ui.bloodTrunkPointButton,
             },
             self.ui.bloodClearButton,
             lambda: self.onMarked(_("Points in great vessels")),

@@ -164,7 +164,7 @@ class DisplayPanel:
                     overlay.style_ct(node, "Lung")
         if study.scan.GetAttribute(STYLED) is None:
             study.scan.SetAttribute(STYLED, "yes")
-            overlay.style_ct(study.scan, "Lung")
+            overlay.style_ct(study.image, "Lung")
 
     def show_edited(self, name):
         """Keep the label map visible that the reader corrects."""
@@ -193,7 +193,7 @@ class DisplayPanel:
         anatomy = self.study.node(f"labels.{self._around}")
         edited = self.study.node(f"labels.{self._edited}")
         placed = [None if node is edited else node for node in (findings, anatomy)]
-        self._overlay.show(self.study.scan, shown, *placed, self.ui.mapOpacity.value)
+        self._overlay.show(self.study.image, shown, *placed, self.ui.mapOpacity.value)
         overlay.restrict(edited, [])  # a reader corrects in any view
         self._sync_link()
 
@@ -209,7 +209,7 @@ class DisplayPanel:
             return []
         shown = self._map()
         maps = [] if shown is None else [(self.ui.mapSelector.currentText, shown)]
-        return [(_("CT"), self.study.scan), *maps]
+        return [(_("CT"), self.study.image), *maps]
 
     def _map(self):
         role = self.ui.mapSelector.currentData
@@ -276,7 +276,7 @@ class DisplayPanel:
             overlay.hide_below(shown, None if lowest else value)
 
     def _on_window(self, index=0):
-        reference = self.study.scan if self.study is not None else None
+        reference = self.study.image if self.study is not None else None
         if reference is not None and self.ui.windowPreset.currentData:
             overlay.style_ct(reference, self.ui.windowPreset.currentData)
 

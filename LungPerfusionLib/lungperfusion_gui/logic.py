@@ -50,8 +50,8 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
     """Label maps that can be corrected, with the option that takes the corrected ones."""
     findings = ""
     """Class map that is shown first."""
-    findings_table = ""
-    """Table whose largest finding is shown after Apply; empty where nothing is found."""
+    findings_tables = ()
+    """Tables whose largest finding is shown after Apply: of the first one that there is."""
     deciding = ()
     """Pairs of measure and region that a reader looks at first."""
     maps: ClassVar = {}
@@ -72,7 +72,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         raise NotImplementedError
 
     def image_options(self, parameters):
-        """Volume node and unit by option name; a name without dashes is positional."""
+        """Node of an image and unit by option name; a name without dashes is positional."""
         raise NotImplementedError
 
     def options(self, parameters):
@@ -80,7 +80,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         raise NotImplementedError
 
     def reference(self, parameters):
-        """Return the volume node whose grid the results have."""
+        """Return the volume node whose grid the results have, or the sequence node of a series."""
         raise NotImplementedError
 
     def scans(self, parameters):
@@ -105,11 +105,20 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         """Names of inputs and options that play no part with the present choices."""
         return frozenset()
 
-    def option_words(self, parameters):
-        """Words of the parameters in `option_fields` and `optional_fields` that play a part."""
+    def option_words(self, parameters, fields=()):
+        """Words of the parameters in `option_fields` and `optional_fields` that play a part.
+
+        Parameters
+        ----------
+        parameters
+            Parameter node wrapper.
+        fields
+            Parameters that are options of another command, instead of those in `option_fields`.
+
+        """
         left_out = self.irrelevant(parameters)
         words = []
-        for name in self.option_fields:
+        for name in fields or self.option_fields:
             if name not in left_out:
                 words += _words(option_name(name), getattr(parameters, name))
         for name in self.optional_fields:
@@ -204,11 +213,8 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         folder, study = Path(folder), self.study(parameters)
         positional, words = [], []
         for option, (node, unit) in self.image_options(parameters).items():
-            path = folder / f"{option.strip('-').replace('-', '_')}.nrrd"
-            volume = mrml.volume_from_node(node, unit)
-            if volume.valid is not None:
-                volume = mrml.with_padding(volume)
-            write_volume(volume, path, compressed=False)
+            name = option.strip("-").replace("-", "_")
+            path = self.write_image(parameters, node, unit, folder / f"{name}.nrrd")
             if option.startswith("-"):
                 words += [option, str(path)]
             else:
@@ -225,6 +231,14 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         if corrected and study.corrected:
             words += self._transform_words(study, folder)
         return [self.command_of(parameters), *positional, *words]
+
+    def write_image(self, parameters, node, unit, path):
+        """Write an input image; return the path, whose suffix may have changed."""
+        volume = mrml.volume_from_node(node, unit)
+        if volume.valid is not None:
+            volume = mrml.with_padding(volume)
+        write_volume(volume, path, compressed=False)
+        return path
 
     @staticmethod
     def trail_words(study, folder):
@@ -252,7 +266,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         return ["--transform", *map(str, paths)] if paths else []
 
     def _segmentation_words(self, parameters, folder, corrected):
-        geometry = mrml.geometry_from_node(self.reference(parameters))
+        geometry = mrml.grid_of(self.reference(parameters))
         words, study = [], self.study(parameters)
         chosen = study.corrected if corrected else []
         if "lobes" in chosen and LUNGS not in chosen:
@@ -269,7 +283,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
             first = option == self.corrections[LUNGS]
             if node is None or (first and LUNGS in chosen):
                 continue
-            imported = self.imported(node, mrml.geometry_from_node(volume))
+            imported = self.imported(node, mrml.grid_of(volume))
             path = folder / f"{option.strip('-').replace('-', '_')}.seg.nrrd"
             words += self._label_words(option, imported.lungs or imported.lobes, path)
             if imported.lobes is not None and first:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import slicer
 from slicer.i18n import tr as _
 
+from lungperfusion import mrml
+
 POINTS, LINE = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsLineNode"
 
 
@@ -146,3 +148,47 @@ class MarkPlacer:
         for button, mark_of in self._buttons:
             node = None if self._study is None else self._study.node(mark_of().role)
             button.checked = bool(placing and node is not None and node is current)
+
+
+def placed(study, marks):
+    """Places in RAS mm of the points that were placed, by name.
+
+    Parameters
+    ----------
+    study
+        Whose points.
+    marks
+        Mark by name.
+
+    """
+    nodes = {name: study.node(mark.role) for name, mark in marks.items()}
+    points = {name: mrml.points_ras_mm(node) for name, node in nodes.items() if node is not None}
+    return {name: found[-1] for name, found in points.items() if len(found)}
+
+
+class PointsPanel:
+    """Buttons that place single points and remove them.
+
+    Parameters
+    ----------
+    buttons
+        Button by its mark.
+    clear_button
+        Takes all marks away.
+    on_change
+        Called when a point was placed, moved or removed.
+    """
+
+    def __init__(self, buttons, clear_button, on_change):
+        self.marks = MarkPlacer(list(buttons), on_change)
+        for mark, button in buttons.items():
+            self.marks.add_button(button, lambda mark=mark: mark)
+        clear_button.connect("clicked(bool)", lambda on=False: self._clear(buttons))
+
+    def bind(self, study):
+        """Watch the points of a scan; None before it goes."""
+        self.marks.bind(study)
+
+    def _clear(self, marks):
+        for mark in marks:
+            self.marks.remove(mark)

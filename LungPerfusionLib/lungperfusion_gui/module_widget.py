@@ -91,9 +91,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         self.fissures = FissurePanel(self.ui, lambda: self.onMarked(_("Points on fissures")))
         self.checks = ScanChecks(self.ui.scanLabel, self.logic.command)
-        self.archive = ArchiveExport(
-            self.ui.exportCollapsibleButton, lambda: self.logic.reference(self.parameters)
-        )
+        self.archive = ArchiveExport(self.ui.exportCollapsibleButton, lambda: self.study.image)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(scene, scene.StartImportEvent, self._onSceneStartImport)
@@ -242,7 +240,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.study is not None and self.study.has_results:
             corrections.note_mark(self.study, what)
             self.review.show_trail()
-            self.updateButtons()
+        self.updateButtons()
 
     def onParametersChanged(self):
         """Show or hide what the inputs call for."""
@@ -388,7 +386,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.refreshResults()
         if run.anew and self._active and study == self.study:
             self.display.compare()
-            self.results.open_largest(self.logic.findings_table)
+            self.results.open_largest(self.logic.findings_tables)
 
     # ---------------------------------------------------------------------- results and review
 

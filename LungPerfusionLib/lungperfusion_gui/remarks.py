@@ -51,6 +51,8 @@ def remarks(record, deciding):
     if record is None:
         return []
     analysis = record["analyses"][0]
+    measured = {(row["measure"], row["region"]) for row in analysis["measurements"]}
+    deciding = [pair for pair in deciding if pair in measured]
     found = {}
     for verdict, (colour, sign) in SEVERITIES.items():
         for gate in analysis["quality_gates"]:

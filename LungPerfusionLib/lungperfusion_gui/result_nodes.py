@@ -57,7 +57,7 @@ def _show_labels(study, folder):
         elif drawn is None:
             copy = mrml.copy_segmentation(study.scene, node, f"{words} (as drawn)")
             study.keep(f"drawn.{name}", copy)
-        node = mrml.show_labelmap(study.scene, labels, words, node=node, reference=study.scan)
+        node = mrml.show_labelmap(study.scene, labels, words, node=node, reference=study.image)
         study.keep(role, node, words)
     study.set_names("labels", names)
 

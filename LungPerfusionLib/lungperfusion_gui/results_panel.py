@@ -212,8 +212,10 @@ class ResultsPanel:
         except InputError as error:
             self.ui.chartLabel.text = str(error)
 
-    def open_largest(self, table_name):
-        """Go to the largest finding of a table; stay where nothing was found."""
+    def open_largest(self, table_names):
+        """Go to the largest finding of the first table that there is; stay without findings."""
+        found = self.study.names("table")
+        table_name = next((name for name in table_names if name in found), "")
         table = self.study.node(f"table.{table_name}")
         column = -1 if table is None else table.GetColumnIndex(VOLUME_COLUMN)
         if column < 0 or not table.GetNumberOfRows():

@@ -135,7 +135,7 @@ class Correction:
             self._editor.setSegmentationNode(None)
             return
         keep_original_labels(study, name)
-        volume = study.scan
+        volume = study.image
         if self._editor.segmentationNode() is not node:
             self._editor.setSegmentationNode(node)
         if volume is not None and self._editor.sourceVolumeNode() is not volume:

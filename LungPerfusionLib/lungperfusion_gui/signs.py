@@ -82,7 +82,7 @@ def artery_words(name):
 def place_of(study, artery):
     """Place in RAS mm to look for an artery; None where nothing is known of it yet."""
     if artery == ROOT:
-        marked = blood_points.placed(study, (blood_points.TRUNK,))
+        marked = blood_points.placed_in(study, (blood_points.TRUNK,))
         return next(iter(marked.values()), None)
     lobar = next((name for name, beyond in SEGMENTS.items() if artery in beyond), artery)
     lung = f"{artery.partition('_')[0]}_lung"

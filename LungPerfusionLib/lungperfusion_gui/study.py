@@ -34,7 +34,8 @@ class Study:
     module
         Name of the module.
     scan
-        Volume node on whose grid the results lie; None while no scan is chosen.
+        Volume node on whose grid the results lie, or the sequence node of a first-pass series;
+        None while no scan is chosen.
     """
 
     def __init__(self, scene, module, scan):
@@ -44,6 +45,11 @@ class Study:
         return isinstance(other, Study) and other.scan is self.scan
 
     __hash__ = None
+
+    @property
+    def image(self):
+        """Volume that views show: the scan, or the chosen frame of a first-pass series."""
+        return mrml.browse(self.scan) if mrml.is_sequence(self.scan) else self.scan
 
     # ---------------------------------------------------------------------------------- keeping
 

@@ -35,6 +35,20 @@ def seconds_of(unit: str) -> float | None:
     return _UNIT_SECONDS.get(unit.strip().lower())
 
 
+def require_first_pass_times(times_s: NDArray[np.float64]) -> None:
+    """Refuse too few frames, and times that do not ascend along the first axis."""
+    if len(times_s) < FEWEST_FRAMES:
+        raise InputError(
+            f"a first-pass series needs at least {FEWEST_FRAMES} frames for baseline, rise and "
+            f"fall; {len(times_s)} are there: give the whole dynamic series"
+        )
+    if not np.isfinite(times_s).all() or (np.diff(times_s, axis=0) <= 0).any():
+        raise InputError(
+            "the times of the frames do not ascend; give them in seconds, one a frame, in the "
+            "order of the frames"
+        )
+
+
 def whole_hu(image: NDArray[Any]) -> NDArray[np.int16]:
     """Values of CT as whole HU; below -1024 is padding outside the scan field."""
     rounded = np.rint(image) if image.dtype.kind == "f" else image
@@ -71,11 +85,6 @@ class Frames:
     def __post_init__(self) -> None:
         """Check."""
         count = self.array.shape[0]
-        if count < FEWEST_FRAMES:
-            raise InputError(
-                f"a first-pass series needs at least {FEWEST_FRAMES} frames for baseline, rise and "
-                f"fall; {count} are there: give the whole dynamic series"
-            )
         if self.array.shape[1:] != self.geometry.shape:
             raise InputError(
                 f"frames of shape {self.array.shape[1:]} do not lie on a grid of "
@@ -86,11 +95,7 @@ class Frames:
                 f"{count} frames of {self.geometry.shape[0]} slices need as many times, not "
                 f"{' x '.join(map(str, self.times_s.shape))}"
             )
-        if not np.isfinite(self.times_s).all() or (np.diff(self.times_s, axis=0) <= 0).any():
-            raise InputError(
-                "the times of the frames do not ascend; give them in seconds, one a frame, in the "
-                "order of the frames"
-            )
+        require_first_pass_times(self.times_s)
 
     @property
     def moments_s(self) -> NDArray[np.float64]:

@@ -125,7 +125,7 @@ def _read_dicom(
     )
     seconds = points.times_s
     if times is not None:
-        given = _read_times(times, len(points.array))
+        given = read_times(times, len(points.array))
         seconds = np.repeat(given[:, None], points.geometry.shape[0], axis=1)
     frames = _axial_frames(points.array, points.geometry, seconds)
     return TimedScan(
@@ -143,7 +143,7 @@ def _read_file(path: Path, times: Path | None, progress: Progress) -> TimedScan:
     progress(0.0, "reading the frames")
     array, geometry, metadata, notes = _four_axes(path)
     if times is not None:
-        seconds = _read_times(times, len(array))
+        seconds = read_times(times, len(array))
     else:
         seconds = _stated_times(path, metadata, len(array))
     every = np.repeat(seconds[:, None], geometry.shape[0], axis=1)
@@ -300,8 +300,17 @@ def _numbers(words: list[str], seconds: float) -> NDArray[np.float64] | None:
         return None
 
 
-def _read_times(path: Path, count: int) -> NDArray[np.float64]:
-    """Last column of a table, one line a frame."""
+def read_times(path: Path, count: int) -> NDArray[np.float64]:
+    """Read the times of frames in seconds from the first one.
+
+    Parameters
+    ----------
+    path
+        CSV file with one line a frame, the time in the last column; a heading may stand above.
+    count
+        Number of frames.
+
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = [row for row in csv.reader(stream) if any(cell.strip() for cell in row)]

@@ -25,6 +25,7 @@ from lungperfusion.mrml.segmentations import (
 )
 from lungperfusion.mrml.sequences import (
     browse,
+    grid_of,
     is_sequence,
     sequence_frames,
     sequence_geometry,
@@ -63,6 +64,7 @@ __all__ = [
     "copy_segmentation",
     "drop_last_of_trail",
     "geometry_from_node",
+    "grid_of",
     "hide_segmentation",
     "image_array",
     "is_sequence",

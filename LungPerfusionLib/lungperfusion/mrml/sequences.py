@@ -76,6 +76,11 @@ def sequence_geometry(node: Any) -> Geometry:
     return Geometry(grids[0].shape, matrix_to_world(shown) @ grids[0].ijk_to_ras)
 
 
+def grid_of(node: Any) -> Geometry:
+    """Grid of a volume node, or of the frames of a sequence."""
+    return sequence_geometry(node) if is_sequence(node) else geometry_from_node(node)
+
+
 def sequence_frames(node: Any) -> Iterator[NDArray[np.int16]]:
     """Images of the frames in HU, shape (K, J, I), one after the other.
 

@@ -24,6 +24,18 @@ def show(panel, folder, *, anew=True):
     panel.updateButtons()
 
 
+def click(panel, button, place):
+    """Place the point of a button; return its node."""
+    import slicer
+
+    getattr(panel.ui, button).click()
+    nodes = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+    node = next(node for node in nodes if not node.GetNumberOfControlPoints())
+    node.AddControlPoint(*place)
+    slicer.app.applicationLogic().GetInteractionNode().SwitchToViewTransformMode()
+    return node
+
+
 def choose_table(panel, name):
     selector = panel.ui.tableSelector
     selector.currentIndex = selector.findData(f"table.{name}")

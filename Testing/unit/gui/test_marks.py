@@ -2,27 +2,17 @@
 
 import numpy as np
 import pytest
-from gui_support import show
+from gui_support import click, show
 
 from lungperfusion import mrml
 from lungperfusion.io import read_segmentation
-
-
-def click(desktop, panel, button, place):
-    import slicer
-
-    getattr(panel.ui, button).click()
-    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
-    node.AddControlPoint(*place)
-    slicer.app.applicationLogic().GetInteractionNode().SwitchToViewTransformMode()
-    return node
 
 
 def test_marked_trunk_reaches_the_command(desktop, modules, volumes, patient, tmp_path):
     modules("PerfusionIPv")
     panel = desktop.select("PerfusionIPv")
     place = patient.ct.geometry.ras_from_ijk(np.array(patient.ct.geometry.shape[::-1]) // 2)
-    click(desktop, panel, "trunkPointButton", place)
+    click(panel, "trunkPointButton", place)
     words = panel.logic.request(panel.parameters, tmp_path)
     written = read_segmentation(tmp_path / "blood_points.seg.nrrd")
     assert words[words.index("--trunk") + 1] == str(tmp_path / "blood_points.seg.nrrd")
@@ -37,7 +27,7 @@ def test_marked_aorta_reaches_the_command(desktop, modules, volumes, patient, tm
     panel = desktop.select("VesselBV")
     panel.ui.ct.setCurrentNode(volumes[0])
     place = patient.ct.geometry.ras_from_ijk(np.array(patient.ct.geometry.shape[::-1]) // 2)
-    node = click(desktop, panel, "aortaPointButton", place)
+    node = click(panel, "aortaPointButton", place)
     words = panel.logic.request(panel.parameters, tmp_path)
     assert "--blood-mask" in words
     assert list(read_segmentation(tmp_path / "blood_points.seg.nrrd").names.values()) == ["aorta"]
@@ -61,7 +51,7 @@ def reviewed(desktop, modules, volumes, ipv_results):
 def test_a_mark_outdates_results_and_is_one_entry(desktop, reviewed, volumes):
     panel = reviewed
     assert not panel.study.outdated
-    node = click(desktop, panel, "trunkPointButton", (0, 0, 0))
+    node = click(panel, "trunkPointButton", (0, 0, 0))
     node.SetNthControlPointPosition(0, 1, 0, 0)
     assert panel.study.outdated
     assert panel.ui.recomputeButton.enabled
@@ -75,7 +65,7 @@ def test_corrections_and_marks_stay_with_their_scan(desktop, reviewed, volumes, 
     import slicer
 
     panel = reviewed
-    first = click(desktop, panel, "trunkPointButton", (0, 0, 0))
+    first = click(panel, "trunkPointButton", (0, 0, 0))
     shown = panel.logic.study(panel.parameters)
     assert shown.node("blood.pulmonary_artery") is first
     panel.parameters.ct = mrml.show_volume(slicer.mrmlScene, patient.ct, "Another patient")

@@ -153,6 +153,22 @@ def test_no_option_is_forgotten(panel):
     assert options <= shown | ELSEWHERE | set(LEFT_TO_THE_COMMAND_LINE)
 
 
+def test_options_of_a_first_pass_are_those_of_the_command_line(desktop, modules):
+    modules("PerfusionIPv")
+    panel = desktop.select("PerfusionIPv")
+    from lungperfusion_gui import first_pass
+    from lungperfusion_gui.logic import option_name
+
+    options = options_of(first_pass.COMMAND)
+    for name in first_pass.OPTIONS:
+        assert getattr(panel.parameters, name) == options[option_name(name)].default
+        assert option_name(name) in getattr(panel.ui, name).toolTip
+    shown = {option_name(name) for name in first_pass.OPTIONS}
+    marked = {*(f"--{name}" for name in first_pass.MARKS), "--leave-out", "--times"}
+    given = {name for name in options if name.startswith("--")}
+    assert given <= shown | marked | ELSEWHERE | set(LEFT_TO_THE_COMMAND_LINE)
+
+
 def test_what_plays_no_part_is_hidden_and_not_sent(desktop, modules):
     modules("PerfusionIPv")
     panel = desktop.select("PerfusionIPv")

@@ -1,0 +1,264 @@
+"""A first-pass series in PerfusionIPv: from frames to flow, findings and recomputed numbers."""
+
+import json
+
+import numpy as np
+import pytest
+from gui_support import apply, click, erase_front, value
+
+from lungperfusion import mrml
+from lungperfusion.__main__ import main
+from lungperfusion.dynamic.series import Frames
+from lungperfusion.io.writing import write_time_series
+from lungperfusion.phantoms.first_pass import (
+    SLAB_CENTRE_RAS_MM,
+    SLAB_FIELD_MM,
+    FirstPassScan,
+    render_first_pass,
+)
+from lungperfusion.phantoms.kinds import default_geometry
+from lungperfusion.volume import Geometry, Labelmap
+
+SPACING_MM = (6.0, 6.0, 6.0)
+POINTS = {
+    "artery": (-22.0, 24.0, -24.0),
+    "atrium": (-6.0, -20.0, -44.0),
+    "aorta": (-24.0, -47.0, -20.0),
+}
+"""In the middle of the vessels of the phantom (`phantoms.anatomy`)."""
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    geometry = default_geometry(
+        SPACING_MM, field_mm=SLAB_FIELD_MM, centre_ras_mm=SLAB_CENTRE_RAS_MM
+    )
+    scan = FirstPassScan(frames=18, step_s=2.0, noise_hu=3.0, breath_mm=0.0, streak_hu=0.0)
+    return render_first_pass(geometry, scan=scan)
+
+
+@pytest.fixture
+def series(phantom):
+    """Frames as a node; call it when the desktop is there."""
+
+    def make(name="First pass"):
+        import slicer
+
+        frames = Frames(phantom.frames, phantom.geometry, phantom.times_s)
+        return mrml.show_frames(slicer.mrmlScene, frames, name)
+
+    return make
+
+
+@pytest.fixture
+def panel(desktop, modules, series):
+    modules("PerfusionIPv")
+    series()
+    return desktop.select("PerfusionIPv")
+
+
+def frame(panel, number):
+    """Item of a frame in the list, numbers from 1."""
+    return panel.ui.frameTree.topLevelItem(number - 1)
+
+
+def tick(panel, number, on):
+    import qt
+
+    frame(panel, number).setCheckState(0, qt.Qt.Checked if on else qt.Qt.Unchecked)
+
+
+def steps_kept(panel, name):
+    return len(list(panel.runs._stages.glob(f"*{name}*.npz")))
+
+
+def test_flow_from_frames_to_recomputed_numbers(desktop, panel, phantom, tmp_path):
+    import slicer
+
+    for name, place in POINTS.items():
+        click(panel, f"{name}PointButton", place)
+    apply(desktop, panel)
+    assert panel.ui.stateLabel.text == ""
+
+    # the same numbers as the command line gives from a file
+    path = tmp_path / "pass.seq.nrrd"
+    write_time_series(phantom.frames, phantom.geometry, phantom.times_s, path)
+    words = [word for name, p in POINTS.items() for word in (f"--{name}", *map(str, p))]
+    out = tmp_path / "command"
+    assert main(["dynamic", str(path), *words, "--no-report", "--quiet", "-o", str(out)]) == 0
+    record = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert panel.study.record["analyses"] == record["analyses"]
+
+    # shown: frames behind the maps, in colours of fixed units, with findings
+    assert panel.study.scan is panel.parameters.series
+    assert panel.study.image is mrml.shown_frame(panel.parameters.series)
+    panel.ui.layoutSelector.currentIndex = 0
+    panel.ui.mapSelector.currentIndex = panel.ui.mapSelector.findData("map.pulmonary_flow")
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetBackgroundVolumeID() == panel.study.image.GetID()
+    shown = panel.study.node("map.pulmonary_flow")
+    assert composite.GetForegroundVolumeID() == shown.GetID()
+    assert shown.GetDisplayNode().GetWindowLevelMax() == 250.0
+    assert "Pulmonary flow" in panel.ui.summaryLabel.text
+    assert "Iodine" not in panel.ui.summaryLabel.text + panel.ui.remarksLabel.text
+    assert panel.study.node("labels.flow_findings") is not None
+    assert panel.ui.tableSelector.currentData == "table.flow_findings"
+    assert frame(panel, 1).text(2) != "–"  # shift left after alignment
+
+    # a frame that is left out, another point: the lungs are not sought again
+    before = value(panel, "dynamic_blood_volume")
+    tick(panel, 18, on=False)
+    assert panel.study.outdated
+    aorta = panel.study.node("first_pass.aorta")
+    aorta.SetNthControlPointPosition(0, -24.0, -46.0, -21.0)
+    aorta.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+    assert steps_kept(panel, "segment_lungs") == 1
+    apply(desktop, panel, "recomputeButton")
+    assert not panel.study.outdated
+    assert panel.study.record["analyses"][0]["parameters"]["left_out_frames"] == [18]
+    assert value(panel, "dynamic_blood_volume") != before
+    assert steps_kept(panel, "segment_lungs") == 1
+    marked = [entry.get("marked") for entry in mrml.read_trail(panel.study.node("trail"))]
+    assert {"Frames that are left out", "Points in the inputs"} <= set(marked)
+
+    # corrected lungs
+    volume = value(panel, "dynamic_blood_volume")
+    erase_front(panel.study.node("labels.lungs"), "left_lung", phantom.geometry)
+    desktop.wait(lambda: panel.study.outdated, 5.0)
+    apply(desktop, panel, "recomputeButton")
+    assert value(panel, "dynamic_blood_volume") != volume
+    assert value(panel, "dynamic_blood_volume", "right_lung") > 0
+    assert mrml.read_trail(panel.study.node("trail"))[-1]["recomputed"] == ["lungs"]
+
+    # marks, frames and results stay with the series in the saved scene
+    shown = value(panel, "dynamic_blood_volume")
+    desktop.save_and_load_scene(tmp_path / "scene.mrb")
+    assert value(panel, "dynamic_blood_volume") == shown
+    words = panel.logic.extra_words(panel.parameters, tmp_path)
+    assert words[words.index("--aorta") + 1 :][:3] == ["-24.000", "-46.000", "-21.000"]
+    assert words[words.index("--leave-out") + 1 :] == ["18"]
+    assert panel.ui.stateLabel.text == ""
+
+    panel.ui.reportFolder.currentPath = str(tmp_path)
+    panel.parameters.caseName = "P1"
+    apply(desktop, panel, "reportButton")
+    html = (tmp_path / "P1" / "report.html").read_text(encoding="utf-8")
+    assert "Time curves" in html
+    assert "Frames that are left out" in html
+
+
+def test_the_only_series_is_chosen_and_its_times_are_told(panel):
+    assert panel.ui.analysis.currentText == "first-pass series"
+    assert panel.ui.inputsLabel.text == "18 frames in 34 s, 2 s apart."
+    assert panel.ui.applyButton.enabled
+    assert panel.ui.frameTree.topLevelItemCount == 18
+    assert frame(panel, 3).text(1) == "4.00"
+
+
+def test_iodine_and_first_pass_keep_their_inputs_apart(panel):
+    ui = panel.ui
+    assert panel.logic.command_of(panel.parameters) == "dynamic"
+    for name in ("source", "ct", "trunk", "trunkPointButton", "signsCollapsibleButton"):
+        assert not getattr(ui, name).isVisibleTo(panel.parent), name
+    words = " ".join(panel.logic.options(panel.parameters))
+    assert words == "--lobes none --zones height --rim-mm 15 --hct-ratio 1"
+    ui.analysis.currentText = "iodine map"
+    assert panel.logic.command_of(panel.parameters) == "ipv"
+    for name in ("series", "timesFile", "firstPassCollapsibleButton"):
+        assert not getattr(ui, name).isVisibleTo(panel.parent), name
+    assert ui.ct.isVisibleTo(panel.parent)
+    assert "--hct-ratio" not in panel.logic.options(panel.parameters)
+    assert "chest CT" in panel.logic.missing(panel.parameters)
+
+
+def test_times_are_never_assumed(panel, tmp_path):
+    import slicer
+
+    node, ui = panel.parameters.series, panel.ui
+    node.SetIndexName("frame")
+    node.SetIndexUnit("")
+    panel.parameters.hctRatio = 0.83  # the panel looks again
+    assert not ui.applyButton.enabled
+    assert "told apart by frame in no unit" in ui.applyButton.toolTip
+    assert "CSV file" in ui.reasonLabel.text
+    assert frame(panel, 1).text(1) in ("–", "0.00")
+    path = tmp_path / "times.csv"
+    path.write_text("time_s\n" + "\n".join(f"{1.5 * n:g}" for n in range(17)), encoding="utf-8")
+    ui.timesFile.currentPath = str(path)
+    assert "holds 17 times for 18 frames" in ui.applyButton.toolTip
+    path.write_text("time_s\n" + "\n".join(f"{1.5 * n:g}" for n in range(18)), encoding="utf-8")
+    ui.timesFile.currentPath = ""
+    ui.timesFile.currentPath = str(path)
+    assert ui.applyButton.enabled
+    assert ui.inputsLabel.text == "18 frames in 25.5 s, 1.5 s apart."
+    words = panel.logic.request(panel.parameters, tmp_path)
+    assert words[:2] == ["dynamic", str(tmp_path / "first_pass.seq.nrrd")]
+    from lungperfusion.io.time_series import read_time_series
+
+    written = read_time_series(tmp_path / "first_pass.seq.nrrd").series
+    assert written.moments_s == pytest.approx(1.5 * np.arange(18))
+    slicer.mrmlScene.RemoveNode(node)
+    assert "Choose the first-pass series" in ui.applyButton.toolTip
+
+
+def test_a_short_series_is_refused_before_apply(panel):
+    node = panel.parameters.series
+    while node.GetNumberOfDataNodes() > 7:
+        node.RemoveDataNodeAtValue(node.GetNthIndexValue(7))
+    panel.parameters.hctRatio = 0.83
+    assert not panel.ui.applyButton.enabled
+    assert "at least 8 frames" in panel.ui.applyButton.toolTip
+
+
+def test_marks_and_frames_belong_to_their_series(panel, series):
+    first = panel.parameters.series
+    click(panel, "arteryPointButton", POINTS["artery"])
+    tick(panel, 4, on=False)
+    assert panel.logic.extra_words(panel.parameters, None)[-2:] == ["--leave-out", "4"]
+    panel.parameters.series = series("Another patient")
+    assert panel.logic.extra_words(panel.parameters, None) == []
+    import qt
+
+    assert frame(panel, 4).checkState(0) == qt.Qt.Checked
+    panel.parameters.series = first
+    assert frame(panel, 4).checkState(0) == qt.Qt.Unchecked
+    assert panel.logic.extra_words(panel.parameters, None)[0] == "--artery"
+    panel.ui.inputPointsClearButton.click()
+    assert panel.logic.extra_words(panel.parameters, None) == ["--leave-out", "4"]
+
+
+def test_lungs_of_a_whole_chest_are_not_cut_to_the_slab(panel, phantom, tmp_path):
+    """They tell how much of each region lies outside of the images."""
+    import slicer
+
+    from lungperfusion.io import read_segmentation
+    from lungperfusion.volume import Volume
+
+    grid = phantom.geometry
+    above = grid.ijk_to_ras.copy()
+    above[2, 3] -= 5 * above[2, 2]
+    tall = Geometry((grid.shape[0] + 10, *grid.shape[1:]), above)
+    array = np.zeros(tall.shape, np.uint8)
+    array[2:-2, 10:20, 10:20] = 1
+    ct = Volume(np.full(tall.shape, -800, np.int16), tall, "HU")
+    scene = slicer.mrmlScene
+    chest = mrml.show_volume(scene, ct, "Chest")
+    lungs = Labelmap(array, tall, {1: "left_lung", 2: "right_lung"})
+    panel.parameters.lungMask = mrml.show_labelmap(scene, lungs, "Lungs", reference=chest)
+    words = panel.logic.request(panel.parameters, tmp_path)
+    written = read_segmentation(tmp_path / "lung_mask.seg.nrrd")
+    assert words[words.index("--lung-mask") + 1] == str(tmp_path / "lung_mask.seg.nrrd")
+    assert written.volume_ml("left_lung") == pytest.approx(lungs.volume_ml("left_lung"))
+
+
+def test_frames_go_on_behind_the_map(panel):
+    """The browser of the sequence moves the CT that the views show."""
+    import slicer
+
+    shown = panel.study.image
+    browser = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
+    browser.SetSelectedItemNumber(7)
+    assert panel.study.image is shown
+    node = panel.parameters.series
+    seventh = slicer.util.arrayFromVolume(node.GetNthDataNode(7))
+    assert np.array_equal(slicer.util.arrayFromVolume(shown), seventh)
