@@ -32,6 +32,7 @@ from lungperfusion.io.xenon.maps import (
     mask_of,
     read_complex,
     read_xenon_map,
+    read_xenon_mask,
     values_of,
 )
 from lungperfusion.io.xenon.mrd import MrdHeader, read_mrd_header
@@ -97,7 +98,8 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
             type=Path,
             nargs="+",
             metavar="FILE",
-            help=f"complex image of {words}: one file, or real and imaginary part",
+            help=f"complex image of {words}: one file, or real and imaginary part; of DICOM "
+            "also magnitude and phase",
         )
     dixon.add_argument(
         "--rbc-membrane", type=float, metavar="RATIO", help="RBC:membrane of the spectrum"
@@ -263,32 +265,43 @@ def read_sources(arguments: argparse.Namespace, background: Background) -> Sourc
     if arguments.duke is not None:
         return _from_folder(arguments, header)
     placement = _placement(arguments, header.field_mm)
-    mask = read_xenon_map(arguments.mask, placement)
-    files = {"xenon_mask": mask}
+    mask = read_xenon_mask(arguments.mask, placement)
     if arguments.gas_image is not None:
-        return _from_complex(arguments, placement, header, files)
-    grid = mask.volume.geometry
-    arrays: dict[str, Any] = {}
-    for name in _MAPS:
-        path = getattr(arguments, name)
-        if path is not None:
-            scan = read_xenon_map(path, placement)
-            arrays[name] = values_of(scan, grid, name.replace("_", ":"))
-            files[f"xenon_{name}"] = scan
+        return _from_complex(arguments, placement, header, mask)
+    given = {name: getattr(arguments, name) for name in _MAPS}
+    scans = {
+        name: read_xenon_map(path, placement) for name, path in given.items() if path is not None
+    }
+    grid = next(iter(scans.values())).volume.geometry
+    arrays: dict[str, Any] = {
+        name: values_of(scan, grid, name.replace("_", ":")) for name, scan in scans.items()
+    }
+    files = {"xenon_mask": mask, **{f"xenon_{name}": scan for name, scan in scans.items()}}
     ventilation = arrays.pop("ventilation", None)
     statistics = _statistics(arguments)
     return Sources(
         maps=XenonMaps(
-            mask=mask_of(mask),
+            mask=mask_of(mask, grid),
             geometry=grid,
             ventilation=None if ventilation is None else np.nan_to_num(ventilation),
             **arrays,
         ),
         files=files,
         parameters=_placed(placement),
+        warnings=_said(files),
         frequency_ppm=header.frequency_ppm,
         folder=statistics,
         haemoglobin_applied=statistics is not None and statistics.haemoglobin_applied,
+    )
+
+
+def _said(files: Mapping[str, Scan]) -> tuple[str, ...]:
+    """Say what was done on reading DICOM images; other files say it where it matters."""
+    return tuple(
+        f"{role.removeprefix('xenon_').replace('_', ' ')}: {note}"
+        for role, scan in files.items()
+        if scan.acquisition.modality == "MR"
+        for note in scan.warnings
     )
 
 
@@ -320,16 +333,16 @@ def _placed(placement: Placement) -> dict[str, Any]:
 
 
 def _from_complex(
-    arguments: argparse.Namespace, placement: Placement, header: MrdHeader, files: dict[str, Scan]
+    arguments: argparse.Namespace, placement: Placement, header: MrdHeader, mask: Scan
 ) -> Sources:
     """Make the ratios out of complex images of gas and dissolved xenon."""
-    mask = files["xenon_mask"]
-    grid, inside = mask.volume.geometry, mask_of(mask)
     gas, dissolved = (
         read_complex(paths, placement) for paths in (arguments.gas_image, arguments.dissolved_image)
     )
-    for scan, words in ((gas, "gas"), (dissolved, "dissolved image")):
-        grid.require_same(scan.volume.geometry, what=f"mask and {words} of the xenon MRI")
+    files = {"xenon_mask": mask}
+    grid = gas.volume.geometry
+    inside = mask_of(mask, grid)
+    grid.require_same(dissolved.volume.geometry, what="gas and dissolved image of the xenon MRI")
     order = arguments.dixon_order.replace("-", "_")
     parted = separate(
         gas.volume.array, dissolved.volume.array, inside, arguments.rbc_membrane, order=order
@@ -368,6 +381,7 @@ def _from_complex(
             "field_t": acquisition.field_t,
             "acquisition_factors": {k: list(pair) for k, pair in factors.applied.items()},
         },
+        warnings=_said(files),
         bias_corrected=arguments.ventilation is not None,
         frequency_ppm=header.frequency_ppm,
     )

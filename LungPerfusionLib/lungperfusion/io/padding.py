@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,14 @@ pixels."""
 UNPHYSICAL_OTHER = -500.0
 """The same for maps in other units (mg/mL, mL/mL), where padding is written as -1000 or lower."""
 
+SIGNAL = "signal"
+"""Unit of signals with a sign in an arbitrary scale, of which no value is impossible."""
+
+
+def lowest_possible(unit: str) -> float:
+    """Value from which on down nothing was measured."""
+    return {"HU": UNPHYSICAL_HU, SIGNAL: -math.inf}.get(unit, UNPHYSICAL_OTHER)
+
 
 def padding_in_plane(values: NDArray[Any], *, unit: str, declared: Mask | None = None) -> Mask:
     """Pixels of one slice that hold no measurement.
@@ -59,7 +68,7 @@ def padding_in_plane(values: NDArray[Any], *, unit: str, declared: Mask | None =
 
     """
     in_hu = unit == "HU"
-    padding: Mask = values <= (UNPHYSICAL_HU if in_hu else UNPHYSICAL_OTHER)
+    padding: Mask = values <= lowest_possible(unit)
     if declared is not None:
         padding |= _connected(declared | padding, _edges)
     if in_hu:
@@ -91,7 +100,7 @@ def _around_circle(values: NDArray[Any]) -> Mask:
 def padding_in_volume(array: NDArray[Any], axis: int, *, unit: str) -> Mask | None:
     """Undeclared padding of an image, slice by slice along an array axis; None if there is none."""
     lowest = array.min()
-    if lowest > (PADDED_AIR_HU if unit == "HU" else UNPHYSICAL_OTHER):
+    if lowest > (PADDED_AIR_HU if unit == "HU" else lowest_possible(unit)):
         return None
     padding = np.zeros(array.shape, np.bool_)
     for plane, found in zip(

@@ -35,6 +35,9 @@ from lungperfusion.quality import Gate
 from lungperfusion.segmentation.imports import structure_of
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
 
+CT_UNITS = ("HU", "mg/mL")
+"""Units that an image of a CT scanner alone can have."""
+
 
 def read_ct(path: Path, *, series_uid: str | None = None, progress: Progress = ignore) -> Scan:
     """Read a chest CT in HU.
@@ -79,8 +82,18 @@ def read_map(
         Unit of the values, which only DICOM files can confirm.  NaN is taken for "not measured"
         and becomes invalid.
 
+    Raises
+    ------
+    InputError
+        In one sentence, if the image cannot be read, or is of MR where values of CT are wanted.
+
     """
     scan = _read(Path(path), unit, False, series_uid, progress)
+    if unit in CT_UNITS and scan.acquisition.modality == "MR":
+        raise InputError(
+            f"the series in {named(Path(path).name)} is of MR, whose values are never in {unit}; "
+            "give a map of a CT"
+        )
     progress(1.0, "image read")
     return scan
 
@@ -172,17 +185,29 @@ def read_vectors(path: Path) -> tuple[NDArray[np.float32], Geometry]:
 # ------------------------------------------------------------------------------------ images
 
 
+def holds_dicom(path: Path) -> bool:
+    """Whether a path is read as DICOM: a folder, a zip, or a file that is no other image.
+
+    Raises
+    ------
+    InputError
+        If there is nothing, or nothing that can be read.
+
+    """
+    if path.is_dir():
+        return True
+    _require_file(path)
+    return not is_image_file(path) and (_is_dicom_file(path) or zipfile.is_zipfile(path))
+
+
 def _read(path: Path, unit: str, only_ct: bool, series_uid: str | None, progress: Progress) -> Scan:
     if path.name.upper() == "DICOMDIR" and path.is_file():  # an index of the folder it lies in
         path = path.absolute().parent
-    if not path.is_dir():
-        _require_file(path)
-    named_image = path.is_file() and is_image_file(path)
-    if not named_image and (path.is_dir() or _is_dicom_file(path) or zipfile.is_zipfile(path)):
+    if holds_dicom(path):
         return read_dicom(
             path, unit=unit, only_ct=only_ct, series_uid=series_uid, progress=progress
         )
-    if not named_image:
+    if not is_image_file(path):
         raise InputError(
             f"{named(path.name)} is no image this program reads; give a DICOM folder, a zip of "
             f"one, or a file ending in {', '.join(SUFFIXES)}"

@@ -49,6 +49,16 @@ class Frame:
         return str(self.file.header.get("SOPInstanceUID", "")), self.index
 
 
+def groups_of(file: DicomFile, index: int) -> list[Dataset]:
+    """Where the facts of one slice stand: its own group before the shared one before the header."""
+    header = file.header
+    per_frame = header.get("PerFrameFunctionalGroupsSequence")
+    if per_frame is None:
+        return [header]
+    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
+    return [per_frame[index], *shared, header]
+
+
 def frames_of(file: DicomFile) -> list[Frame]:
     """List the slices of a file, of which an enhanced CT image has many."""
     header = file.header
@@ -57,19 +67,19 @@ def frames_of(file: DicomFile) -> list[Frame]:
         if file.frame_count > 1:
             raise InputError(
                 "a multi-frame DICOM file does not say where its frames lie (no functional "
-                "groups); export the series as single slices or as enhanced CT"
+                "groups); export the series as single slices or as an enhanced image"
             )
-        return [_frame(file, 0, [header])]
-    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
+        return [_frame(file, 0)]
     if len(per_frame) != file.frame_count:
         raise InputError(
             f"a multi-frame DICOM file describes {len(per_frame)} frames but holds "
             f"{file.frame_count}; export the series again"
         )
-    return [_frame(file, index, [group, *shared, header]) for index, group in enumerate(per_frame)]
+    return [_frame(file, index) for index in range(file.frame_count)]
 
 
-def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
+def _frame(file: DicomFile, index: int) -> Frame:
+    groups = groups_of(file, index)
     position = header_numbers(groups, "PlanePositionSequence", "ImagePositionPatient", 3)
     orientation = header_numbers(groups, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
     spacing = header_numbers(groups, "PixelMeasuresSequence", "PixelSpacing", 2)

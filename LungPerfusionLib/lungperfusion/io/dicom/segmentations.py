@@ -8,14 +8,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import SegmentationStorage
 
 from lungperfusion.errors import InputError
 from lungperfusion.io.bounds import without_deflation
+from lungperfusion.io.dicom.header import warnings_off
+from lungperfusion.io.dicom.sources import read_header
 from lungperfusion.labels import Segment
 from lungperfusion.naming import named
 from lungperfusion.volume import Geometry
 
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def is_dicom_seg(path: Path) -> bool:
+    """Whether a DICOM file is a segmentation, binary or fractional."""
+    with warnings_off(), without_deflation(path.open("rb"), path.name) as stream:
+        header = read_header(stream, path.name, ["SOPClassUID", "Modality"])
+    return header is not None and str(header.get("SOPClassUID")) == SegmentationStorage
 
 
 def read_dicom_seg(

@@ -75,23 +75,25 @@ GAPS = "missing between others"
 
 
 def completeness_gate(
-    chosen: Sequence[DicomFile], read: int, left_out: Mapping[str, int], *, gaps: int = 0
+    first: DicomFile, read: int, left_out: Mapping[str, int], *, gaps: int = 0
 ) -> Gate:
     """Check whether slices are missing, also at the ends, where no gap shows it.
 
     Parameters
     ----------
-    chosen
-        Files of the series.
+    first
+        A file of the series.
     read
-        Number of slices in them.
+        Number of its slices.
     left_out
         Entries beside them that could not be read or are no slices of it, by kind.
     gaps
         Number of slices that there is room for between the others.
 
     """
-    announced = header_number(chosen[0].header, "ImagesInAcquisition")
+    announced = None
+    if first.modality != "MR":  # where it counts all parts of the complex signal
+        announced = header_number(first.header, "ImagesInAcquisition")
     unknown = max(0, gaps - sum(left_out.values()))  # the rest is in the gaps
     left_out = {**left_out, GAPS: unknown} if unknown else left_out
     lost = sum(left_out.values())

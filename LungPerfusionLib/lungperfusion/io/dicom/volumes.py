@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -84,24 +84,58 @@ def read_series(
             require_uniform(frames)
             frames = in_unit(frames, unit, only_ct)
             left_out = {**found.left_out, **other_images(found.files, chosen)}
-            acquisition = acquisition_of(chosen[0], frames[0])
-            header = chosen[0].header
-            identifiers = {
-                keyword: str(header.get(keyword))
-                for keyword in IDENTIFIERS
-                if header.get(keyword) not in (None, "")
-            }
-        volume, kept, digest, notes = read_volume(frames, unit, part(progress, 0.3, 1.0))
+        return assembled(
+            frames,
+            name=path,
+            unit=unit,
+            left_out=left_out,
+            remarks=remarks,
+            progress=part(progress, 0.3, 1.0),
+        )
+
+
+def assembled(
+    frames: Sequence[Frame],
+    *,
+    name: Path,
+    unit: str,
+    left_out: Mapping[str, int],
+    remarks: Sequence[str],
+    progress: Progress,
+) -> Series:
+    """Put the slices of one series together, with its facts and a check for missing slices.
+
+    Parameters
+    ----------
+    frames
+        Slices of one size and orientation, in the unit that is wanted.
+    name
+        File or folder they come from.
+    left_out
+        Entries beside them that could not be read or are no slices of it, by kind.
+    remarks
+        What to tell the user of the choice.
+
+    """
+    first = frames[0].file
+    with damaged_headers_refused():
+        acquisition = acquisition_of(first, frames[0])
+        identifiers = {
+            keyword: str(first.header.get(keyword))
+            for keyword in IDENTIFIERS
+            if first.header.get(keyword) not in (None, "")
+        }
+    volume, kept, digest, notes = read_volume(frames, unit, progress)
     row, column = _perpendicular(kept[0].orientation)
     _, heights = stacking.sort_positions(np.array([f.position for f in kept]), row, column)
     gaps = stacking.missing_between(heights)
-    gate = completeness_gate(chosen, len(frames), left_out, gaps=gaps)
+    gate = completeness_gate(first, len(frames), left_out, gaps=gaps)
     if gate.verdict == "warn":
         notes = [*notes, gate.message]
     scan = Scan(
         volume=volume,
         acquisition=acquisition,
-        name=named(path.name or path.resolve().name),
+        name=named(name.name or name.resolve().name),
         sha256=digest,
         warnings=(*remarks, *notes),
         gates=(gate,),

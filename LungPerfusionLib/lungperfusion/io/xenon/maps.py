@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.errors import InputError
+from lungperfusion.io.dicom.magnetic import read_mr, read_mr_complex
+from lungperfusion.io.dicom.segmentations import is_dicom_seg
 from lungperfusion.io.files import file_sha256, is_image_file
 from lungperfusion.io.nifti import SUFFIXES as NIFTI_SUFFIXES
 from lungperfusion.io.nifti import nifti_header
-from lungperfusion.io.reading import read_map
+from lungperfusion.io.padding import SIGNAL
+from lungperfusion.io.reading import holds_dicom, read_labelmap, read_map
 from lungperfusion.io.scan import Scan
 from lungperfusion.naming import named
+from lungperfusion.orientation import as_stored, axial, axial_geometry
 from lungperfusion.resampling import geometry_from_sitk
 from lungperfusion.volume import Geometry, Mask, Volume
 from lungperfusion.xenon.orienting import CORONAL, grid_of_field
@@ -51,7 +55,7 @@ def read_xenon_map(path: Path, placement: Placement = BELIEVE_HEADER) -> Scan:
     Parameters
     ----------
     path
-        NIfTI, NRRD, MHA file or DICOM folder.
+        NIfTI, NRRD or MHA file, or MR images of DICOM: folder, zip or one file.
     placement
         Field of view for files whose header is broken.
 
@@ -61,15 +65,45 @@ def read_xenon_map(path: Path, placement: Placement = BELIEVE_HEADER) -> Scan:
         If the file cannot be read, or its header makes no chest of it without a field of view.
 
     """
-    scan = read_map(path, unit="1")
+    if holds_dicom(path):
+        _require_no_field(path, placement)
+        return read_mr(path)
+    return _placed(read_map(path, unit="1"), path, placement)
+
+
+def _read_signal(path: Path, placement: Placement) -> Scan:
+    """Read one part of a complex image, whose values may have any size and sign."""
+    return _placed(read_map(path, unit=SIGNAL), path, placement)
+
+
+def _placed(scan: Scan, path: Path, placement: Placement) -> Scan:
     if placement.field_mm is not None:
         geometry = grid_of_field(
             scan.volume.geometry.shape, placement.field_mm, placement.orientation
         )
-        volume = Volume(scan.volume.array, geometry, "1", scan.volume.valid)
+        volume = Volume(scan.volume.array, geometry, scan.volume.unit, scan.volume.valid)
         return replace(scan, volume=volume, warnings=(), gates=())
     require_plausible(Path(path), scan.volume.geometry)
     return scan
+
+
+def read_xenon_mask(path: Path, placement: Placement = BELIEVE_HEADER) -> Scan:
+    """Read the lungs on the MRI: an image of 0 and 1 as of `read_xenon_map`, or a DICOM SEG."""
+    if path.is_file() and holds_dicom(path) and is_dicom_seg(path):
+        _require_no_field(path, placement)
+        labels = read_labelmap(path)
+        layers = labels.array if labels.array.ndim == 4 else labels.array[None]
+        volume = Volume((layers > 0).any(axis=0).astype(np.float32), labels.geometry, "1")
+        return Scan(volume, Acquisition(modality="SEG"), labels.name, labels.sha256)
+    return read_xenon_map(path, placement)
+
+
+def _require_no_field(path: Path, placement: Placement) -> None:
+    if placement.field_mm is not None:
+        raise InputError(
+            f"{named(path.name)} is DICOM and says itself where its voxels lie; leave --fov-mm and "
+            "--mrd out, or give all images as NIfTI"
+        )
 
 
 def require_plausible(path: Path, geometry: Geometry) -> None:
@@ -106,28 +140,63 @@ def _reading(
 
 
 def values_of(scan: Scan, geometry: Geometry, what: str) -> NDArray[np.float32]:
-    """Values of a map on the grid of the mask; NaN where it has none.
+    """Values of a map on a grid of the same voxels; NaN where it has none.
 
     Raises
     ------
     GeometryMismatchError
-        If it lies on another grid.
+        If its voxels lie elsewhere.
 
     """
-    geometry.require_same(scan.volume.geometry, what=f"mask and {what} of the xenon MRI")
     array = np.asarray(scan.volume.array, np.float32)
-    if scan.volume.valid is None:
+    if scan.volume.valid is not None:
+        array = np.where(scan.volume.valid, array, np.float32(np.nan))
+    return _voxels_on(array, scan.volume.geometry, geometry, what, np.nan)
+
+
+def mask_of(scan: Scan, geometry: Geometry | None = None) -> Mask:
+    """Lungs of a mask file of any number type, values of at least one half.
+
+    Parameters
+    ----------
+    scan
+        The mask.
+    geometry
+        Grid of the maps, whose voxels it has; its own by default.
+
+    """
+    mask = np.asarray(scan.volume.array >= 0.5)
+    if geometry is None:
+        return mask
+    return _voxels_on(mask.astype(np.float32), scan.volume.geometry, geometry, "mask", 0.0) > 0
+
+
+def _voxels_on(
+    array: NDArray[np.float32], own: Geometry, wanted: Geometry, what: str, fill: float
+) -> NDArray[np.float32]:
+    """Turn or crop an array to a grid of the same voxels: files of one image store them otherwise.
+
+    A converter may turn rows round, and a segmentation may hold its own slices only.
+    """
+    if own.same_as(wanted):
         return array
-    return np.where(scan.volume.valid, array, np.float32(np.nan))
-
-
-def mask_of(scan: Scan) -> Mask:
-    """Lungs of a mask file of any number type, values of at least one half."""
-    return np.asarray(scan.volume.array >= 0.5)
+    turned, grid = axial(Volume(array, own, "1")), axial_geometry(wanted)
+    if not grid.shares_voxels(turned.geometry):
+        wanted.require_same(own, what=f"maps and {what} of the xenon MRI")
+    out = np.full(grid.shape, fill, np.float32)
+    start = np.rint(grid.ijk_from_ras(turned.geometry.ras_from_ijk((0, 0, 0)))).astype(int)[::-1]
+    low = np.maximum(start, 0)
+    high = np.maximum(np.minimum(start + turned.array.shape, grid.shape), low)
+    there = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    here = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+    out[there] = turned.array[here]
+    return np.asarray(as_stored(Volume(out, grid, "1"), wanted).array)
 
 
 def read_complex(paths: Sequence[Path], placement: Placement = BELIEVE_HEADER) -> Scan:
     """Read a complex image: one file of complex numbers, or real and imaginary part.
+
+    DICOM images are told apart by their Image Type and may be magnitude and phase, too.
 
     Returns
     -------
@@ -135,8 +204,14 @@ def read_complex(paths: Sequence[Path], placement: Placement = BELIEVE_HEADER) -
         Its array is complex64.
 
     """
+    if any(holds_dicom(path) for path in paths):
+        for path in paths:
+            _require_no_field(path, placement)
+            if not holds_dicom(path):
+                raise InputError("both parts of a complex image are DICOM, or both are other files")
+        return read_mr_complex(paths)
     if len(paths) == 2:
-        real, imaginary = (read_xenon_map(path, placement) for path in paths)
+        real, imaginary = (_read_signal(path, placement) for path in paths)
         real.volume.geometry.require_same(imaginary.volume.geometry, what="real and imaginary part")
         array = np.asarray(real.volume.array, np.float32) + 1j * np.asarray(
             imaginary.volume.array, np.float32
