@@ -25,7 +25,7 @@ from lungperfusion.segmentation.zones import DEFAULT_ZONE_RULE, RIM_MM
 from lungperfusion.terms import Region
 from lungperfusion.terms.iodine import DEFECT_BELOW_HU
 from lungperfusion.terms.vq import LOW_SHARE
-from lungperfusion_gui import about, blood_points, first_pass, iodine_choice, signs
+from lungperfusion_gui import about, blood_points, curves, first_pass, iodine_choice, signs
 from lungperfusion_gui.logic import AnalysisLogic
 from lungperfusion_gui.marks import PointsPanel
 from lungperfusion_gui.module_widget import ModuleWidget
@@ -233,6 +233,9 @@ class PerfusionIPvLogic(AnalysisLogic):
             words += blood_points.request_words(study, folder, "--trunk", trunk)
         return words
 
+    def display_words(self, parameters):
+        return ["--enhancement"] if first_pass.chosen(parameters) else []
+
     def lung_options(self, parameters):
         """Lungs of other programs: those of the native CT, too."""
         if first_pass.chosen(parameters):
@@ -289,17 +292,19 @@ class PerfusionIPvWidget(ModuleWidget):
             lambda: self.onMarked(_("Points in the inputs")),
         )
         self.series = first_pass.SeriesPanel(self.ui, self.onSeriesMarked)
+        self.curves = curves.CurvesPanel(self.ui)
 
     def onEnter(self):
         iodine_choice.choose(self.parameters)
         first_pass.choose(self.parameters)
 
     def ownSections(self):
-        return (self.signs, self.blood, self.inputPoints, self.series)
+        return (self.signs, self.blood, self.inputPoints, self.series, self.curves)
 
     def refreshResults(self):
         super().refreshResults()
         self.series.show()
+        self.curves.refill()
 
     def onSeriesMarked(self, what):
         self.onMarked(what)
@@ -328,7 +333,7 @@ class PerfusionIPvWidget(ModuleWidget):
         self.showRelevant([*OF_IODINE, *first_pass.INPUTS])
         for section in ("analysis", "signs", "function"):
             getattr(ui, f"{section}CollapsibleButton").visible = not first
-        ui.firstPassCollapsibleButton.visible = first
+        ui.firstPassCollapsibleButton.visible = ui.curvesCollapsibleButton.visible = first
         ui.trunkPointButton.visible = ui.trunkClearButton.visible = not first
         ui.trunkPointButton.enabled = parameters.trunk is None
         ui.inputsLabel.text = self.inputWords()
@@ -354,3 +359,13 @@ class PerfusionIPvTest(AnalysisTest):
         assert 30.0 < mean_hu < 46.0, mean_hu  # 1.7 mg/mL at 25 HU per mg/mL, less the defects
         table = panel.study.node("table.defects")
         assert table.GetNumberOfRows() >= 3  # four wedges, a segment and more were painted
+
+    def chooseSeries(self, panel, volumes):
+        panel.parameters.analysis = first_pass.CHOICE
+        panel.parameters.series = volumes["First pass"]
+
+    def test_first_pass(self):
+        panel = self.computed("LungPerfusionFirstPass", self.chooseSeries)
+        blood = self.value(panel, "dynamic_blood_volume")
+        assert 7.0 < blood < 12.0, blood  # 7 to 11 mL/100 mL in the lobes, less the deficits
+        assert panel.study.node("chart.curves") is not None

@@ -10,6 +10,35 @@ from lungperfusion.errors import InputError
 from lungperfusion.results.report import format_value, unit_text
 
 
+class CursorWatch:
+    """Tells the place under the mouse while it is in a slice view.
+
+    Parameters
+    ----------
+    on_place
+        Called with R, A, S in mm, or None outside of the views.
+    """
+
+    def __init__(self, on_place):
+        self._on_place = on_place
+        self._crosshair = self._tag = None
+
+    def follow(self, on):
+        """Watch the mouse, or stop it."""
+        if self._tag is not None:
+            self._crosshair.RemoveObserver(self._tag)
+            self._tag = self._crosshair = None
+        if on:
+            self._crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        if self._crosshair is not None:
+            event = slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent
+            self._tag = self._crosshair.AddObserver(event, self._moved)
+
+    def _moved(self, caller=None, event=None):
+        place = [0.0, 0.0, 0.0]
+        self._on_place(place if self._crosshair.GetCursorPositionRAS(place) else None)
+
+
 class CursorReadout:
     """Shows the values under the mouse in a label while it is in a slice view.
 
@@ -23,24 +52,15 @@ class CursorReadout:
 
     def __init__(self, label, volumes):
         self._label, self._volumes = label, volumes
-        self._crosshair = self._tag = None
+        self._watch = CursorWatch(self._show)
 
     def follow(self, on):
         """Watch the mouse, or stop it."""
-        if self._tag is not None:
-            self._crosshair.RemoveObserver(self._tag)
-            self._tag = self._crosshair = None
         self._label.text = ""
-        if on:
-            self._crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
-        if self._crosshair is not None:
-            event = slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent
-            self._tag = self._crosshair.AddObserver(event, self._moved)
+        self._watch.follow(on)
 
-    def _moved(self, caller=None, event=None):
-        place = [0.0, 0.0, 0.0]
-        inside = self._crosshair.GetCursorPositionRAS(place)
-        self._label.text = words(self._volumes(), place) if inside else ""
+    def _show(self, place):
+        self._label.text = "" if place is None else words(self._volumes(), place)
 
 
 def words(volumes, ras_mm):

@@ -90,7 +90,8 @@ def chosen(parameters):
 def choose(parameters):
     """Take the only sequence of the scene, if nothing else was chosen."""
     others = (parameters.ct, parameters.iodine, parameters.low, parameters.contrast)
-    sequences = slicer.util.getNodesByClass("vtkMRMLSequenceNode")
+    nodes = slicer.util.getNodesByClass("vtkMRMLSequenceNode")
+    sequences = [node for node in nodes if not node.GetHideFromEditors()]
     if parameters.series is None and len(sequences) == 1 and others == (None,) * len(others):
         parameters.analysis, parameters.series = CHOICE, sequences[0]
 

@@ -255,6 +255,10 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         name = parameters.caseName.strip()
         return ["--case", name] if name else []
 
+    def display_words(self, parameters):
+        """Words for results that only the panel shows."""
+        return []
+
     def _transform_words(self, study, folder):
         """Reuse the registration, which a correction does not change."""
         paths = []

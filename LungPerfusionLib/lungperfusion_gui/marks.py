@@ -176,11 +176,13 @@ class PointsPanel:
     clear_button
         Takes all marks away.
     on_change
-        Called when a point was placed, moved or removed.
+        Called when a point was placed, dropped somewhere else or removed.
+    on_moved
+        Called at every movement of a point.
     """
 
-    def __init__(self, buttons, clear_button, on_change):
-        self.marks = MarkPlacer(list(buttons), on_change)
+    def __init__(self, buttons, clear_button, on_change, on_moved=lambda: None):
+        self.marks = MarkPlacer(list(buttons), on_change, on_moved)
         for mark, button in buttons.items():
             self.marks.add_button(button, lambda mark=mark: mark)
         clear_button.connect("clicked(bool)", lambda on=False: self._clear(buttons))

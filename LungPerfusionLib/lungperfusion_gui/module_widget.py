@@ -348,7 +348,11 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.runs.start(
             lambda folder: logic.request(parameters, folder, corrected=corrected),
             lambda folder: self.show(folder, run),
-            more_words=["--no-report", "--uncompressed", *logic.case_words(parameters)],
+            more_words=[
+                *("--no-report", "--uncompressed"),
+                *logic.case_words(parameters),
+                *logic.display_words(parameters),
+            ],
             owner=run.study.scan.GetID(),
         )
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 from lungperfusion import mrml
 from lungperfusion.io import read_map, read_segmentation
+from lungperfusion.io.time_series import read_frames
 from lungperfusion.io.writing import written_unit
 from lungperfusion.measurement import measurement_of
 from lungperfusion.terms import title
 from lungperfusion_gui.study import MEASUREMENTS
 
 LUNGS = "lungs"
+CURVES = "curves"
+"""Table whose columns are drawn over the first one, so they stay numbers."""
 
 
 def show_results(study, folder, *, maps=(), transforms=()):
@@ -34,6 +37,7 @@ def show_results(study, folder, *, maps=(), transforms=()):
     study.text_node("record", json.dumps(record))
     _show_labels(study, folder)
     _show_maps(study, folder, list(maps))
+    _show_series(study, folder)
     _show_tables(study, folder, record["analyses"][0]["measurements"])
     for transform in transforms:
         field = folder / f"{transform}.nrrd"
@@ -67,7 +71,7 @@ def _show_maps(study, folder, order):
     paths = [
         path
         for path in folder.glob("*.nrrd")
-        if not path.name.endswith((".seg.nrrd", "_transform.nrrd"))
+        if not path.name.endswith((".seg.nrrd", ".seq.nrrd", "_transform.nrrd"))
     ]
     names = []
     for path in sorted(paths, key=lambda path: _place(path.stem, order)):
@@ -79,6 +83,20 @@ def _show_maps(study, folder, order):
         study.keep(role, node, words)
         names.append(path.stem)
     study.set_names("map", names)
+
+
+def _show_series(study, folder):
+    """Keep frames that curves of any place are taken from; they are not offered as inputs."""
+    names = []
+    for path in sorted(folder.glob("*.seq.nrrd")):
+        name = path.name.removesuffix(".seq.nrrd")
+        role, words = f"series.{name}", study.title(title(name).lower())
+        known = study.node(role)
+        frames = read_frames(path)
+        node = mrml.show_frames(study.scene, frames, words, node=known, hidden=True)
+        study.keep(role, node, words)
+        names.append(name)
+    study.set_names("series", names)
 
 
 def _place(name, order):
@@ -99,7 +117,8 @@ def _show_tables(study, folder, rows):
             found = [{key: _number(value) for key, value in row.items()} for row in reader]
         role, words = f"table.{path.stem}", study.title(title(path.stem).lower())
         columns = reader.fieldnames or ()
-        node = mrml.show_findings(study.scene, columns, found, words, node=study.node(role))
+        show = mrml.show_curves if path.stem == CURVES else mrml.show_findings
+        node = show(study.scene, columns, found, words, node=study.node(role))
         study.keep(role, node, words)
         names.append(path.stem)
     study.set_names("table", names)

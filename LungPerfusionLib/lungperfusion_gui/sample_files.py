@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lungperfusion.dynamic.series import Frames
 from lungperfusion.io import write_labelmap, write_volume
+from lungperfusion.io.writing import write_time_series
 from lungperfusion.phantoms import KINDS, Phantom
 from lungperfusion.phantoms.breathing import make_breathing_phantom
-from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS
+from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS, FIRST_PASS_KINDS
 from lungperfusion.phantoms.xenon import make_xenon
 from lungperfusion.progress import Progress, part
 from lungperfusion.terms import Region
@@ -24,7 +26,10 @@ def run(words: list[str], progress: Progress) -> int:
     images = _make(name, tuple(map(float, spacing.split(","))), part(progress, 0.0, 0.9))
     progress(0.9, "writing")
     for title, image in images.items():
-        if isinstance(image, Volume):
+        if isinstance(image, Frames):
+            path = Path(folder) / f"{title}.seq.nrrd"
+            write_time_series(image.array, image.geometry, image.times_s, path, compressed=False)
+        elif isinstance(image, Volume):
             write_volume(image, Path(folder) / f"{title}.nrrd", compressed=False)
         else:
             write_labelmap(image, Path(folder) / f"{title}.seg.nrrd", compressed=False)
@@ -34,7 +39,7 @@ def run(words: list[str], progress: Progress) -> int:
 
 def _make(
     name: str, spacing_mm: tuple[float, ...], progress: Progress
-) -> Mapping[str, Volume | Labelmap]:
+) -> Mapping[str, Volume | Labelmap | Frames]:
     """Images by the name that their node gets, in the order in which they are shown."""
     if name == "LungPerfusionBreathing":
         pair = make_breathing_phantom(spacing_mm=spacing_mm[0], progress=progress)
@@ -45,6 +50,9 @@ def _make(
             "Expiratory lungs": pair.expiration_lungs,
         }
     grid = (spacing_mm[0], spacing_mm[1], spacing_mm[2])
+    if name == "LungPerfusionFirstPass":
+        taken = FIRST_PASS_KINDS["dynamic"](grid, progress=progress)
+        return {"First pass": Frames(taken.frames, taken.geometry, taken.times_s)}
     if name == "LungPerfusionDualEnergy":
         phantom = DUAL_ENERGY_KINDS["dect_defects"](grid, progress=progress)
         return {"CT": phantom.mixed, "Iodine map": phantom.iodine}

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion.io import read_map, read_segmentation
+from lungperfusion.io.time_series import read_frames
 from lungperfusion.io.writing import written_unit
 from lungperfusion_gui import overlay, sample_files
 from lungperfusion_gui.job import Job
@@ -16,12 +17,14 @@ from lungperfusion_gui.job import Job
 CATEGORY = "LungPerfusion"
 SPACING_MM = (2.0, 2.0, 2.0)
 BREATHING_SPACING_MM = 2.5
+FIRST_PASS_SPACING_MM = 3.0
 
 SAMPLES = {
     "LungPerfusionChest": "Chest phantom",
     "LungPerfusionDualEnergy": "Chest phantom with perfusion defects and iodine map",
     "LungPerfusionBreathing": "Chest phantom, inspiration and expiration",
     "LungPerfusionXenon": "Chest phantom with xenon MRI",
+    "LungPerfusionFirstPass": "Chest phantom, first pass of contrast medium",
 }
 """Names of the samples with what they are."""
 
@@ -45,8 +48,11 @@ class SampleMaker:
         self._dialog = slicer.util.createProgressDialog(
             labelText=SAMPLES[name], maximum=100, windowTitle=_("Sample data")
         )
-        breathing = name == "LungPerfusionBreathing"
-        spacing = (BREATHING_SPACING_MM,) * 3 if breathing else SPACING_MM
+        own = {
+            "LungPerfusionBreathing": BREATHING_SPACING_MM,
+            "LungPerfusionFirstPass": FIRST_PASS_SPACING_MM,
+        }
+        spacing = (own[name],) * 3 if name in own else SPACING_MM
         words = [sample_files.WORD, name, ",".join(map(str, spacing)), str(self._folder)]
         self.job = Job(words, self._show_progress, self._end)
         self._dialog.connect("canceled()", self.job.cancel)
@@ -73,7 +79,8 @@ def show(folder):
     """Put the files of a sample into the scene and the views; return the nodes."""
     scene = slicer.mrmlScene
     segmentations = sorted(folder.glob("*.seg.nrrd"))
-    volumes = sorted(set(folder.glob("*.nrrd")) - set(segmentations), key=_place)
+    series = sorted(folder.glob("*.seq.nrrd"))
+    volumes = sorted(set(folder.glob("*.nrrd")) - {*segmentations, *series}, key=_place)
     with slicer.util.WaitCursor(), slicer.util.RenderBlocker():
         nodes = [
             mrml.show_volume(
@@ -84,9 +91,13 @@ def show(folder):
         for path in segmentations:
             name = path.name.removesuffix(".seg.nrrd")
             nodes.append(mrml.show_labelmap(scene, read_segmentation(path), name))
-        nodes[0].CreateDefaultDisplayNodes()
-        overlay.style_ct(nodes[0], "Lung")
-        slicer.util.setSliceViewerLayers(background=nodes[0], fit=True)
+        for path in series:
+            name = path.name.removesuffix(".seq.nrrd")
+            nodes.append(mrml.show_frames(scene, read_frames(path), name))
+        shown = mrml.browse(nodes[0]) if series else nodes[0]
+        shown.CreateDefaultDisplayNodes()
+        overlay.style_ct(shown, "Lung")
+        slicer.util.setSliceViewerLayers(background=shown, fit=True)
     return nodes
 
 

@@ -28,16 +28,17 @@ class AnalysisTest(ScriptedLoadableModuleTest):
     def choose(self, panel, volumes):
         raise NotImplementedError
 
-    def computed(self):
-        """Return the panel after Apply."""
-        self.delayDisplay(f"Making the phantom {self.sample}")
-        sample = samples.SampleMaker(self.sample)
+    def computed(self, sample="", choose=None):
+        """Return the panel after Apply on a sample, the usual one if none is named."""
+        name = sample or self.sample
+        self.delayDisplay(f"Making the phantom {name}")
+        sample = samples.SampleMaker(name)
         self.wait(sample)
         assert sample.nodes, "no sample"
         volumes = {node.GetName(): node for node in sample.nodes}
         panel = slicer.util.getModuleWidget(self.module)
         panel.enter()
-        self.choose(panel, volumes)
+        (choose or self.choose)(panel, volumes)
         assert panel.ui.applyButton.enabled, panel.ui.applyButton.toolTip
         self.delayDisplay("Computing")
         panel.ui.applyButton.click()

@@ -113,6 +113,7 @@ def analyse_dynamic(
     options: DynamicOptions = DEFAULT_OPTIONS,
     acquisition: Acquisition | None = None,
     pictures: bool = True,
+    enhancement: bool = False,
     progress: Progress = ignore,
 ) -> Analysis:
     """Make the whole analysis of one first-pass series.
@@ -129,6 +130,8 @@ def analyse_dynamic(
         Technical facts for the quality gates.
     pictures
         Whether to draw for the report; needs matplotlib.
+    enhancement
+        Whether the enhancement of the aligned frames is a result, for curves at any place.
 
     """
     options = _checked(options, frames)
@@ -153,6 +156,7 @@ def analyse_dynamic(
             **_parameters(first_pass.inputs, first_pass.aligned),
         },
         maps=maps.volumes,
+        series={"enhancement": first_pass.enhanced_frames} if enhancement else {},
         labelmaps={
             **prepared.found.labelmaps,
             "flow_findings": finding_labelmap(findings, "100 mL", first_pass.frames.geometry),

@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FRAME",
         help="numbers of frames, from 1, that are not used",
     )
+    group.add_argument(
+        "--enhancement",
+        action="store_true",
+        help="also write the enhancement of the aligned frames, enhancement.seq.nrrd, for curves "
+        "at any place",
+    )
     add_region_arguments(parser)
     add_output_arguments(parser)
 
@@ -104,6 +110,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             options=options,
             acquisition=scan.acquisition,
             pictures=not arguments.no_report,
+            enhancement=arguments.enhancement,
             progress=part(progress, 0.15, 1.0),
         )
         results.write(analysis, {"first_pass": scan, **regions.sources})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -135,6 +135,11 @@ class FirstPass:
     def enhancement(self) -> NDArray[np.float32]:
         """Frames less their baseline, shape (frames, K, J, I), HU."""
         return np.asarray(self.frames.array - self.baseline.array, np.float32)
+
+    @property
+    def enhanced_frames(self) -> Frames:
+        """Enhancement as frames: curves of any place start at 0."""
+        return replace(self.frames, array=self.enhancement)
 
     @cached_property
     def mean_enhancement(self) -> NDArray[np.float32]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
 from lungperfusion.errors import InputError
+from lungperfusion.morphology import ball
 from lungperfusion.volume import Geometry, Mask, Volume
+
+Curve = NDArray[np.float64]
 
 WORKING_MM = 3.0
 """Voxels of maps and of the alignment: finer ones are as noisy as they are many."""
@@ -19,6 +22,9 @@ FEWEST_FRAMES = 8
 """Fewer frames hold no baseline, rise and fall."""
 
 SAME_TIME_S = 1e-3
+
+PLACE_RADIUS_MM = 6.0
+"""Ball whose mean curve is that of a place: some thirty voxels of 3 mm."""
 
 _UNIT_SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6}
 
@@ -119,9 +125,16 @@ class Frames:
         """Mean image of some frames."""
         return np.asarray(self.array[chosen].mean(axis=0, dtype=np.float32))
 
-    def curve(self, mask: Mask) -> NDArray[np.float64]:
+    def curve(self, mask: Mask) -> Curve:
         """Mean of the voxels of a mask in each frame."""
         return np.asarray(self.array[:, mask].mean(axis=1, dtype=np.float64))
+
+    def curve_at(self, ras_mm: ArrayLike, radius_mm: float = PLACE_RADIUS_MM) -> Curve | None:
+        """Mean of a ball around a place in each frame; None where it lies outside of the images."""
+        mask = ball(self.geometry, ras_mm, radius_mm)
+        if self.valid is not None:
+            mask &= self.valid
+        return self.curve(mask) if mask.any() else None
 
     def reduced(self, spacing_mm: float = WORKING_MM) -> Frames:
         """Means of blocks of voxels that come closest to a spacing; nothing is interpolated."""

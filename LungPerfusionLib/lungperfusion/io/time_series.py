@@ -141,13 +141,7 @@ def _read_dicom(
 
 def _read_file(path: Path, times: Path | None, progress: Progress) -> TimedScan:
     progress(0.0, "reading the frames")
-    array, geometry, metadata, notes = _four_axes(path)
-    if times is not None:
-        seconds = read_times(times, len(array))
-    else:
-        seconds = _stated_times(path, metadata, len(array))
-    every = np.repeat(seconds[:, None], geometry.shape[0], axis=1)
-    frames = _axial_frames(_as_hu(array, path), geometry, every)
+    frames, notes = _frames_of(path, times)
     return TimedScan(
         volume=frames.frame(0),
         acquisition=Acquisition(contrast_agent=True),
@@ -156,6 +150,21 @@ def _read_file(path: Path, times: Path | None, progress: Progress) -> TimedScan:
         warnings=tuple(notes),
         frames=frames,
     )
+
+
+def read_frames(path: Path) -> Frames:
+    """Read the frames of a file as `write_time_series` writes them, whatever they show."""
+    return _frames_of(path, None)[0]
+
+
+def _frames_of(path: Path, times: Path | None) -> tuple[Frames, list[str]]:
+    array, geometry, metadata, notes = _four_axes(path)
+    if times is not None:
+        seconds = read_times(times, len(array))
+    else:
+        seconds = _stated_times(path, metadata, len(array))
+    every = np.repeat(seconds[:, None], geometry.shape[0], axis=1)
+    return _axial_frames(_as_hu(array, path), geometry, every), notes
 
 
 def _axial_frames(array: NDArray[Any], geometry: Geometry, times_s: NDArray[np.float64]) -> Frames:

@@ -11,6 +11,7 @@ from lungperfusion.mrml.geometry import geometry_from_node, image_array, oriente
 from lungperfusion.mrml.hierarchy import put_beside
 from lungperfusion.mrml.markups import line_ras_mm, points_ras_mm
 from lungperfusion.mrml.names import ATTRIBUTE_PREFIX, CLOSED_SURFACE, LABELMAP
+from lungperfusion.mrml.plots import Curve, show_chart, show_curves
 from lungperfusion.mrml.segmentations import (
     copy_segmentation,
     hide_segmentation,
@@ -25,6 +26,7 @@ from lungperfusion.mrml.segmentations import (
 )
 from lungperfusion.mrml.sequences import (
     browse,
+    frames_from_sequence,
     grid_of,
     is_sequence,
     sequence_frames,
@@ -56,6 +58,7 @@ __all__ = [
     "CLOSED_SURFACE",
     "LABELMAP",
     "NO_VALUE",
+    "Curve",
     "SegmentSnapshot",
     "add_to_trail",
     "browse",
@@ -63,6 +66,7 @@ __all__ = [
     "column_unit",
     "copy_segmentation",
     "drop_last_of_trail",
+    "frames_from_sequence",
     "geometry_from_node",
     "grid_of",
     "hide_segmentation",
@@ -85,6 +89,8 @@ __all__ = [
     "sequence_frames",
     "sequence_geometry",
     "sequence_times_s",
+    "show_chart",
+    "show_curves",
     "show_findings",
     "show_frames",
     "show_labelmap",

@@ -122,9 +122,38 @@ def browse(node: Any) -> Any:
     return shown
 
 
-def show_frames(scene: Any, frames: Frames, name: str) -> Any:
-    """Put frames into a new sequence node, with their times in seconds."""
-    node = scene.AddNewNodeByClass(CLASS, name)
+def frames_from_sequence(node: Any) -> Frames:
+    """Take the frames of a sequence node with their times."""
+    geometry = sequence_geometry(node)
+    times = np.repeat(sequence_times_s(node)[:, None], geometry.shape[0], axis=1)
+    return Frames(np.stack(list(sequence_frames(node))), geometry, times)
+
+
+def show_frames(
+    scene: Any, frames: Frames, name: str, *, node: Any = None, hidden: bool = False
+) -> Any:
+    """Put frames into a sequence node, with their times in seconds.
+
+    Parameters
+    ----------
+    scene
+        ``vtkMRMLScene`` for a new node.
+    frames
+        Images to show.
+    name
+        Name of a new node.
+    node
+        Node to update instead of making one.
+    hidden
+        Whether selectors leave a new node out.
+
+    """
+    if node is None:
+        node = slicer.vtkMRMLSequenceNode()
+        node.SetName(name)
+        node.SetHideFromEditors(hidden)
+        node = scene.AddNode(node)
+    node.RemoveAllDataNodes()
     node.SetIndexName("time")
     node.SetIndexUnit("s")
     for image, at in zip(frames.array, frames.moments_s, strict=True):

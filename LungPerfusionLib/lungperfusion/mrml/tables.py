@@ -44,6 +44,7 @@ UNIT_SUFFIXES = {
     "_mg_ml": "mg/mL",
     "_percent": "%",
     "_l": "L",
+    "_s": "s",
     "_per_ml": "1/mL",
 }
 """Units that the ends of column names stand for; the longest end that fits counts."""

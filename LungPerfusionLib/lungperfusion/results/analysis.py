@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lungperfusion.dynamic.series import Frames
 from lungperfusion.measurement import Measurement
 from lungperfusion.quality import Gate
 from lungperfusion.results.section import Section
@@ -60,6 +61,8 @@ class Analysis:
     """Every setting that shapes the numbers; plain JSON values."""
     maps: Mapping[str, Volume] = field(default_factory=dict)
     """Images to write as ``<name>.nrrd``."""
+    series: Mapping[str, Frames] = field(default_factory=dict)
+    """Frames in HU to write as ``<name>.seq.nrrd``."""
     labelmaps: Mapping[str, Labelmap] = field(default_factory=dict)
     """Label maps to write as ``<name>.seg.nrrd``."""
     transforms: Mapping[str, DisplacementField] = field(default_factory=dict)

@@ -11,7 +11,9 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from lungperfusion.dynamic.series import whole_hu
 from lungperfusion.io import write_labelmap, write_volume
+from lungperfusion.io.writing import write_time_series
 from lungperfusion.measurement import Measurement
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.quality import Gate
@@ -76,6 +78,11 @@ def write_results(
             progress(0.7, f"writing {name}")
             image = displacement_to_sitk(field)
             sitk.WriteImage(image, str(folder / f"{name}.nrrd"), useCompression=compressed)
+        for name, frames in analysis.series.items():
+            progress(0.8, f"writing {name}")
+            whole = (whole_hu(image) for image in frames.array)
+            path = folder / f"{name}.seq.nrrd"
+            write_time_series(whole, frames.geometry, frames.times_s, path, compressed=compressed)
         for name, table in analysis.tables.items():
             text = provenance.kept(csv_text(table.rows, table.columns))
             _write_text(folder / f"{name}.csv", text)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from gui_support import apply, click, erase_front, value
+from gui_support import apply, click, erase_front, show, value
 
 from lungperfusion import mrml
 from lungperfusion.__main__ import main
@@ -262,3 +262,113 @@ def test_frames_go_on_behind_the_map(panel):
     node = panel.parameters.series
     seventh = slicer.util.arrayFromVolume(node.GetNthDataNode(7))
     assert np.array_equal(slicer.util.arrayFromVolume(shown), seventh)
+
+
+@pytest.fixture(scope="module")
+def results(phantom, tmp_path_factory):
+    """Results folder of the command line, with what the panel asks for."""
+    folder = tmp_path_factory.mktemp("pass")
+    path = folder / "pass.seq.nrrd"
+    write_time_series(phantom.frames, phantom.geometry, phantom.times_s, path)
+    words = [word for name, p in POINTS.items() for word in (f"--{name}", *map(str, p))]
+    words += ["--no-report", "--quiet", "--enhancement", "-o", str(folder / "out")]
+    assert main(["dynamic", str(path), *words]) == 0
+    return folder / "out"
+
+
+def plotted():
+    """Name of each curve in the plot, with its times and values."""
+    import slicer
+
+    view = slicer.mrmlScene.GetSingletonNode("LungPerfusionCurves", "vtkMRMLPlotViewNode")
+    chart = view.GetPlotChartNode()
+    found = {}
+    for number in range(0 if chart is None else chart.GetNumberOfPlotSeriesNodes()):
+        series = chart.GetNthPlotSeriesNode(number)
+        columns = (series.GetXColumnName(), series.GetYColumnName())
+        node = series.GetTableNode()
+        found[series.GetName()] = [slicer.util.arrayFromTableColumn(node, c) for c in columns]
+    return found
+
+
+def choose_curves(panel, name):
+    selector = panel.ui.curveSelector
+    selector.currentIndex = selector.findData(name)
+
+
+def test_curves_of_inputs_and_regions(panel, phantom, results):
+    show(panel, results)
+    drawn = plotted()
+    assert list(drawn) == ["Pulmonary trunk", "Left atrium", "Descending aorta"]
+    times, trunk = drawn["Pulmonary trunk"]
+    assert times == pytest.approx(phantom.times_s[:, 0])
+    assert times[trunk.argmax()] == pytest.approx(14.0, abs=1.0)
+    choose_curves(panel, "left_lung")
+    measured = plotted()
+    assert list(measured) == ["Left lung", "Left lung, fit"]
+    assert np.abs(measured["Left lung"][1] - measured["Left lung, fit"][1]).max() < 3.0
+    header = panel.study.node("table.curves")
+    assert header.GetColumnUnitLabel("time_s") == "s"
+    assert header.GetColumnUnitLabel("left_lung_hu") == "HU"
+
+
+def test_curve_of_a_place_is_that_of_the_aligned_frames(desktop, panel, phantom, results):
+    show(panel, results)
+    assert "Place" not in plotted()
+    node = click(panel, "placeButton", POINTS["artery"])
+    times, place = plotted()["Place"]
+    trunk = plotted()["Pulmonary trunk"][1]
+    assert np.corrcoef(place, trunk)[0, 1] > 0.99  # one is a ball, the other its brighter half
+    assert place.max() == pytest.approx(trunk.max(), rel=0.2)
+    assert not panel.study.outdated  # a place changes no number
+    node.SetNthControlPointPosition(0, 0.0, 0.0, 900.0)
+    desktop.wait(lambda: "Place" not in plotted(), 5.0)
+    assert "outside of the frames" in panel.ui.curveLabel.text
+    node.SetNthControlPointPosition(0, *POINTS["aorta"])
+    desktop.wait(lambda: "Place" in plotted(), 5.0)
+    later = plotted()["Place"][1]
+    assert times[later.argmax()] > times[place.argmax()]
+    panel.ui.placeClearButton.click()
+    assert "Place" not in plotted()
+
+
+def test_curve_follows_the_mouse(desktop, panel, results):
+    import slicer
+
+    show(panel, results)
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    crosshair.SetCursorPositionRAS(list(POINTS["artery"]))
+    panel.ui.followCheckBox.checked = True
+    crosshair.SetCursorPositionRAS(list(POINTS["aorta"]))
+    desktop.wait(lambda: "Place" in plotted(), 5.0)
+    assert "R -24, A -47, S -20 mm" in panel.ui.curveLabel.text
+    panel.ui.followCheckBox.checked = False
+    desktop.wait(lambda: "Place" not in plotted(), 5.0)
+
+
+def test_curves_come_back_with_the_scene(desktop, panel, results, tmp_path):
+    show(panel, results)
+    click(panel, "placeButton", POINTS["artery"])
+    choose_curves(panel, "right_lung")
+    before = plotted()
+    desktop.save_and_load_scene(tmp_path / "scene.mrb")
+    choose_curves(panel, "right_lung")
+    after = plotted()
+    assert list(after) == list(before) == ["Right lung", "Right lung, fit", "Place"]
+    for name in before:
+        assert after[name][1] == pytest.approx(before[name][1], abs=0.02)
+    choose_curves(panel, "inputs")
+    desktop.close_scene()
+    assert panel.ui.curveSelector.count == 0
+
+
+def test_frames_of_results_are_no_input(panel, results):
+    """Aligned frames are hidden: selectors leave them out, and they are not chosen on entering."""
+    show(panel, results)
+    kept = panel.study.node("series.enhancement")
+    assert kept.GetHideFromEditors()
+    from lungperfusion_gui import first_pass
+
+    series, panel.parameters.series = panel.parameters.series, None
+    first_pass.choose(panel.parameters)
+    assert panel.parameters.series is series

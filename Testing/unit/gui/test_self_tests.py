@@ -11,13 +11,13 @@ def small_samples(modules):
         (module,) = modules(name)
         from lungperfusion_gui import samples
 
-        samples.SPACING_MM = (5.0, 5.0, 4.0)
+        samples.SPACING_MM, samples.FIRST_PASS_SPACING_MM = (5.0, 5.0, 4.0), 5.0
         return module
 
     yield load
     from lungperfusion_gui import samples
 
-    samples.SPACING_MM = (2.0, 2.0, 2.0)
+    samples.SPACING_MM, samples.FIRST_PASS_SPACING_MM = (2.0, 2.0, 2.0), 3.0
 
 
 def test_self_test_passes(small_samples, desktop):
