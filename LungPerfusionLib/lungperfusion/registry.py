@@ -25,6 +25,8 @@ class Input(StrEnum):
     """Argument ``first_pass``: one place at many times while a bolus passes."""
     VOLTAGE_PAIR = "images of two tube voltages"
     """Arguments ``low``, ``high`` and ``kv``."""
+    XENON = "xenon MRI with a CT"
+    """Arguments ``ct``, ``other_ct`` and ``duke``, or the maps with their ``mask``."""
 
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -122,6 +124,7 @@ COMMANDS: dict[str, Command] = {
             "xenon",
             "gas transfer from hyperpolarised 129Xe MRI, joined with the lobes of a CT",
             title="Gas transfer",
+            inputs=(Input.XENON,),
             demo={
                 **{"ct": "inspiration", "lobes": "auto", "rbc_gas": "xenon_rbc_gas"},
                 **{"membrane_gas": "xenon_membrane_gas", "ventilation": "xenon_ventilation"},

@@ -93,6 +93,7 @@ def chest() -> Series:
         unit=None,
         time_points=1,
         tin_filter=None,
+        patient="",
     )
 
 

@@ -21,7 +21,7 @@ LAYERS = {
     "measurement quality acquisition regions verdicts",
     1: "morphology smoothing body stature noise density opacity iodine blood vessels segmentation "
     "vq dynamic xenon registry checking phantoms",
-    2: "terminal arguments processes source io trouble engines results archive "
+    2: "terminal arguments processes source trouble io engines results archive "
     "analysis batch cohort commands __main__",
     3: "mrml",
 }

@@ -13,6 +13,12 @@ from typing import Any, Literal
 from pydicom.dataset import Dataset
 
 from lungperfusion.acquisition import Sharpness, kernel_sharpness
+from lungperfusion.batch.xenon_series import (
+    MR_CLASSES,
+    is_xenon_image,
+    map_of,
+    pipeline_folders,
+)
 from lungperfusion.errors import InputError
 from lungperfusion.io.bounds import without_deflation
 from lungperfusion.io.dicom.acquisition import tin_filter
@@ -32,7 +38,14 @@ from lungperfusion.naming import named
 from lungperfusion.progress import Progress, ignore
 
 Kind = Literal[
-    "ct", "dynamic", "iodine", "virtual native", "monoenergetic", "reformatted", "localizer"
+    "ct",
+    "dynamic",
+    "iodine",
+    "virtual native",
+    "monoenergetic",
+    "reformatted",
+    "localizer",
+    "xenon",
 ]
 Breath = Literal["inspiration", "expiration"]
 
@@ -43,6 +56,7 @@ _TAGS = [
     *("ImageOrientationPatient", "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime"),
     *("NumberOfFrames", "Rows", "Columns", "PixelSpacing", "FilterMaterial", "FilterType"),
     *("SamplesPerPixel", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("PatientID", "ImagedNucleus", "ResonantNucleus"),
 ]
 
 IODINE_WORDS = r"\biodine\b|\bjod|\bpbv\b|blood.?volume|perfused"
@@ -58,13 +72,15 @@ _CONTRAST = r"\bcontrast|(?<!un)enhanced|angio|\bcta\b|\bctpa\b|\bkm\b|\bpbv\b|a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One CT series."""
+    """One series of CT, or of xenon MRI."""
 
     path: Path | None
     """What a command can be given to read it: its folder, or one file beside other series; None
     where neither names it alone."""
     study: str
     """Name of the study that cannot be traced back to the patient."""
+    patient: str
+    """The same of the patient; empty where the header names none."""
     uid: str
     kind: Kind
     breath: Breath | None
@@ -85,6 +101,8 @@ class Series:
     """How often the place that was imaged most often was imaged, by this series and its like."""
     tin_filter: bool | None
     """Whether a tin filter hardened the beam, if the header names its material."""
+    xenon_map: str | None = None
+    """Argument of ``xenon`` that takes this map, as its description names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +121,12 @@ class DicomTree:
     """What was found below a folder."""
 
     series: tuple[Series, ...]
-    """CT series, by study and path."""
+    """Series of CT and of xenon MRI, by study and path."""
     others: tuple[Other, ...]
     left_out: Mapping[str, int]
     """Entries that could not be looked into, by kind (`io.folders`)."""
+    pipeline_folders: tuple[Path, ...] = ()
+    """Output of the open gas exchange pipeline of xenon MRI."""
 
 
 def read_tree(root: Path, *, progress: Progress = ignore) -> DicomTree:
@@ -167,6 +187,7 @@ def read_tree(root: Path, *, progress: Progress = ignore) -> DicomTree:
         tuple(sorted(found, key=lambda series: (series.study, str(series.path), series.uid))),
         tuple(sorted(others, key=lambda other: str(other.path))),
         listing.left_out,
+        tuple(pipeline_folders(listing.files, root)),
     )
 
 
@@ -193,8 +214,12 @@ def _header(path: Path) -> Dataset | None:
 
 
 def _slices(members: Sequence[tuple[Path, Dataset]]) -> list[tuple[Path, Dataset]]:
-    """Images of the CT scanner among the objects of a series; overviews if there is no other."""
-    images = [(path, header) for path, header in members if _is_ct_image(header)]
+    """Images of CT or xenon among the objects of a series; overviews if there is no other."""
+    images = [
+        (path, header)
+        for path, header in members
+        if _is_ct_image(header) or is_xenon_image(header, _words(header))
+    ]
     plain = [(path, header) for path, header in images if not _is_localizer(header)]
     return plain or images
 
@@ -243,20 +268,18 @@ def _common(folders: Iterable[Path]) -> Path:
 def _series(uid: str, members: list[tuple[Path, Dataset]], path: Path | None) -> Series:
     header = members[0][1]
     types = " ".join(str(value) for value in header_values(header_deep(header, "ImageType")))
-    words = " ".join(
-        str(header.get(name, "") or "")
-        for name in ("SeriesDescription", "ProtocolName", "ImageComments")
-    )
-    text = re.sub(r"[_\-]+", " ", f"{types} {words}").lower()
-    description = re.sub(r"[_\-]+", " ", str(header.get("SeriesDescription", "") or "")).lower()
+    text = _plain(f"{types} {_words(header)}")
+    description = _plain(str(header.get("SeriesDescription", "") or ""))
     places = Counter(height for _, member in members for height in _heights_mm(member))
     heights, repeats = sorted(places), max(places.values(), default=1)
     kind = _kind(types.lower(), description, header)
     images = sum(int(member.get("NumberOfFrames") or 1) for _, member in members)
     study = str(header.get("StudyInstanceUID", "") or uid)
+    patient = str(header.get("PatientID", "") or "").strip()
     return Series(
         path=path,
-        study=hashlib.sha256(study.encode()).hexdigest()[:8],
+        study=untraceable(study),
+        patient=untraceable(f"patient {patient}") if patient else "",
         uid=uid,
         kind="dynamic" if kind == "ct" and repeats >= FEWEST_TIME_POINTS else kind,
         time_points=repeats,
@@ -280,7 +303,27 @@ def _series(uid: str, members: list[tuple[Path, Dataset]], path: Path | None) ->
         ),
         unit=_unit(header),
         tin_filter=tin_filter(header),
+        xenon_map=map_of(description) if kind == "xenon" else None,
     )
+
+
+def _words(header: Dataset) -> str:
+    """Give what a header says of a series in words, in small letters."""
+    return _plain(
+        " ".join(
+            str(header.get(name, "") or "")
+            for name in ("SeriesDescription", "ProtocolName", "ImageComments")
+        )
+    )
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[_\-]+", " ", text).lower()
+
+
+def untraceable(text: str) -> str:
+    """Name that follows from a text and does not tell it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _unit(header: Dataset) -> str | None:
@@ -291,6 +334,8 @@ def _unit(header: Dataset) -> str | None:
 def _kind(types: str, description: str, header: Dataset) -> Kind:
     """Tell images of matter from those of tissue, and slices from views made of them."""
     text = f"{types} {description}"
+    if str(header.get("SOPClassUID", "")) in MR_CLASSES:
+        return "xenon"
     if "localizer" in text or "scout" in text or "topogram" in text:
         return "localizer"
     if _unit(header) == "mg/mL":
@@ -338,50 +383,3 @@ def _heights_mm(header: Dataset) -> list[float]:
         for group in groups
     ]
     return [round(float(place[2]), 3) for place in places if len(place) == 3]
-
-
-def described(
-    series: Iterable[Series], others: Iterable[Other] = (), remarks: Mapping[str, str] | None = None
-) -> Iterator[dict[str, Any]]:
-    """Rows of the list of series: technical facts alone.
-
-    Parameters
-    ----------
-    series, others
-        As `read_tree` gives them.
-    remarks
-        What to say of each series, by its UID.
-
-    """
-    yes_no = {True: "yes", False: "no", None: ""}
-    for number, entry in enumerate(series, 1):
-        yield {
-            "series": number,
-            "case": f"case-{entry.study}",
-            "path": entry.path,
-            "kind": entry.kind,
-            "breath": entry.breath or "",
-            "contrast": yes_no[entry.contrast],
-            "kernel": entry.kernel,
-            "sharpness": entry.sharpness or "",
-            "kv": "" if entry.kvp is None else f"{entry.kvp:g}",
-            "thickness_mm": "" if entry.thickness_mm is None else f"{entry.thickness_mm:g}",
-            "images": entry.images,
-            "length_mm": f"{entry.length_mm:g}",
-            "remark": (remarks or {}).get(entry.uid, ""),
-        }
-    for other in others:
-        yield {
-            "series": "",
-            "path": other.path,
-            "kind": other.kind,
-            "images": other.images or "",
-            "remark": other.remark,
-        }
-
-
-SERIES_COLUMNS = (
-    *("series", "case", "path", "kind", "breath", "contrast", "kernel", "sharpness", "kv"),
-    *("thickness_mm", "images", "length_mm", "remark"),
-)
-"""Columns of the list of series."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from lungperfusion.batch.dicom_tree import Breath, Series
+from lungperfusion.batch.dicom_tree import Breath, Series, untraceable
 from lungperfusion.io.stacking import MIN_SLICES
 from lungperfusion.registry import COMMANDS, Command, Input
 
@@ -24,8 +25,8 @@ class Proposal:
 
     case: str
     analysis: str
-    cells: dict[str, Series | str] = field(default_factory=dict)
-    """Series or text by column; `OPEN` where a person has to choose."""
+    cells: dict[str, Series | Path | str] = field(default_factory=dict)
+    """Series, folder or text by column; `OPEN` where a person has to choose."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -34,7 +35,9 @@ class Proposal:
         return OPEN in self.cells.values()
 
 
-def propose(series: Sequence[Series], analyses: Sequence[str]) -> list[Proposal]:
+def propose(
+    series: Sequence[Series], analyses: Sequence[str], folders: Sequence[Path] = ()
+) -> list[Proposal]:
     """Propose what to run.
 
     Parameters
@@ -43,6 +46,8 @@ def propose(series: Sequence[Series], analyses: Sequence[str]) -> list[Proposal]
         As `read_tree` gives them; notes name them by their number in this list, from 1.
     analyses
         Names of the analyses to propose.
+    folders
+        Output of the open gas exchange pipeline.
 
     Returns
     -------
@@ -52,14 +57,44 @@ def propose(series: Sequence[Series], analyses: Sequence[str]) -> list[Proposal]
     """
     numbers = {entry.uid: number for number, entry in enumerate(series, 1)}
     studies = dict.fromkeys(entry.study for entry in series)
+    xenon = xenon_by_study(series, folders)
     lines: list[Proposal] = []
-    for study in studies:
-        own = [s for s in series if s.study == study]
+    for study in dict.fromkeys([*studies, *xenon]):
+        own = [s for s in series if s.study == study and s.kind != "xenon"]
         chests = [s for s in own if s.length_mm >= CHEST_MM or s.kind == "dynamic"]
-        work = _Study(f"case-{study}", chests, numbers)
+        work = _Study(f"case-{study}", [*chests, *xenon.get(study, ())], numbers)
         for name in analyses:
             lines += work.propose(COMMANDS[name])
     return lines
+
+
+def xenon_by_study(
+    series: Sequence[Series], folders: Sequence[Path]
+) -> dict[str, list[Series | Path]]:
+    """Xenon MRI by the study whose CT it is joined with, or by a name of its own.
+
+    A series goes to the CT of its own study, else to the only study with CT of the same patient; a
+    folder to the only study with CT in the nearest folder above it that holds any.
+    """
+    ct = [s for s in series if s.kind != "xenon" and s.path is not None]
+    out: dict[str, list[Series | Path]] = {}
+    for entry in (s for s in series if s.kind == "xenon"):
+        studies = {s.study for s in ct if s.study == entry.study} or {
+            s.study for s in ct if entry.patient and s.patient == entry.patient
+        }
+        home = studies.pop() if len(studies) == 1 else entry.study
+        out.setdefault(home, []).append(entry)
+    for folder in folders:
+        beside = next(
+            (near for above in folder.parents if (near := _studies_below(above, ct))), set()
+        )
+        home = beside.pop() if len(beside) == 1 else untraceable("folder " + folder.name)
+        out.setdefault(home, []).append(folder)
+    return out
+
+
+def _studies_below(folder: Path, series: Sequence[Series]) -> set[str]:
+    return {s.study for s in series if s.path is not None and s.path.is_relative_to(folder)}
 
 
 def remarks(series: Sequence[Series], lines: Sequence[Proposal]) -> dict[str, str]:
@@ -82,13 +117,15 @@ def _why_not(series: Series) -> str:
         return "an overview image"
     if series.kind == "dynamic":
         return "one of the time points of a dynamic scan, or another dynamic scan suits as well"
-    if series.length_mm < CHEST_MM:
+    if series.length_mm < CHEST_MM and series.kind != "xenon":
         return f"it covers {series.length_mm:.0f} mm, a chest needs {CHEST_MM:.0f} mm"
     if series.path is None:
         return (
             "its files lie in several folders among those of other series: give their common "
             "folder with --series"
         )
+    if series.kind == "xenon":
+        return "its description names no map of gas transfer, or another series suits as well"
     if series.kind in ("virtual native", "monoenergetic", "reformatted"):
         return f"derived images ({series.kind})"
     if series.kind == "ct" and series.breath == "expiration":
@@ -99,10 +136,11 @@ def _why_not(series: Series) -> str:
 class _Study:
     """Series of one visit."""
 
-    def __init__(self, case: str, series: Sequence[Series], numbers: dict[str, int]) -> None:
+    def __init__(self, case: str, images: Sequence[Series | Path], numbers: dict[str, int]) -> None:
         self._case = case
         self._numbers = numbers
-        self._readable = [s for s in series if s.path is not None]
+        self._folders = [folder for folder in images if isinstance(folder, Path)]
+        self._readable = [s for s in images if isinstance(s, Series) and s.path is not None]
         self._pairs = list(_pairs(self._readable))
         of_pairs = {s.uid for low, high in self._pairs for s in (low, high)}
         self._plain = [s for s in self._readable if s.kind == "ct" and s.uid not in of_pairs]
@@ -115,6 +153,7 @@ class _Study:
             Input.BREATHS: self._fill_breaths,
             Input.IODINE_MAP: self._fill_iodine_map,
             Input.VOLTAGE_PAIR: self._fill_voltage_pair,
+            Input.XENON: self._fill_xenon,
         }
         for kind in command.inputs:
             line = Proposal(self._case, command.name)
@@ -199,6 +238,41 @@ class _Study:
             "and nothing else"
         )
         return True
+
+    def _fill_xenon(self, line: Proposal) -> bool:
+        """Take maps of a xenon MRI, or a folder of the pipeline, with CT of either breath."""
+        maps = [s for s in self._readable if s.kind == "xenon"]
+        if not maps and not self._folders:
+            return False
+        if not self._fill_chest_ct(line):
+            line.cells["ct"] = OPEN
+            line.notes.append("ct: which CT belongs to the xenon MRI is not said")
+        expired = [s for s in self._plain if s.breath == "expiration"]
+        if expired:
+            self._choose(line, "other_ct", expired)
+        if self._folders:
+            self._fill_folder(line)
+        else:
+            self._fill_maps(line, maps)
+        return True
+
+    def _fill_folder(self, line: Proposal) -> None:
+        line.cells["duke"] = self._folders[0] if len(self._folders) == 1 else OPEN
+        if len(self._folders) > 1:
+            line.notes.append(f"duke: {len(self._folders)} folders of the pipeline are beside it")
+
+    def _fill_maps(self, line: Proposal, maps: Sequence[Series]) -> None:
+        for name in ("rbc_gas", "membrane_gas", "ventilation", "mask"):
+            known = [s for s in maps if s.xenon_map == name]
+            if known:
+                self._choose(line, name, known)
+        if not line.cells.keys() & {"rbc_gas", "membrane_gas", "ventilation"}:
+            line.cells["rbc_gas"] = OPEN
+            names = ", ".join(self._name(s) for s in maps)
+            line.notes.append(f"{names}: of xenon, but no description names a map")
+        if "mask" not in line.cells:
+            line.cells["mask"] = OPEN
+            line.notes.append("mask: give the lungs on the MRI (label map or DICOM SEG)")
 
     def _fill_chest_ct(self, line: Proposal) -> bool:
         """Native inspiration, thin and soft, comes first."""

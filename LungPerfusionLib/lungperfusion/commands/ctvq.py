@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,21 @@ from lungperfusion.analysis.ctvq import (
     VqOptions,
     analyse_ctvq,
 )
-from lungperfusion.analysis.regions import RegionOptions, find_regions
+from lungperfusion.analysis.regions import find_regions
 from lungperfusion.commands.measured_arguments import (
     add_measured_arguments,
     check_measured,
     read_measured,
 )
 from lungperfusion.commands.output import add_output_arguments, results_of
-from lungperfusion.commands.region_arguments import add_region_arguments, region_options
+from lungperfusion.commands.region_arguments import (
+    add_region_arguments,
+    other_breath_options,
+    region_options,
+)
 from lungperfusion.commands.train import read_table
 from lungperfusion.errors import InputError
-from lungperfusion.io import Scan, read_ct, read_labelmap, read_map, read_vectors
+from lungperfusion.io import Scan, read_ct, read_map, read_vectors
 from lungperfusion.io.json_files import read_json
 from lungperfusion.io.markups import read_markups
 from lungperfusion.naming import named
@@ -272,7 +275,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         }
         expiration, inspiration = scans["expiration"].volume, scans["inspiration"].volume
         regions = region_options(arguments)
-        inspiratory = _inspiratory_options(arguments, regions)
+        inspiratory = other_breath_options(arguments, "inspiration", regions)
         references = _references(arguments)
         measured, maps = read_measured(arguments)
         found = [
@@ -331,17 +334,6 @@ def _steering(arguments: argparse.Namespace) -> Steering:
         transform=fields[0] if fields else None,
         volume_transform=fields[1] if len(fields) > 1 else None,
         landmarks=landmarks,
-    )
-
-
-def _inspiratory_options(arguments: argparse.Namespace, regions: RegionOptions) -> RegionOptions:
-    """How the regions of the inspiratory scan are found."""
-    mask, lobes = arguments.inspiration_lung_mask, arguments.inspiration_lobes
-    return replace(
-        regions,
-        lung_mask=None if mask is None else read_labelmap(mask),
-        lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
-        vessels=None,
     )
 
 

@@ -7,8 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lungperfusion.batch.dicom_tree import SERIES_COLUMNS, Series, described, read_tree
+from lungperfusion.batch.dicom_tree import Series, read_tree
 from lungperfusion.batch.proposal import Proposal, propose, remarks
+from lungperfusion.batch.series_list import SERIES_COLUMNS, described
 from lungperfusion.commands.output import warn
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import kept_aside
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         raise InputError(f"no analysis {', '.join(unknown)}; there are: {', '.join(known)}")
     tree = read_tree(arguments.root, progress=progress)
     series = tree.series
-    lines = propose(series, wanted)
+    lines = propose(series, wanted, tree.pipeline_folders)
     base = out.resolve().parent
     rows = [
         {**row, "path": _path_text(row["path"], base)}
@@ -74,8 +75,11 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             f"{named(out)} cannot be written ({error.strerror}); choose another place"
         ) from error
     opened = sum(line.open for line in lines)
+    xenon = sum(entry.kind == "xenon" for entry in series) + len(tree.pipeline_folders)
     remark(
-        f"{len(series)} CT series, {len(lines)} analyses proposed"
+        f"{sum(entry.kind != 'xenon' for entry in series)} CT series"
+        + (f", {xenon} of xenon MRI" if xenon else "")
+        + f", {len(lines)} analyses proposed"
         + (f", {opened} with something left open ('?', see column note)" if opened else "")
         + f"; all series are listed in {listing.name}"
     )
@@ -104,7 +108,7 @@ def manifest_text(lines: Sequence[Proposal], base: Path) -> str:
             "case": line.case,
             "analysis": line.analysis,
             **{
-                name: _path_text(cell.path, base) if isinstance(cell, Series) else cell
+                name: cell if isinstance(cell, str) else _path_text(_path_of(cell), base)
                 for name, cell in line.cells.items()
             },
             "note": "; ".join(line.notes),
@@ -112,6 +116,10 @@ def manifest_text(lines: Sequence[Proposal], base: Path) -> str:
         for line in lines
     ]
     return csv_text(rows, ["case", "analysis", *columns, "note"])
+
+
+def _path_of(cell: Series | Path) -> Path | None:
+    return cell.path if isinstance(cell, Series) else cell
 
 
 def _path_text(path: Path | None, base: Path) -> str:

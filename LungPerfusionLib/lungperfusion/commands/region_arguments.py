@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -156,6 +157,19 @@ def add_region_arguments(
         default=SUBPLEURAL_MM,
         metavar="MM",
         help="thickness of the subpleural shell (default: %(default)s)",
+    )
+
+
+def other_breath_options(
+    arguments: argparse.Namespace, breath: str, regions: RegionOptions
+) -> RegionOptions:
+    """How the regions of a second CT are found: as those of the first, with files of its own."""
+    mask, lobes = (getattr(arguments, f"{breath}_{name}") for name in ("lung_mask", "lobes"))
+    return replace(
+        regions,
+        lung_mask=None if mask is None else read_labelmap(mask),
+        lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
+        vessels=None,
     )
 
 

@@ -9,7 +9,11 @@ from pathlib import Path
 from lungperfusion.analysis.regions import RegionOptions, find_regions
 from lungperfusion.analysis.xenon import ChestCt, XenonOptions, analyse_xenon
 from lungperfusion.commands.output import add_output_arguments, results_of
-from lungperfusion.commands.region_arguments import add_region_arguments, region_options
+from lungperfusion.commands.region_arguments import (
+    add_region_arguments,
+    other_breath_options,
+    region_options,
+)
 from lungperfusion.commands.xenon_sources import (
     add_source_arguments,
     background_of,
@@ -18,7 +22,7 @@ from lungperfusion.commands.xenon_sources import (
     read_sources,
     reference_of,
 )
-from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
+from lungperfusion.io import LabelImage, Scan, read_ct, read_map
 from lungperfusion.progress import Progress, part
 from lungperfusion.terms.xenon import REFERENCE_SETS
 
@@ -100,7 +104,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         how = {"ct": regions}
         if arguments.other_ct is not None:
             scans["other_ct"] = read_ct(arguments.other_ct, progress=part(progress, 0.1, 0.15))
-            how["other_ct"] = _other_options(arguments, regions)
+            how["other_ct"] = other_breath_options(arguments, "other", regions)
         perfusion = None
         if arguments.perfusion is not None:
             perfusion = read_map(arguments.perfusion, unit="1")
@@ -146,14 +150,3 @@ def _chests(
         found = find_regions(scan.volume, how[role], acquisition=scan.acquisition, progress=share)
         chests.append(ChestCt(role, scan.volume, found))
     return chests
-
-
-def _other_options(arguments: argparse.Namespace, regions: RegionOptions) -> RegionOptions:
-    """How the regions of the other breath are found."""
-    mask, lobes = arguments.other_lung_mask, arguments.other_lobes
-    return replace(
-        regions,
-        lung_mask=None if mask is None else read_labelmap(mask),
-        lobes=lobes if lobes in ("auto", "none") else read_labelmap(Path(lobes)),
-        vessels=None,
-    )

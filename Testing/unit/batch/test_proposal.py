@@ -440,3 +440,94 @@ def test_time_points_in_series_of_their_own_are_left_to_the_user(series, tmp_pat
     assert {s.kind for s in found} == {"dynamic"}
     assert line.cells["first_pass"] == OPEN
     assert "the folder that holds them" in line.notes[0]
+
+
+# ----------------------------------------------------------------------------------- xenon MRI
+
+XENON = {
+    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4",
+    "Modality": "MR",
+    "ImageOrientationPatient": [1, 0, 0, 0, 0, -1],
+    "ImagedNucleus": "129XE",
+}
+MAPS = {
+    "rbc_gas": "Xe RBC to gas",
+    "membrane_gas": "Xe_membrane-gas",
+    "ventilation": "Xe ventilation",
+    "mask": "Xe mask",
+}
+
+
+def gas_transfer(tmp_path, *names):
+    tree = read_tree(tmp_path / "dicom")
+    return propose(tree.series, names or ("lungs", "xenon"), tree.pipeline_folders), tree
+
+
+def test_xenon_maps_go_with_the_ct_of_the_same_patient(series, tmp_path):
+    """Although MRI and CT are two visits; a proton series beside them is no xenon."""
+    series("ct", SeriesDescription="Thorax INSP", study="1.1")
+    series("out", SeriesDescription="Thorax EXP", study="1.1")
+    series("other", PatientID="0815", study="1.9")
+    for column, words in MAPS.items():
+        series(f"mr/{column}", SeriesDescription=words, study="1.2", **XENON)
+    series("mr/proton", SeriesDescription="T1 vibe", study="1.2", **XENON | {"ImagedNucleus": "1H"})
+
+    lines, tree = gas_transfer(tmp_path)
+
+    (line,) = [line for line in lines if line.analysis == "xenon"]
+    lungs = {name(line.cells["ct"]): line.case for line in lines if line.analysis == "lungs"}
+    assert line.case == lungs["ct"]
+    assert {key: name(cell) for key, cell in line.cells.items()} == {
+        **{"ct": "ct", "other_ct": "out"},
+        **{key: key for key in MAPS},
+    }
+    assert not line.open
+    assert [other.kind for other in tree.others] == ["MR"]
+
+
+def test_what_xenon_series_do_not_say_is_left_open(series, tmp_path):
+    series("ct", PatientID="0815", study="1.1")
+    nameless = {**XENON, "ImagedNucleus": ""}
+    series("mr/one", SeriesDescription="129Xe dissolved", study="1.2", **nameless)
+
+    lines, _ = gas_transfer(tmp_path)
+
+    (line,) = [line for line in lines if line.analysis == "xenon"]
+    assert line.cells == {"ct": OPEN, "rbc_gas": OPEN, "mask": OPEN}
+    assert "which CT belongs" in line.notes[0]
+    assert "of xenon, but no description names a map" in line.notes[1]
+
+
+def test_output_of_the_pipeline_goes_with_the_ct_beside_it(series, tmp_path, capsys):
+    for patient in ("a", "b"):
+        series(f"{patient}/ct", study=f"1.{patient == 'a':d}", PatientID=patient)
+        folder = tmp_path / "dicom" / patient / "xenon" / "gx"
+        folder.mkdir(parents=True)
+        (folder / "mask_reg.nii").write_bytes(b"only its name counts")
+    alone = tmp_path / "dicom" / "elsewhere"
+    alone.mkdir()
+    (alone / "mask_reg.nii.gz").write_bytes(b"as above")
+
+    lines, _ = gas_transfer(tmp_path)
+
+    cases = {
+        line.cells["ct"].path.parent.name: line.case for line in lines if line.analysis == "lungs"
+    }
+    own = [line for line in lines if line.analysis == "xenon"]
+    beside = {line.case: line.cells for line in own if not line.open}
+    for patient in ("a", "b"):
+        duke = tmp_path / "dicom" / patient / "xenon"
+        assert beside[cases[patient]]["duke"] == duke
+    (left,) = [line for line in own if line.open]
+    assert left.cells == {"ct": OPEN, "duke": alone}
+    assert "elsewhere" not in left.case
+
+    out = tmp_path / "m.csv"
+    assert main(["manifest", str(tmp_path / "dicom"), "-o", str(out)]) == 0
+    assert "2 CT series, 3 of xenon MRI" in capsys.readouterr().err
+    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert {row["duke"] for row in rows if row["duke"]} == {
+        "dicom/a/xenon",
+        "dicom/b/xenon",
+        "dicom/elsewhere",
+    }

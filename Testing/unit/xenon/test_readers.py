@@ -223,3 +223,13 @@ def test_the_public_digital_phantom_is_read_and_measured(real_data):
     assert mask.volume.geometry.spacing_ijk_mm == pytest.approx((2.0,) * 3)
     defect = (found.ventilation[maps.mask] < 0.6).mean()
     assert 0.0 < defect < 0.5
+
+
+def test_without_h5py_a_file_that_needs_it_is_refused(tmp_path, monkeypatch):
+    import sys
+
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"HDF5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(InputError, match="h5py, which is not installed; pip install"):
+        read_mrd_header(path)

@@ -19,6 +19,7 @@ from lungperfusion.io.files import file_sha256, read_image
 from lungperfusion.io.json_files import read_json
 from lungperfusion.io.tables import read_small_table
 from lungperfusion.naming import named
+from lungperfusion.trouble import import_refusal
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "rbc_mean": ("rbc_mean", "rbc2gas_mean", "rbc_gas_mean"),
@@ -56,6 +57,9 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "rbc_colours": ("rbc2gas_rgb", "rbc2gas_binned_rgb"),
 }
 """Stems of the files by what they hold, the best first."""
+
+_SUBFOLDERS = ("gx", "tmp")
+"""Where newer versions put results and intermediate images."""
 
 MATLAB_NAMES: Mapping[str, tuple[str, ...]] = {
     "mask": ("mask", "mask_reg"),
@@ -112,6 +116,14 @@ class ConsortiumFolder:
         return words.strip().lower() in {"true", "1", "1.0", "rbc_and_membrane"}
 
 
+def folder_of_output(path: Path) -> Path | None:
+    """Folder to give for output of the pipeline, where this file is the mask that it writes."""
+    stem, kind = _stem(path)
+    if kind != "image" or stem != FILES["mask"][0]:
+        return None
+    return path.parent.parent if path.parent.name in _SUBFOLDERS else path.parent
+
+
 def read_consortium_folder(folder: Path) -> ConsortiumFolder:
     """Find the images, statistics and settings in a folder of the pipeline or in its ``gx``.
 
@@ -123,7 +135,7 @@ def read_consortium_folder(folder: Path) -> ConsortiumFolder:
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder {named(folder)}; give the output of the pipeline")
-    places = [folder, folder / "gx", folder / "tmp"]
+    places = [folder, *(folder / name for name in _SUBFOLDERS)]
     found: dict[str, Path] = {}
     for place in (place for place in places if place.is_dir()):
         for path in sorted(place.iterdir()):
@@ -342,8 +354,9 @@ def hdf5_library(path: Path) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise InputError(
-            f"{named(path.name)} is an HDF5 file, which needs the library h5py: pip install "
-            "'lungperfusion[xenon]'"
+        raise import_refusal(
+            error,
+            need=f"{named(path.name)} is an HDF5 file, which needs the library h5py",
+            remedy="pip install 'lungperfusion[xenon]'",
         ) from error
     return h5py
