@@ -4,6 +4,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
+from lungperfusion.errors import InputError
 from lungperfusion_gui import corrections, overlay
 from lungperfusion_gui.cursor import CursorReadout
 from lungperfusion_gui.selectors import refill, select
@@ -192,10 +193,25 @@ class DisplayPanel:
         self._on_segments()
         anatomy = self.study.node(f"labels.{self._around}")
         edited = self.study.node(f"labels.{self._edited}")
+        image = self._beneath(findings)
+        if image is not self.study.image:  # what lies on the grid of the results is elsewhere
+            shown = anatomy = None
         placed = [None if node is edited else node for node in (findings, anatomy)]
-        self._overlay.show(self.study.image, shown, *placed, self.ui.mapOpacity.value)
+        self._overlay.show(image, shown, *placed, self.ui.mapOpacity.value)
         overlay.restrict(edited, [])  # a reader corrects in any view
         self._sync_link()
+
+    def _beneath(self, findings):
+        """Volume that the classes lie on: the scan of the results, or one joined with it."""
+        own = self.study.image
+        image = None if findings is None else mrml.reference_of(findings)
+        if image is None or image is own:
+            return own
+        try:
+            apart = not mrml.has_grid(own, mrml.geometry_from_node(image))
+        except InputError:  # it lies under a transform that has no grid
+            return own
+        return image if apart else own
 
     @property
     def _around(self):

@@ -4,6 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+import slicer
+
 from lungperfusion import mrml
 from lungperfusion.io import read_map, read_segmentation
 from lungperfusion.io.time_series import read_frames
@@ -61,9 +63,16 @@ def _show_labels(study, folder):
         elif drawn is None:
             copy = mrml.copy_segmentation(study.scene, node, f"{words} (as drawn)")
             study.keep(f"drawn.{name}", copy)
-        node = mrml.show_labelmap(study.scene, labels, words, node=node, reference=study.image)
+        image = _image_of(study, labels.geometry)
+        node = mrml.show_labelmap(study.scene, labels, words, node=node, reference=image)
         study.keep(role, node, words)
     study.set_names("labels", names)
+
+
+def _image_of(study, geometry):
+    """Volume node of this grid: that of the results, or another scan that they were joined with."""
+    nodes = [study.image, *slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", study.scene)]
+    return next((node for node in nodes if mrml.has_grid(node, geometry)), study.image)
 
 
 def _show_maps(study, folder, order):

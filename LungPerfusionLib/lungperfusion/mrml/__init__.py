@@ -7,7 +7,13 @@ unchanged.
 
 from lungperfusion.mrml.colours import colour_node
 from lungperfusion.mrml.edits import SegmentSnapshot, segments_ml
-from lungperfusion.mrml.geometry import geometry_from_node, image_array, oriented_image, vtk_matrix
+from lungperfusion.mrml.geometry import (
+    geometry_from_node,
+    has_grid,
+    image_array,
+    oriented_image,
+    vtk_matrix,
+)
 from lungperfusion.mrml.hierarchy import put_beside
 from lungperfusion.mrml.markups import line_ras_mm, points_ras_mm
 from lungperfusion.mrml.names import ATTRIBUTE_PREFIX, CLOSED_SURFACE, LABELMAP
@@ -18,6 +24,7 @@ from lungperfusion.mrml.segmentations import (
     labelimage_from_segmentation,
     labelmap_from_segmentation,
     lungs_mask,
+    reference_of,
     restore_segmentation,
     segment_centre_ras_mm,
     segment_mask,
@@ -69,6 +76,7 @@ __all__ = [
     "frames_from_sequence",
     "geometry_from_node",
     "grid_of",
+    "has_grid",
     "hide_segmentation",
     "image_array",
     "is_sequence",
@@ -82,6 +90,7 @@ __all__ = [
     "points_ras_mm",
     "put_beside",
     "read_trail",
+    "reference_of",
     "restore_segmentation",
     "segment_centre_ras_mm",
     "segment_mask",

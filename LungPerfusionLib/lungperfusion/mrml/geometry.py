@@ -33,6 +33,14 @@ def geometry_from_node(node: Any) -> Geometry:
     return Geometry((k, j, i), to_world @ slicer.util.arrayFromVTKMatrix(matrix))
 
 
+def has_grid(node: Any, geometry: Geometry) -> bool:
+    """Whether a volume node has this grid; one that cannot have a grid has not."""
+    try:
+        return geometry_from_node(node).same_as(geometry)
+    except InputError:
+        return False
+
+
 def matrix_to_world(node: Any) -> NDArray[np.float64]:
     """Linear transform that a node lies under, 4x4; refused where it is not linear."""
     transform = node.GetParentTransformNode()

@@ -261,6 +261,11 @@ def segment_centre_ras_mm(node: Any, identifier: str) -> tuple[float, float, flo
     return float(r), float(a), float(s)
 
 
+def reference_of(node: Any) -> Any:
+    """Volume node whose grid a segmentation keeps; None where it names none."""
+    return node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+
+
 def lungs_mask(node: Any, geometry: Geometry) -> Mask:
     """Both lungs of a segmentation of this extension."""
     return labelmap_from_segmentation(node, geometry).mask(*LUNGS)

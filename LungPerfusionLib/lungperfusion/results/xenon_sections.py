@@ -52,6 +52,9 @@ class Drawn:
     evidence: Evidence
     measurements: Sequence[Measurement]
     sides: Labelmap
+    own_ct: Volume
+    """CT on its own grid, and its lungs."""
+    own_lungs: Labelmap
 
     def value(self, measure: str, region: str = Region.LUNGS) -> float:
         """Value of a measure; NaN where it is missing."""
@@ -73,7 +76,7 @@ def xenon_sections(
     drawn
         CT on the MRI, maps and values.
     labelmaps
-        Class maps by name, on the grid of the MRI.
+        Class maps by name, on the grid of the MRI but for ``xe_mismatch_on_ct``.
     transfer
         Measured lung function in % of predicted, by its name.
     progress
@@ -112,6 +115,13 @@ def xenon_sections(
                 title=f"Classes of {_WORDS[name]}",
                 html=_slices(drawn, labelmaps[name], _WORDS[name], around)
                 + _safe(drawn, labelmaps[name], _WORDS[name], around),
+            )
+        )
+    if "xe_mismatch_on_ct" in labelmaps:
+        sections.append(
+            Section(
+                title="Gas transfer over the CT",
+                html=_over_ct(drawn, labelmaps["xe_mismatch_on_ct"]),
             )
         )
     sections += [
@@ -190,6 +200,19 @@ def _mismatch(drawn: Drawn, mismatch: Labelmap, around: Labelmap) -> str:
         caption="Shares by region; the rest is normal in both.",
     )
     return f"<div>{planes}</div><div>{chart}</div>"
+
+
+def _over_ct(drawn: Drawn, mismatch: Labelmap) -> str:
+    """Draw the classes where a reader of the CT looks for them."""
+    lungs = drawn.own_lungs
+    box = box_around(lungs.mask(*LUNGS), lungs.geometry.spacing_kji_mm, _MARGIN_MM)
+    shown = Labels(labelmap=mismatch, fill=0.5, names=MISMATCH_CLASSES[1:])
+    return figure_html(
+        three_planes(drawn.own_ct, labels=shown, around=lungs.crop(box)),
+        alt="Classes of gas transfer and CT over the CT in three planes",
+        caption="The same classes brought to the CT, through the largest one. Their edges are as "
+        "coarse as the voxels of the MRI.",
+    )
 
 
 def _histograms(drawn: Drawn) -> str:

@@ -52,6 +52,17 @@ def test_flow(desktop, panel, case):
     assert panel.study.node("labels.xe_mismatch") is not None
     assert panel.study.scan is panel.parameters.xenonRbcGas
 
+    def beneath():
+        (widget, *_) = [w for w, kind in panel.display._overlay.widgets() if kind != "all"] or [
+            w for w, _ in panel.display._overlay.widgets()
+        ]
+        return widget.mrmlSliceCompositeNode().GetBackgroundVolumeID()
+
+    selector = panel.ui.findingsSelector
+    for name, image in (("_on_ct", panel.parameters.inspiration), ("", panel.study.scan)):
+        selector.currentIndex = selector.findData(f"labels.xe_mismatch{name}")
+        assert beneath() == image.GetID()
+
 
 def test_the_sample_holds_all_inputs(desktop, tmp_path, monkeypatch):
     from lungperfusion.progress import ignore

@@ -10,12 +10,14 @@ from lungperfusion.analysis.xenon import Background, ChestCt, XenonOptions, anal
 from lungperfusion.analysis.xenon.joined import join_xenon
 from lungperfusion.errors import InputError
 from lungperfusion.orientation import axial
+from lungperfusion.phantoms.xenon import SUBPLEURAL, _within
 from lungperfusion.progress import ignore
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import LOBES, LUNGS, STRUCTURES, Region
 from lungperfusion.terms.xenon import REFERENCE_SETS
 from lungperfusion.volume import Geometry, Volume
+from lungperfusion.vq.displacement import voxel_positions
 from lungperfusion.xenon.footprints import breath_limits_hu, footprints
 from lungperfusion.xenon.images import XenonMaps
 from lungperfusion.xenon.joining import closed_outline, join_lungs
@@ -111,6 +113,23 @@ def test_low_transfer_in_normal_ct_is_found(analysis, xenon):
         )
     )
     assert total == pytest.approx(100.0)
+
+
+def test_classes_on_the_ct_lie_where_the_deficits_are(analysis, chest):
+    """The deficits are prescribed in the CT; the MRI shows them moved by 8 mm and scaled."""
+    on_ct = analysis.labelmaps["xe_mismatch_on_ct"]
+    assert on_ct.geometry.same_as(chest.ct.geometry)
+    points = voxel_positions(on_ct.geometry)
+    lungs = chest.truth.lungs.mask(*LUNGS)
+    true = _within(points, SUBPLEURAL).reshape(on_ct.geometry.shape) & lungs
+    found = on_ct.mask("xe_transfer_low_ct_normal")
+    assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.8
+    named = on_ct.array > 0
+    assert not (named & ~lungs).any()
+    assert (named & lungs).sum() > 0.9 * lungs.sum()
+    for name in on_ct.names.values():  # the same shares as where they were measured
+        here = on_ct.mask(name).sum() / named.sum()
+        assert 100 * here == pytest.approx(value(analysis, f"{name}_share").value, abs=2.5), name
 
 
 def test_even_perfusion_puts_all_low_transfer_on_the_membrane_side(analysis):

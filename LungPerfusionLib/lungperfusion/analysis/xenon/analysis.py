@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lungperfusion.analysis.xenon.joined import (
     ChestCt,
     JoinedXenon,
+    carried_to_ct,
     carried_to_mri,
     combined_field,
     join_xenon,
@@ -39,6 +40,9 @@ from lungperfusion.xenon.mismatch import PERFUSION_LOW, transfer_mismatch, trans
 from lungperfusion.xenon.ratios import NO_CORRECTION, Factors, haemoglobin_factors, volume_factors
 
 CT_ON_MRI = "ct_on_xenon"
+MISMATCH = "xe_mismatch"
+MISMATCH_ON_CT = "xe_mismatch_on_ct"
+"""The same classes on the MRI's grid and on that of the CT."""
 TRANSFORM = "xenon_to_ct_transform"
 
 
@@ -140,7 +144,12 @@ def analyse_xenon(
     ct_on_mri = carried_to_mri(joined, joined.chest.ct)
     labelmaps = _labelmaps(evidence, joined)
     drawn = Drawn(
-        ct=ct_on_mri, evidence=evidence, measurements=measurements, sides=joined.join.sides
+        ct=ct_on_mri,
+        evidence=evidence,
+        measurements=measurements,
+        sides=joined.join.sides,
+        own_ct=joined.chest.ct,
+        own_lungs=joined.chest.found.lungs,
     )
     sections: tuple[Section, ...] = ()
     if pictures:
@@ -226,7 +235,8 @@ def _labelmaps(evidence: Evidence, joined: JoinedXenon) -> dict[str, Labelmap]:
         if numbers is not None
     }
     if evidence.mismatch is not None:
-        out["xe_mismatch"] = evidence.mismatch.labelmap(found)
+        out[MISMATCH] = evidence.mismatch.labelmap(found)
+        out[MISMATCH_ON_CT] = carried_to_ct(joined, out[MISMATCH])
     out["xe_lungs"] = joined.join.sides
     if (lobes := _lobes(joined)) is not None:
         out["xe_lobes"] = lobes

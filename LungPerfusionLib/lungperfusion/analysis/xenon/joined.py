@@ -19,7 +19,7 @@ from lungperfusion.progress import Progress, part
 from lungperfusion.quality import Gate
 from lungperfusion.terms import LUNGS, SHELLS, Region
 from lungperfusion.terms.xenon import NORMAL_TISSUE_HU
-from lungperfusion.volume import Geometry, Mask, Volume, box_around
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, box_around
 from lungperfusion.vq.displacement import DisplacementField, voxel_positions
 from lungperfusion.xenon.footprints import (
     Footprints,
@@ -213,6 +213,31 @@ def combined_field(join: Join) -> DisplacementField:
         out[nearer] = found.field.at(points[nearer])
         best = np.minimum(best, here)
     return DisplacementField(out.reshape(*grid.shape, 3), grid)
+
+
+def carried_to_ct(joined: JoinedXenon, classes: Labelmap) -> Labelmap:
+    """Bring classes of the MRI to the CT's own grid, to lie over it; numbers come from the MRI.
+
+    Every voxel of a lung on CT takes the class of the MRI voxel that it lies in.
+    """
+    lungs = joined.chest.found.lungs
+    array = np.zeros(lungs.geometry.shape, classes.array.dtype)
+    for lung, found in joined.join.lungs.items():
+        box = box_around(lungs.mask(lung), lungs.geometry.spacing_kji_mm, 2 * FIELD_MM)
+        around = lungs.geometry.crop(box)
+        x, y, z = (max(size, FIELD_MM) for size in around.spacing_ijk_mm)
+        back = found.field.inverse(around.with_spacing((x, y, z)))
+        inside, part = lungs.mask(lung)[box], array[box]
+        for row in range(around.shape[0]):  # one slice after another: positions take memory
+            j, i = np.nonzero(inside[row])
+            points = around.ras_from_ijk(np.stack([i, j, np.full(len(i), row)], axis=1))
+            index = np.rint(classes.geometry.ijk_from_ras(points + back.at(points))).astype(int)
+            index = index[:, ::-1]
+            known = ((index >= 0) & (index < classes.geometry.shape)).all(axis=1)
+            values = np.zeros(len(points), array.dtype)
+            values[known] = classes.array[tuple(index[known].T)]
+            part[row][inside[row]] = values
+    return Labelmap(array, lungs.geometry, classes.names)
 
 
 def perfusion_within(joined: JoinedXenon, perfusion: Volume | None) -> NDArray[Any] | None:
