@@ -26,7 +26,7 @@ from lungperfusion.dynamic.first_pass import FirstPass
 from lungperfusion.dynamic.gates import judge_first_pass
 from lungperfusion.dynamic.inputs import WORDS, InputCurve, Inputs, Place, find_inputs
 from lungperfusion.dynamic.maps import FlowMaps, flow_maps, map_measurements
-from lungperfusion.dynamic.motion import STILL_MM, Aligned, align_frames, choose_reference
+from lungperfusion.dynamic.motion import STILL_MM, Aligned, choose_reference, move_frames
 from lungperfusion.dynamic.region_flow import Coverage, RegionFlows, measure_regions
 from lungperfusion.dynamic.series import WORKING_MM, Frames, block_factors, block_mean
 from lungperfusion.dynamic.slab import coverage_of, on_grid, volumes_ml
@@ -208,14 +208,8 @@ def prepare(
     if not found.lungs.mask(*LUNGS).any():
         raise InputError("no lung was found in the frames; give the lungs with --lung-mask")
     lungs = on_grid(RegionSet((found.lungs,)), small.geometry).partitions[0]
-    aligned = remembered(
-        align_frames,
-        small,
-        lungs,
-        reference,
-        left_out=options.left_out,
-        progress=part(progress, 0.35, 0.9),
-    )
+    moved = remembered(move_frames, small, lungs, reference, progress=part(progress, 0.35, 0.9))
+    aligned = moved.used(options.left_out)
     progress(0.9, "input curves and vessels")
     still = aligned.kept & (aligned.before_mm <= STILL_MM)
     ct = Volume(frames.mean(still), frames.geometry, "HU")

@@ -18,7 +18,7 @@ from scipy import ndimage
 from lungperfusion.dynamic.first_pass import FirstPass
 from lungperfusion.dynamic.maps import FlowMaps
 from lungperfusion.dynamic.region_flow import Coverage
-from lungperfusion.iodine.defects import Defect, Defects, find_defects
+from lungperfusion.iodine.defects import Defect, Defects, find_defects, formed, placed
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.morphology import dilated
 from lungperfusion.terms import TISSUES, Region
@@ -105,17 +105,9 @@ def finding_rows(findings: tuple[Findings, ...]) -> tuple[Mapping[str, object], 
             "finding": entry.label,
             "kind": kind.kind,
             "per": kind.per,
-            "region": entry.region.value,
-            "volume_ml": entry.volume_ml,
-            "centroid_r_mm": entry.centroid_ras_mm[0],
-            "centroid_a_mm": entry.centroid_ras_mm[1],
-            "centroid_s_mm": entry.centroid_ras_mm[2],
+            **placed(entry),
             "relative_blood": entry.relative_iodine,
-            "density_hu": entry.density_hu,
-            "parenchyma": entry.parenchyma,
-            "shape": entry.shape,
-            "pleural_share": entry.pleural_share,
-            "depth_mm": entry.depth_mm,
+            **formed(entry),
             "beside_ground_glass_share": kind.beside_glass[entry.label],
         }
         for kind in findings
@@ -159,7 +151,7 @@ def _findings(
     relative = Volume(
         (values / np.float32(level or 1)).astype(np.float32), first_pass.frames.geometry, "HU"
     )
-    described = find_defects(
+    sought = find_defects(
         relative,
         inside,
         first_pass.regions,
@@ -168,12 +160,12 @@ def _findings(
     )
     words = "< 50" if kind == "deficit" else "> 150"
     method = f"blood volume per {per} {words} % of the patient's median {level:.3g} mL"
-    found = tuple(_relative_to_median(entry) for entry in described.found)
-    beside = {entry.label: float(near[described.labels == entry.label].mean()) for entry in found}
+    found = tuple(_relative_to_median(entry) for entry in sought.found)
+    beside = {entry.label: float(near[sought.labels == entry.label].mean()) for entry in found}
     return Findings(
         kind=kind,
         per=per,
-        defects=replace(described, method=method, found=found),
+        defects=replace(sought, method=method, found=found),
         beside_glass=beside,
         level=level,
     )

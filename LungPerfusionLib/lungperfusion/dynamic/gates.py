@@ -34,14 +34,11 @@ def judge_first_pass(inputs: Inputs, aligned: Aligned) -> tuple[Gate, ...]:
 
 def _baseline(inputs: Inputs) -> Gate:
     count = int(np.count_nonzero(inputs.baseline))
-    enough = count >= FEWEST_BASELINE
-    words = f"{count} frames show the lungs before the bolus"
-    return Gate(
-        id="first_pass_baseline",
-        verdict="pass" if enough else "fail",
-        message=f"{words}."
-        if enough
-        else f"{words}, at least {FEWEST_BASELINE} are needed: enhancement has no sure start.",
+    return _needed(
+        "first_pass_baseline",
+        count >= FEWEST_BASELINE,
+        f"{count} frames show the lungs before the bolus",
+        f"at least {FEWEST_BASELINE} are needed: enhancement has no sure start",
         value=float(count),
         unit="1",
         limit=f">= {FEWEST_BASELINE}",
@@ -53,14 +50,11 @@ def _step(inputs: Inputs) -> Gate:
     pass_end = inputs.first_pass_end_s
     during = (inputs.times_s[1:] >= inputs.artery.arrival_s) & (inputs.times_s[:-1] <= pass_end)
     longest = float(steps[during].max()) if during.any() else float(steps.max())
-    fine = longest <= LONGEST_STEP_S + 1e-6
-    words = f"While the bolus passes, frames are up to {longest:.2g} s apart"
-    return Gate(
-        id="first_pass_step",
-        verdict="pass" if fine else "fail",
-        message=f"{words}."
-        if fine
-        else f"{words}, at most {LONGEST_STEP_S:g} s are allowed: the steepest rise is missed.",
+    return _needed(
+        "first_pass_step",
+        longest <= LONGEST_STEP_S + 1e-6,
+        f"While the bolus passes, frames are up to {longest:.2g} s apart",
+        f"at most {LONGEST_STEP_S:g} s are allowed: the steepest rise is missed",
         value=longest,
         unit="s",
         limit=f"<= {LONGEST_STEP_S:g} s",
@@ -69,17 +63,28 @@ def _step(inputs: Inputs) -> Gate:
 
 def _end(inputs: Inputs) -> Gate:
     after = float(inputs.times_s[-1] - inputs.artery.peak_s)
-    fine = after >= LEAST_AFTER_PEAK_S - 1e-6
-    words = f"The series ends {after:.1f} s after the peak in the pulmonary trunk"
-    return Gate(
-        id="first_pass_end",
-        verdict="pass" if fine else "fail",
-        message=f"{words}."
-        if fine
-        else f"{words}, {LEAST_AFTER_PEAK_S:g} s are needed: blood has not passed the lungs.",
+    return _needed(
+        "first_pass_end",
+        after >= LEAST_AFTER_PEAK_S - 1e-6,
+        f"The series ends {after:.1f} s after the peak in the pulmonary trunk",
+        f"{LEAST_AFTER_PEAK_S:g} s are needed: blood has not passed the lungs",
         value=after,
         unit="s",
         limit=f">= {LEAST_AFTER_PEAK_S:g} s",
+    )
+
+
+def _needed(
+    id: str, fine: bool, words: str, otherwise: str, *, value: float, unit: str, limit: str
+) -> Gate:
+    """Pass, or fail and say what is needed."""
+    return Gate(
+        id=id,
+        verdict="pass" if fine else "fail",
+        message=f"{words}." if fine else f"{words}, {otherwise}.",
+        value=value,
+        unit=unit,
+        limit=limit,
     )
 
 

@@ -95,14 +95,48 @@ def choose_reference(frames: Frames) -> int:
     return int(np.argmax(np.round(np.median(likeness, axis=1), 6)))
 
 
-def align_frames(
-    frames: Frames,
-    lungs: Labelmap,
-    reference: int,
-    *,
-    left_out: Sequence[int] = (),
-    progress: Progress = ignore,
-) -> Aligned:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MovedFrames:
+    """All frames in the place of the reference, before it is said which are used."""
+
+    frames: Frames
+    reference: int
+    shift_mm: NDArray[np.float64]
+    """Median shift left at the surface of the lungs, by frame."""
+    before_mm: NDArray[np.float64]
+    square_mm2: NDArray[np.float32]
+    """Squared displacement of each voxel, by frame."""
+    inside: NDArray[np.bool_]
+    """Voxels that show the tissue, by frame."""
+    volume_change: NDArray[np.float64]
+
+    def used(self, left_out: Sequence[int] = ()) -> Aligned:
+        """Take the frames that lie where the reference lies.
+
+        Parameters
+        ----------
+        left_out
+            Frames that a reader does not want.
+
+        """
+        kept = self.shift_mm <= MOST_SHIFT_MM
+        kept[list(left_out)] = False
+        frames = replace(self.frames.only(kept), valid=self.inside[kept].all(axis=0))
+        mean = self.square_mm2[kept].sum(axis=0) / np.float32(np.count_nonzero(kept))
+        return Aligned(
+            frames=frames,
+            kept=kept,
+            reference=self.reference,
+            shift_mm=self.shift_mm,
+            before_mm=self.before_mm,
+            motion_rms_mm=np.sqrt(mean),
+            volume_change=self.volume_change,
+        )
+
+
+def move_frames(
+    frames: Frames, lungs: Labelmap, reference: int, *, progress: Progress = ignore
+) -> MovedFrames:
     """Bring all frames to the state of breathing of the reference.
 
     Parameters
@@ -113,8 +147,6 @@ def align_frames(
         Lungs and airways of the reference on the same grid.
     reference
         Number of the frame that the others are brought to.
-    left_out
-        Frames that a reader does not want.
     progress
         Called after every frame; may raise to cancel.
 
@@ -138,32 +170,25 @@ def align_frames(
         }
         return _warped(frame, lungs, fields)
 
-    out = np.empty((count, *frames.geometry.shape), np.float32)
+    shape = (count, *frames.geometry.shape)
+    out, square = np.empty(shape, np.float32), np.zeros(shape, np.float32)
+    inside = np.ones(shape, np.bool_)
     shift, change = np.zeros((2, count))
     before = np.array([edges.shift_mm(frame) for frame in frames.array])
-    square = np.zeros(frames.geometry.shape, np.float32)
-    inside = np.ones((count, *frames.geometry.shape), np.bool_)
-    displaced = {}
-    others = [n for n in range(count) if n != reference and n not in left_out]
+    others = [n for n in range(count) if n != reference]
     out[reference] = frames.array[reference]
     with closing(in_order(moved, others, at_most=_THREADS)) as results:
         for done, (number, result) in enumerate(zip(others, results, strict=True)):
             progress(done / max(1, len(others)), "aligning the frames")
-            out[number], displaced[number], inside[number], change[number] = result
+            out[number], square[number], inside[number], change[number] = result
             shift[number] = edges.shift_mm(out[number])
-    kept = shift <= MOST_SHIFT_MM
-    kept[list(left_out)] = False
-    for number in others:
-        if kept[number]:
-            square += displaced[number]
-    valid = inside[kept].all(axis=0)
-    return Aligned(
-        frames=Frames(out[kept], frames.geometry, frames.times_s[kept], valid),
-        kept=kept,
+    return MovedFrames(
+        frames=replace(frames, array=out),
         reference=reference,
         shift_mm=shift,
         before_mm=before,
-        motion_rms_mm=np.sqrt(square / max(1, int(np.count_nonzero(kept)))),
+        square_mm2=square,
+        inside=inside,
         volume_change=change,
     )
 

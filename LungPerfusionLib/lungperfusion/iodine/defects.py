@@ -203,23 +203,37 @@ def find_defects(
     )
 
 
+def placed(entry: Defect) -> Mapping[str, object]:
+    """Place and size of a finding, as columns of a list."""
+    return {
+        "region": entry.region.value,
+        "volume_ml": entry.volume_ml,
+        "centroid_r_mm": entry.centroid_ras_mm[0],
+        "centroid_a_mm": entry.centroid_ras_mm[1],
+        "centroid_s_mm": entry.centroid_ras_mm[2],
+    }
+
+
+def formed(entry: Defect) -> Mapping[str, object]:
+    """Tissue and form of a finding, as columns of a list."""
+    return {
+        "density_hu": entry.density_hu,
+        "parenchyma": entry.parenchyma,
+        "shape": entry.shape,
+        "pleural_share": entry.pleural_share,
+        "depth_mm": entry.depth_mm,
+    }
+
+
 def defect_table_rows(defects: Defects) -> tuple[Mapping[str, object], ...]:
     """Rows of the defect list, largest first."""
     return tuple(
         {
             "defect": entry.label,
-            "region": entry.region.value,
-            "volume_ml": entry.volume_ml,
-            "centroid_r_mm": entry.centroid_ras_mm[0],
-            "centroid_a_mm": entry.centroid_ras_mm[1],
-            "centroid_s_mm": entry.centroid_ras_mm[2],
+            **placed(entry),
             "iodine_hu": entry.iodine_hu,
             "relative_iodine": entry.relative_iodine,
-            "density_hu": entry.density_hu,
-            "parenchyma": entry.parenchyma,
-            "shape": entry.shape,
-            "pleural_share": entry.pleural_share,
-            "depth_mm": entry.depth_mm,
+            **formed(entry),
             "segments": entry.segments,
             "extent": entry.extent,
         }

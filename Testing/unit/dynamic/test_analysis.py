@@ -16,7 +16,7 @@ from lungperfusion.analysis.stages import remembered, remembering
 from lungperfusion.dynamic.first_pass import FirstPass
 from lungperfusion.dynamic.gates import judge_first_pass
 from lungperfusion.dynamic.inputs import find_inputs
-from lungperfusion.dynamic.motion import align_frames, choose_reference, unaligned
+from lungperfusion.dynamic.motion import choose_reference, move_frames, unaligned
 from lungperfusion.dynamic.region_flow import measure_regions
 from lungperfusion.dynamic.series import Frames
 from lungperfusion.errors import CancelledError, InputError
@@ -54,7 +54,7 @@ def regions(phantom, tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def _aligned_once(tmp_path_factory):
-    with remembering(tmp_path_factory.mktemp("stages"), only=("align_frames",)):
+    with remembering(tmp_path_factory.mktemp("stages"), only=("move_frames",)):
         yield
 
 
@@ -71,7 +71,7 @@ def analysis(series, regions, options):
 @pytest.fixture(scope="module")
 def aligned(series, lungs):
     small = series.reduced()
-    return remembered(align_frames, small, lungs, choose_reference(small), left_out=())
+    return remembered(move_frames, small, lungs, choose_reference(small)).used()
 
 
 def value(analysis, region, measure):
@@ -160,10 +160,12 @@ def test_the_bolus_does_not_move_a_held_frame(aligned, phantom):
 
 def test_frames_that_a_reader_leaves_out_are_counted(series, lungs):
     small = series.reduced()
-    found = align_frames(small, lungs, 0, left_out=(3, 14, 15, 16, 17))
+    moved = remembered(move_frames, small, lungs, 0)
+    found = moved.used((3, 14, 15, 16, 17))
 
     assert np.flatnonzero(~found.kept).tolist() == [3, 14, 15, 16, 17]
     assert len(found.frames.array) == len(small.array) - 5
+    assert np.array_equal(found.shift_mm, moved.used().shift_mm)
 
 
 # ---- inputs --------------------------------------------------------------------------------------
@@ -281,7 +283,7 @@ def test_cancel_ends_at_once(series, lungs):
         raise CancelledError("stop")
 
     with pytest.raises(CancelledError):
-        align_frames(series.reduced(), lungs, 0, progress=stop)
+        move_frames(series.reduced(), lungs, 0, progress=stop)
 
 
 # ---- command -------------------------------------------------------------------------------------
