@@ -182,6 +182,8 @@ class SeriesPanel:
         tree.setColumnCount(3)
         tree.setHeaderLabels([_("Frame"), _("Time [s]"), _("Shift left [mm]")])
         tree.rootIsDecorated = False
+        for column in (NUMBER, TIME):
+            tree.header().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         tree.minimumHeight = tree.maximumHeight = TREE_HEIGHT_PX
         tree.connect("itemChanged(QTreeWidgetItem*,int)", self._on_ticked)
 

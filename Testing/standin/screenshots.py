@@ -15,7 +15,9 @@ from slicer_standin import process_events, reset, testing
 from slicer_standin.fixtures import Desktop
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("PerfusionIPv", "CTVQ", "VesselBV")
+MODULES = ("PerfusionIPv", "FirstPass", "CTVQ", "VesselBV")
+OF_FIRST_PASS = ("PerfusionIPv", "LungPerfusionFirstPass", "chooseSeries")
+"""Module, sample and choice of inputs of the pictures of a first pass."""
 PANEL_WIDTH = 470
 VIEW_SIZE = 300
 LONGEST_S = 900.0
@@ -23,24 +25,35 @@ LONGEST_S = 900.0
 SPACING_MM, BREATHING_SPACING_MM = (3.0, 3.0, 3.0), 4.0
 """Coarser than the samples of the module Sample Data, which take minutes."""
 
-CHARTS = {"PerfusionIPv": "iodine_mean", "CTVQ": "ventilation_mean", "VesselBV": "bv5"}
-OPEN_SECTIONS = ("inputs", "signs", "results", "display")
-AFTER_APPLY = {"CTVQ": {"mapSelector": "map.vq_ratio"}}
+CHARTS = {
+    "PerfusionIPv": "iodine_mean",
+    "FirstPass": "dynamic_blood_volume",
+    "CTVQ": "ventilation_mean",
+    "VesselBV": "bv5",
+}
+OPEN_SECTIONS = ("inputs", "firstPass", "curves", "signs", "results", "display")
+AFTER_APPLY = {
+    "CTVQ": {"mapSelector": "map.vq_ratio"},
+    "FirstPass": {"mapSelector": "map.pulmonary_flow"},
+}
 """Choices of the section Display that show most of a module."""
 
 
 def computed_panel(desktop, name):
     """Return the panel of a module after Apply on its sample."""
+    first = name == "FirstPass"
+    name = OF_FIRST_PASS[0] if first else name
     desktop.load(ROOT / name / f"{name}.py")
     panel = desktop.select(name)
     from lungperfusion_gui import samples
 
     samples.SPACING_MM, samples.BREATHING_SPACING_MM = SPACING_MM, BREATHING_SPACING_MM
     self_test = getattr(sys.modules[name], f"{name}Test")()
-    sample = samples.SampleMaker(self_test.sample)
+    sample = samples.SampleMaker(OF_FIRST_PASS[1] if first else self_test.sample)
     desktop.wait(lambda: sample.job is None, LONGEST_S)
     volumes = {node.GetName(): node for node in sample.nodes}
-    self_test.choose(panel, volumes)
+    choose = getattr(self_test, OF_FIRST_PASS[2] if first else "choose")
+    choose(panel, volumes)
     panel.ui.applyButton.click()
     desktop.wait(lambda: panel.job is None, LONGEST_S)
     assert panel.study.record is not None, f"{name} gave no results"

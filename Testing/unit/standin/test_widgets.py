@@ -341,3 +341,33 @@ def test_stand_ins_draw_what_they_hold(desktop):
     before = drawn(selector)
     selector.addNode()
     assert drawn(selector) != before
+
+
+def test_a_plot_shows_its_curves(desktop):
+    """A curve is drawn in its colour where its values are; without a chart the view is empty."""
+    import slicer
+    from PySide6 import QtGui
+
+    from lungperfusion import mrml
+
+    scene = slicer.mrmlScene
+    rows = [{"time_s": float(n), "left_lung_hu": float(n * n)} for n in range(20)]
+    table = mrml.show_curves(scene, ("time_s", "left_lung_hu"), rows, "curves")
+    red = mrml.Curve(table, "time_s", "left_lung_hu", "Left lung", (1.0, 0.0, 0.0))
+    chart = mrml.show_chart(scene, [red], ("Time", "HU"))
+    node = scene.AddNewNodeByClass("vtkMRMLPlotViewNode")
+    view = slicer.qMRMLPlotView()
+    view.setMRMLPlotViewNode(node)
+    view.resize(300, 200)
+
+    def reds():
+        image = view.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB32)
+        places = [(x, y) for x in range(image.width()) for y in range(image.height())]
+        found = [QtGui.QColor(image.pixel(x, y)).getRgb()[:3] for x, y in places]
+        return [place for place, (r, g, b) in zip(places, found, strict=True) if r > 250 > g + b]
+
+    assert reds() == []
+    node.SetPlotChartNodeID(chart.GetID())
+    drawn = reds()
+    assert min(y for x, y in drawn if x < 60) > 150  # it starts low on the left
+    assert min(y for x, y in drawn if x > 280) < 30  # and ends high on the right

@@ -14,6 +14,7 @@ def register() -> None:
         node_selectors,
         numbers,
         paths,
+        plots,
         segment_editor,
         tables,
         views,

@@ -1,4 +1,4 @@
-"""Views of tables and plots (cookbook: result table with a click that jumps to the place)."""
+"""Views of tables (cookbook: result table with a click that jumps to the place)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import vtk
 from PySide6 import QtCore, QtWidgets
 
-from ..natives import Native
 from .core import SceneHolder, qMRMLWidget
 
 
@@ -95,25 +94,6 @@ class qMRMLTableView(SceneHolder, QtWidgets.QTableView):
         return self._proxy
 
 
-class ctkVTKChartView(Native, QtWidgets.QWidget):
-    """Base of plot views."""
-
-
-class qMRMLPlotView(SceneHolder, ctkVTKChartView):
-    """Plot view: keeps its node; drawing needs the desktop."""
-
-    _view_node: Any = None
-
-    def mrmlPlotViewNode(self) -> Any:
-        return self._view_node
-
-    def setMRMLPlotViewNode(self, node: Any) -> None:
-        self._view_node = node
-
-    def fitToContent(self) -> None:
-        """Nothing is drawn."""
-
-
 class qMRMLTableWidget(qMRMLWidget):
     """Table view of the layout."""
 
@@ -133,24 +113,3 @@ class qMRMLTableWidget(qMRMLWidget):
 
     def setMRMLTableViewNode(self, node: Any) -> None:
         self._view.setMRMLTableViewNode(node)
-
-
-class qMRMLPlotWidget(qMRMLWidget):
-    """Plot view of the layout."""
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        self._view = qMRMLPlotView(self)
-
-    def plotView(self) -> Any:
-        return self._view
-
-    viewWidget = plotView
-
-    def mrmlPlotViewNode(self) -> Any:
-        return self._view.mrmlPlotViewNode()
-
-    mrmlAbstractViewNode = mrmlPlotViewNode
-
-    def setMRMLPlotViewNode(self, node: Any) -> None:
-        self._view.setMRMLPlotViewNode(node)

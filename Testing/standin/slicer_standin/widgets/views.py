@@ -12,7 +12,8 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from .. import inventory, rendering
 from ..natives import Native
 from .core import SceneHolder, qMRMLWidget
-from .tables import qMRMLPlotWidget, qMRMLTableWidget
+from .plots import qMRMLPlotWidget
+from .tables import qMRMLTableWidget
 
 
 class ctkVTKAbstractView(Native, QtWidgets.QWidget):
