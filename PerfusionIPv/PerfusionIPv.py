@@ -313,7 +313,7 @@ class PerfusionIPvWidget(ModuleWidget):
     def inputWords(self):
         """Say what a reader should check of the inputs; empty for nothing."""
         if first_pass.chosen(self.parameters):
-            return first_pass.timing(self.study)
+            return first_pass.timing_words(self.study)
         if self.parameters.source == VENDOR_MAP:
             return ""
         return _("DICOM headers seldom mention tin filters: check the voltages.")

@@ -41,6 +41,7 @@ NOISE_SLAB_MM = 40.0
 SKEW_DEGREES = 5.0
 """Axes this far from those of the patient are worth a remark."""
 
+ONE_IMAGE = "one image: a first pass is many frames of one place"
 NOT_LOOKED = "Not looked at yet."
 
 Breath = Literal["inspiration", "expiration"]
@@ -160,16 +161,16 @@ def check_ct(
     """
     ct.require_unit("HU", "the chest CT")
     facts = acquisition or Acquisition()
-    found = _outside(ct) if quick else _glance(ct)
+    found = _outside(ct) if quick else glance(ct)
     refusal = found.rstrip(".") if isinstance(found, str) and found != NOT_LOOKED else ""
     thick = {"slice_thickness": thickness_gate(ct.geometry, facts)}
     seen = thick if isinstance(found, str) else _gates_seen(ct, found, facts)
     stated = (_stated_breath(breath), _stated_contrast(facts))
     remarks = [
-        _modality(facts),
+        modality_remark(facts),
         Remark("kernel", _kernel(facts, seen)),
-        _grid(ct, facts),
-        _size(ct),
+        grid_remark(ct, facts),
+        size_remark(ct),
         Remark("lungs", found if isinstance(found, str) else seen["lung_volume"].message),
         Remark("breath", " ".join((*_told(seen, "inspiration"), stated[0]))),
         Remark("contrast", " ".join((*_told(seen, "contrast"), stated[1]))),
@@ -185,7 +186,7 @@ def check_ct(
         else _suitability(name, ct, facts, judged, breath)
         for name in ANALYSES
     )
-    return ScanCheck(tuple(remarks), suits, _sentence(refusal) if refusal else "")
+    return ScanCheck(tuple(remarks), suits, as_sentence(refusal) if refusal else "")
 
 
 def check_map(
@@ -216,14 +217,14 @@ def check_map(
     values = image.array if image.valid is None else image.array[image.valid]
     span = f"Values run from {float(values.min()):.5g} to {float(values.max()):.5g}"
     remarks = [
-        _modality(facts),
+        modality_remark(facts),
         Remark("values", f"{span}, in {unit or 'a unit that the file does not state'}."),
-        _grid(image, facts),
-        _size(image),
+        grid_remark(image, facts),
+        size_remark(image),
         _orientation(image.geometry, {}),
         *(Remark("slices", gate.message) for gate in gates),
     ]
-    remarks.insert(1, Remark("no CT in HU", _sentence(why_no_ct)))
+    remarks.insert(1, Remark("no CT in HU", as_sentence(why_no_ct)))
     others = [Suitability(name, "no", "", ("no CT in HU",)) for name in ANALYSES if name != "ipv"]
     cautions = _cautions("ipv", {gate.id: gate for gate in gates})
     role = "if it is an iodine map, together with its CT"
@@ -241,7 +242,9 @@ def check_map(
         )
         ipv = Suitability("ipv", "caution", role, (doubt, *cautions))
     order = {suits.analysis: suits for suits in (ipv, *others)}
-    return ScanCheck(tuple(remarks), tuple(order[name] for name in ANALYSES), _sentence(why_no_ct))
+    return ScanCheck(
+        tuple(remarks), tuple(order[name] for name in ANALYSES), as_sentence(why_no_ct)
+    )
 
 
 def check_segmentation(geometry: Geometry, labels: Mapping[int, str]) -> ScanCheck:
@@ -261,14 +264,14 @@ def check_segmentation(geometry: Geometry, labels: Mapping[int, str]) -> ScanChe
     )
     reason = "a segmentation, not a CT: give the CT, and this beside it as --lung-mask or --lobes"
     suits = tuple(Suitability(name, "no", "", (reason,)) for name in ANALYSES)
-    return ScanCheck(remarks, suits, _sentence(reason))
+    return ScanCheck(remarks, suits, as_sentence(reason))
 
 
 # ---- the lungs at a glance -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class _Glance:
+class Glance:
     """Lungs of a coarse copy that is a CT of its own."""
 
     ct: Volume
@@ -281,17 +284,17 @@ def _outside(ct: Volume) -> str:
     try:
         require_patient(ct, None)
     except InputError as error:
-        return _sentence(str(error))
+        return as_sentence(str(error))
     return NOT_LOOKED
 
 
-def _glance(ct: Volume) -> _Glance | str:
+def glance(ct: Volume) -> Glance | str:
     """Find lungs on a coarse copy; a sentence says why there are none."""
     try:
         width_mm = body_width_mm(ct)
         require_patient(ct, width_mm)
     except InputError as error:
-        return _sentence(str(error))
+        return as_sentence(str(error))
     coarse = coarse_copy(ct, size_mm=CHECK_MM, size=relative_size(width_mm))
     air, gas = lung_air(coarse)
     trachea = find_trachea(coarse, air, gas)
@@ -306,7 +309,7 @@ def _glance(ct: Volume) -> _Glance | str:
     labels[trachea] = TREE
     geometry = _block_geometry(ct.geometry, coarse)
     small = Volume(np.ascontiguousarray(coarse.hu), geometry, "HU", coarse.valid)
-    return _Glance(small, Labelmap(labels, geometry, NAMES), coarse)
+    return Glance(small, Labelmap(labels, geometry, NAMES), coarse)
 
 
 def _block_geometry(geometry: Geometry, coarse: Coarse) -> Geometry:
@@ -334,11 +337,11 @@ def gates_at_a_glance(ct: Volume, acquisition: Acquisition | None = None) -> dic
         Technical facts, if the file told them.
 
     """
-    found = _glance(ct)
+    found = glance(ct)
     return {} if isinstance(found, str) else _gates_seen(ct, found, acquisition or Acquisition())
 
 
-def _gates_seen(ct: Volume, found: _Glance, facts: Acquisition) -> dict[str, Gate]:
+def _gates_seen(ct: Volume, found: Glance, facts: Acquisition) -> dict[str, Gate]:
     """Gates of the lungs on the coarse copy; noise, kernel and slices of the CT itself."""
     seen = {gate.id: gate for gate in lung_gates(found.ct, found.labels, facts)}
     noise = _noise(ct, found)
@@ -347,7 +350,7 @@ def _gates_seen(ct: Volume, found: _Glance, facts: Acquisition) -> dict[str, Gat
     return {name: gate for name, gate in {**seen, **fine}.items() if name in WORDS}
 
 
-def _noise(ct: Volume, found: _Glance) -> Noise | None:
+def _noise(ct: Volume, found: Glance) -> Noise | None:
     """Noise in a slab of the full grid through the middle of the lungs."""
     coarse, labels = found.coarse, found.labels.array
     lung = eroded((labels > 0) & (labels != TREE), max(coarse.spacing_mm), coarse.spacing_mm)
@@ -371,7 +374,8 @@ def _noise(ct: Volume, found: _Glance) -> Noise | None:
 # ---- what it is ----------------------------------------------------------------------------------
 
 
-def _modality(facts: Acquisition) -> Remark:
+def modality_remark(facts: Acquisition) -> Remark:
+    """Tell manufacturer, model and voltage."""
     if facts.modality is None:
         return Remark("modality", "Modality, manufacturer and voltage are not stated.")
     parts = [facts.modality, facts.manufacturer, facts.model]
@@ -391,14 +395,16 @@ def _kernel(facts: Acquisition, seen: Mapping[str, Gate]) -> str:
     return f"The kernel is {sharpness} by its name."
 
 
-def _grid(image: Volume, facts: Acquisition) -> Remark:
+def grid_remark(image: Volume, facts: Acquisition) -> Remark:
+    """Tell the voxels."""
     i, j, k = image.geometry.spacing_ijk_mm
     thick = facts.slice_thickness_mm
     stated = "not stated" if thick is None else f"{thick:g} mm"
     return Remark("spacing", f"Voxels of {i:.3g} x {j:.3g} x {k:.3g} mm, slice thickness {stated}.")
 
 
-def _size(image: Volume) -> Remark:
+def size_remark(image: Volume) -> Remark:
+    """Tell what the image covers."""
     return Remark("size", _size_words(image.geometry))
 
 
@@ -454,10 +460,11 @@ def _tilt_degrees(geometry: Geometry) -> float:
 
 def _on_reading(warnings: Sequence[str], gates: Sequence[Gate]) -> list[Remark]:
     told = {gate.message for gate in gates}
-    return [Remark("on reading", _sentence(text)) for text in warnings if text not in told]
+    return [Remark("on reading", as_sentence(text)) for text in warnings if text not in told]
 
 
-def _sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
+    """Return a text as a sentence, as the user sees it."""
     text = plain(text).strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
@@ -514,6 +521,8 @@ def _thickness_mm(ct: Volume, facts: Acquisition) -> float:
 
 def _refused(analysis: str, ct: Volume, facts: Acquisition, gates: Mapping[str, Gate]) -> str:
     """Say why an analysis gives no values; empty where it does."""
+    if analysis == "dynamic":
+        return ONE_IMAGE
     thick = _thickness_mm(ct, facts)
     if analysis == "vesselbv" and slice_gate(ct.geometry, facts).verdict == "fail":
         return f"slices of {thick:.2f} mm are too thick for small vessels"

@@ -1,6 +1,5 @@
 """First-pass series in the panel of PerfusionIPv: inputs, and the words of ``dynamic``."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import ctk
@@ -11,7 +10,7 @@ from slicer.i18n import tr as _
 from lungperfusion import mrml
 from lungperfusion.commands.dynamic import POINTS
 from lungperfusion.dynamic.inputs import WORDS
-from lungperfusion.dynamic.series import require_first_pass_times
+from lungperfusion.dynamic.series import require_first_pass_times, timing
 from lungperfusion.errors import InputError
 from lungperfusion.io.time_series import read_times
 from lungperfusion.io.writing import write_time_series
@@ -118,19 +117,14 @@ def missing(parameters, study):
     return ""
 
 
-def timing(study):
-    """Say when the frames were taken, so that a reader sees what is wrong; empty if not known."""
+def timing_words(study):
+    """Say when the frames were taken; empty where it is not known."""
     if study.scan is None:
         return ""
     try:
-        times = times_s(study)
+        return timing(times_s(study))
     except InputError:
         return ""
-    steps = sorted(later - at for at, later in pairwise(times))
-    apart = f"{steps[0]:.3g}" if steps[-1] - steps[0] < 0.01 else f"{steps[0]:.3g}–{steps[-1]:.3g}"
-    return _("{count} frames in {seconds} s, {apart} s apart.").format(
-        count=len(times), seconds=f"{times[-1]:.3g}", apart=apart
-    )
 
 
 def write(study, path):

@@ -20,7 +20,7 @@ LAYERS = {
     0: "__init__ naming errors progress threads terms volume labels resampling orientation "
     "measurement quality acquisition regions verdicts",
     1: "morphology smoothing body stature noise density opacity iodine blood vessels segmentation "
-    "vq dynamic xenon registry checking phantoms",
+    "vq dynamic xenon registry checking checking_series phantoms",
     2: "terminal arguments processes source trouble io engines results archive "
     "analysis batch cohort commands __main__",
     3: "mrml",

@@ -20,10 +20,12 @@ from lungperfusion.checking import (
     check_map,
     check_segmentation,
 )
+from lungperfusion.checking_series import check_series
 from lungperfusion.errors import InputError
 from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
 from lungperfusion.io.dicom.units import UNSPECIFIED, stated_unit
 from lungperfusion.io.plausibility import require_hounsfield
+from lungperfusion.io.time_series import NO_TIMES, TimedScan, read_time_series
 from lungperfusion.naming import without_names
 from lungperfusion.progress import Progress, part
 from lungperfusion.terminal import show
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "scan",
         type=Path,
         metavar="SCAN",
-        help="DICOM folder, zip of one, or NRRD, NIfTI, MHA file",
+        help="DICOM folder, zip of one, or NRRD, NIfTI, MHA file of a CT or a first-pass series",
     )
     parser.add_argument("--series", metavar="UID", help="DICOM series to read, of several")
     parser.add_argument("--json", action="store_true", help="write the same as one line of JSON")
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
 
 
 def check_scan(path: Path, *, series_uid: str | None, progress: Progress) -> ScanCheck:
-    """Check a scan in files, be it a CT, a map or a segmentation.
+    """Check a scan in files, be it a CT, a first-pass series, a map or a segmentation.
 
     Raises
     ------
@@ -71,6 +73,10 @@ def check_scan(path: Path, *, series_uid: str | None, progress: Progress) -> Sca
         if labels is not None:
             names = {segment.label: segment.name for segment in labels.segments}
             return check_segmentation(labels.geometry, names)
+        series = _series(path, series_uid)
+        if series is not None:
+            warnings = [without_names(text) for text in series.warnings]
+            return check_series(series.series, series.acquisition, warnings=warnings)
         image = _map(path, series_uid)
         if image is None:
             raise
@@ -133,6 +139,23 @@ def _labels(path: Path) -> LabelImage | None:
     except InputError:
         return None
     return labels if 0 < len(labels.segments) <= MOST_LABELS else None
+
+
+def _series(path: Path, series_uid: str | None) -> TimedScan | None:
+    """First-pass series; None where it is no such thing.
+
+    Raises
+    ------
+    InputError
+        If there are frames without times.
+
+    """
+    try:
+        return read_time_series(path, series_uid=series_uid)
+    except InputError as error:
+        if NO_TIMES in str(error):
+            raise
+        return None
 
 
 def _map(path: Path, series_uid: str | None) -> Scan | None:

@@ -22,14 +22,12 @@ LEAST_ORDER_S = 0.5
 
 def judge_first_pass(inputs: Inputs, aligned: Aligned) -> tuple[Gate, ...]:
     """Judge times, motion and inputs of one series."""
-    return (
-        _baseline(inputs),
-        _step(inputs),
-        _end(inputs),
-        _order(inputs),
-        _motion(aligned),
-        _frames(aligned),
-    )
+    return (*judge_inputs(inputs), _motion(aligned), _frames(aligned))
+
+
+def judge_inputs(inputs: Inputs) -> tuple[Gate, ...]:
+    """Judge times and inputs alone."""
+    return _baseline(inputs), _step(inputs), _end(inputs), _order(inputs)
 
 
 def _baseline(inputs: Inputs) -> Gate:

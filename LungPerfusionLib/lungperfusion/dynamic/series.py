@@ -41,18 +41,33 @@ def seconds_of(unit: str) -> float | None:
     return _UNIT_SECONDS.get(unit.strip().lower())
 
 
-def require_first_pass_times(times_s: NDArray[np.float64]) -> None:
-    """Refuse too few frames, and times that do not ascend along the first axis."""
-    if len(times_s) < FEWEST_FRAMES:
+def require_frames(count: int) -> None:
+    """Refuse too few frames."""
+    if count < FEWEST_FRAMES:
         raise InputError(
             f"a first-pass series needs at least {FEWEST_FRAMES} frames for baseline, rise and "
-            f"fall; {len(times_s)} are there: give the whole dynamic series"
+            f"fall; {count} are there: give the whole dynamic series"
         )
+
+
+def require_first_pass_times(times_s: NDArray[np.float64]) -> None:
+    """Refuse too few frames, and times that do not ascend along the first axis."""
+    require_frames(len(times_s))
     if not np.isfinite(times_s).all() or (np.diff(times_s, axis=0) <= 0).any():
         raise InputError(
             "the times of the frames do not ascend; give them in seconds, one a frame, in the "
             "order of the frames"
         )
+
+
+def timing(times_s: NDArray[np.float64]) -> str:
+    """Say how many frames there are and how far apart, so that a reader sees what is wrong."""
+    steps = np.diff(times_s)
+    shortest, longest = float(steps.min()), float(steps.max())
+    apart = f"{shortest:.3g}"
+    if longest - shortest >= 0.01:
+        apart += f" to {longest:.3g}"
+    return f"{len(times_s)} frames in {times_s[-1] - times_s[0]:.3g} s, {apart} s apart."
 
 
 def whole_hu(image: NDArray[Any]) -> NDArray[np.int16]:

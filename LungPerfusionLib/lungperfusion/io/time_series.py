@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
-from lungperfusion.dynamic.series import Frames, seconds_of, whole_hu
+from lungperfusion.dynamic.series import Frames, require_frames, seconds_of, whole_hu
 from lungperfusion.errors import InputError
 from lungperfusion.io.bounds import require_bounded
 from lungperfusion.io.dicom.time_points import read_dicom_time_points
@@ -159,6 +159,7 @@ def read_frames(path: Path) -> Frames:
 
 def _frames_of(path: Path, times: Path | None) -> tuple[Frames, list[str]]:
     array, geometry, metadata, notes = _four_axes(path)
+    require_frames(len(array))
     if times is not None:
         seconds = read_times(times, len(array))
     else:

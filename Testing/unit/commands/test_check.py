@@ -18,9 +18,20 @@ from lungperfusion.acquisition import Acquisition
 from lungperfusion.checking import ANALYSES, check_ct, check_map
 from lungperfusion.commands.phantom import write_dicom
 from lungperfusion.io import write_labelmap, write_volume
+from lungperfusion.io.writing import write_time_series
 from lungperfusion.orientation import axial
+from lungperfusion.phantoms.first_pass import (
+    SLAB_CENTRE_RAS_MM,
+    SLAB_FIELD_MM,
+    FirstPassScan,
+    render_first_pass,
+)
+from lungperfusion.phantoms.kinds import default_geometry
 from lungperfusion.terms import LUNGS
 from lungperfusion.volume import Geometry, Volume
+
+OF_ONE_CT = [name for name in ANALYSES if name != "dynamic"]
+"""A first pass is many images."""
 
 
 def told(checked, topic):
@@ -65,6 +76,7 @@ def test_chest_is_described_and_judged(chest, checked):
     assert verdicts(checked) == {
         **dict.fromkeys(ANALYSES, "yes"),
         **dict.fromkeys(("lungs", "lobes", "ctvq", "vesselbv"), "caution"),  # slices of 4 mm
+        "dynamic": "no",
     }
     assert "blur fissures" in reasons(checked, "lobes")
 
@@ -99,7 +111,7 @@ def test_turned_stack_is_seen_by_the_anatomy(chest, checked, axis, words):
     found = check_ct(turned)
     assert words in told(found, "orientation")
     assert "Nothing in the anatomy contradicts" in told(checked, "orientation")
-    assert all("ends or sides" in reasons(found, analysis) for analysis in ANALYSES)
+    assert all("ends or sides" in reasons(found, analysis) for analysis in OF_ONE_CT)
 
 
 def test_quick_check_tells_what_header_and_grid_tell(chest, checked):
@@ -169,7 +181,7 @@ def test_series_that_is_not_whole_is_a_caution(dicom, tmp_path, capsys):
     assert main(["check", str(tmp_path), "--quiet"]) == 0
     words = capsys.readouterr().out
     assert "of 1000 expected slices" in words
-    assert words.count("slices may be missing") == len(ANALYSES)
+    assert words.count("slices may be missing") == len(OF_ONE_CT)
 
 
 def test_segmentation_is_no_ct(chest, tmp_path, capsys):
@@ -231,3 +243,57 @@ def test_real_series_with_contrast(real_data, capsys):
     assert "Contrast medium is present" in words
     assert "All 102 slices" in words
     assert "vesselbv: suits with caution: slices of 3.00 mm" in words
+
+
+@pytest.fixture(scope="module")
+def first_pass(tmp_path_factory):
+    """Write the first frames of a coarse series."""
+    geometry = default_geometry(
+        (5.0, 5.0, 4.2), field_mm=SLAB_FIELD_MM, centre_ras_mm=SLAB_CENTRE_RAS_MM
+    )
+    scan = FirstPassScan(frames=18, step_s=2.0, noise_hu=5.0, breath_mm=0.0, streak_hu=0.0)
+    made = render_first_pass(geometry, scan=scan)
+    folder = tmp_path_factory.mktemp("first_pass")
+
+    def write(frames=18, step_s=2.0):
+        path = folder / f"{frames}_{step_s:g}.seq.nrrd"
+        times = made.times_s[:frames] * step_s / 2.0
+        write_time_series(made.frames[:frames], geometry, times, path)
+        return path
+
+    return write
+
+
+def lines_of(capsys, path):
+    assert main(["check", str(path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    return {line.partition(": ")[0]: line.partition(": ")[2] for line in told}
+
+
+def test_first_pass_suits_dynamic_alone(first_pass, capsys):
+    lines = lines_of(capsys, first_pass())
+    assert lines["Frames"] == "18 frames in 34 s, 2 s apart."
+    assert lines["dynamic"] == "suits."
+    assert all("give one CT" in lines[name] for name in ANALYSES if name != "dynamic")
+    assert "pulmonary trunk 14" in lines["Bolus"]  # the last of them tells the peaks
+
+
+@pytest.mark.parametrize(
+    ("frames", "step_s", "said"),
+    [(11, 2.0, "12 s are needed: blood has not passed"), (18, 3.0, "up to 3 s apart, at most 2 s")],
+)
+def test_what_dynamic_gives_without_is_said_before(first_pass, capsys, frames, step_s, said):
+    verdict = lines_of(capsys, first_pass(frames, step_s))["dynamic"]
+    assert verdict.startswith("suits with caution")
+    assert said in verdict
+
+
+def test_frames_without_times_are_refused_as_dynamic_does(first_pass, tmp_path, capsys):
+    path = first_pass()
+    unstated = tmp_path / "unstated.seq.nrrd"
+    content = path.read_bytes()
+    unstated.write_bytes(content.replace(b'units: "" "" "" "s"', b'units: "" "" "" "" '))
+    assert main(["check", str(unstated)]) == 2
+    assert "does not say when its frames were taken" in capsys.readouterr().err
+    assert main(["check", str(first_pass(7))]) == 2
+    assert "7 values a voxel" in capsys.readouterr().err  # so few are colours or vectors
