@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
-from lungperfusion.volume import Geometry, Mask
+from lungperfusion.volume import Geometry, Mask, bounding_box
 
 Spacing = tuple[float, float, float]
 Rows = dict[int, list[tuple[int, int]]]
@@ -74,10 +74,30 @@ def pieces(
 
     """
     least = max(1, int(np.ceil(at_least_ml / geometry.voxel_volume_ml - 1e-9)))
+    out = np.zeros(mask.shape, np.uint32)
+    if not mask.any():
+        return out
+    box = bounding_box(mask)
+    labels, sizes = connected(mask[box], corners=corners)
+    order = np.argsort(-sizes[1:], kind="stable") + 1
+    order = order[sizes[order] >= least]
+    rank = np.zeros(sizes.size, np.uint32)
+    rank[order] = np.arange(1, order.size + 1)
+    for ranked, plane in zip(out[box], labels, strict=True):
+        ranked[:] = rank[plane]
+    return out
+
+
+def connected(
+    mask: Mask, *, corners: bool = False
+) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64]]:
+    """Label what hangs together in array order, and count the voxels of each label from 0 on."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask).view(np.uint8))
-    connected = sitk.ConnectedComponent(image, corners)
-    labels: NDArray[Any] = sitk.GetArrayFromImage(sitk.RelabelComponent(connected, least, True))
-    return labels.astype(np.uint32, copy=False)
+    labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(image, corners))
+    sizes = np.zeros(int(labels.max()) + 1, np.int64)
+    for plane in labels:  # `bincount` widens its input to 64 bits
+        sizes += np.bincount(plane.ravel(), minlength=sizes.size)
+    return labels, sizes
 
 
 def opened(mask: Mask, radius_mm: float, spacing_kji_mm: Spacing) -> Mask:

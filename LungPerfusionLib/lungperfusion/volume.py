@@ -136,14 +136,28 @@ class Geometry:
         ``"R"`` grows to the patient's right, ``"A"`` to the front, ``"S"`` to the head, whatever
         the order and obliqueness of the voxel axes.
         """
+        plane, along_k = self._coordinate_parts(axis)
+        return plane + along_k[:, None, None]
+
+    def coordinate_at(self, mask: Mask, axis: Axis) -> NDArray[np.float32]:
+        """`coordinate_mm` of the voxels inside a mask, 1-D in array order, plane by plane."""
+        plane, along_k = self._coordinate_parts(axis)
+        out = np.empty(np.count_nonzero(mask), np.float32)
+        done = 0
+        for inside, step in zip(mask, along_k, strict=True):
+            here = plane[inside]
+            np.add(here, step, out=out[done : done + here.size])
+            done += here.size
+        return out
+
+    def _coordinate_parts(self, axis: Axis) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Coordinate in the first plane, shape (J, I), and what each plane adds to it."""
         row = self.ijk_to_ras["RAS".index(axis)]
         k, j, i = self.shape
         along_i = row[3] + row[0] * np.arange(i)
         along_j = row[1] * np.arange(j)
-        along_k = row[2] * np.arange(k)
         plane = (along_j[:, None] + along_i).astype(np.float32)
-        out: NDArray[np.float32] = np.add(plane, along_k[:, None, None], dtype=np.float32)
-        return out
+        return plane, (row[2] * np.arange(k)).astype(np.float32)
 
     def array_axis_toward(self, axis: Axis) -> tuple[int, int]:
         """Array axis (0 = K, 1 = J, 2 = I) closest to a patient axis, and its sign (+1 or -1).
@@ -339,6 +353,11 @@ class Volume:
         """Part of the image, at the same place in the patient."""
         valid = None if self.valid is None else self.valid[box_kji]
         return Volume(self.array[box_kji], self.geometry.crop(box_kji), self.unit, valid)
+
+    def cut_out(self, box_kji: Box) -> Volume:
+        """Copy of a part, so that the whole image can be forgotten."""
+        valid = None if self.valid is None else self.valid[box_kji].copy()
+        return Volume(self.array[box_kji].copy(), self.geometry.crop(box_kji), self.unit, valid)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,3 +33,15 @@ def test_corners_hold_together_only_if_asked():
     mask[0, 0, 0] = mask[0, 1, 1] = True
     assert pieces(mask, grid(1, 2, 2)).max() == 2
     assert pieces(mask, grid(1, 2, 2), corners=True).max() == 1
+
+
+def test_equal_pieces_come_in_array_order_wherever_they_lie():
+    mask = np.zeros((4, 6, 7), np.bool_)
+    mask[1, 4, 2:4] = mask[2, 1, 5:7] = mask[3, 3, 1] = True
+    found = pieces(mask, grid(*mask.shape))
+    assert (found[1, 4, 2], found[2, 1, 5], found[3, 3, 1]) == (1, 2, 3)
+    assert np.count_nonzero(found) == 5
+
+
+def test_nothing_has_no_piece():
+    assert pieces(np.zeros((2, 3, 4), np.bool_), grid(2, 3, 4)).max() == 0

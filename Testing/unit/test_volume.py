@@ -79,6 +79,28 @@ def test_coordinate_of_every_voxel_agrees_with_its_position(any_grid):
         assert coordinate == pytest.approx(expected[..., column], abs=1e-4)
 
 
+def test_coordinates_of_a_mask_are_those_of_all_voxels(any_grid):
+    inside = np.random.default_rng(1).random(any_grid.shape) < 0.3
+    inside[1] = False
+    for axis in "RAS":
+        found = any_grid.coordinate_at(inside, axis)
+        np.testing.assert_array_equal(found, any_grid.coordinate_mm(axis)[inside])
+
+
+def test_what_is_cut_out_holds_nothing_of_the_whole(any_grid):
+    array = np.arange(np.prod(any_grid.shape), dtype=np.int16).reshape(any_grid.shape)
+    whole = Volume(array, any_grid, "HU", array > 3)
+    box = (slice(1, 3), slice(0, 2), slice(1, 4))
+
+    part = whole.cut_out(box)
+
+    assert not np.shares_memory(part.array, array)
+    assert not np.shares_memory(part.valid, whole.valid)
+    np.testing.assert_array_equal(part.array, array[box])
+    np.testing.assert_array_equal(part.valid, whole.valid[box])
+    assert part.geometry.same_as(any_grid.crop(box), tolerance_mm=0)
+
+
 def test_corners_are_voxel_centres():
     geometry = Geometry.axial((3, 4, 5), (1.0, 2.0, 3.0))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lungperfusion.iodine.air_calibration import air_offsets, airway_core
 from lungperfusion.iodine.calibration import SpectralPair
@@ -88,9 +90,8 @@ def separate_pair(
     progress(0.0, "comparing both images")
     ratio = measure_iodine_ratio(low, high, in_front_of_spine(lungs))
     require_order(ratio)
-    (offsets, air_gate), (images, aligned) = both(
-        partial(_air_offsets, low, high, lungs, pair), partial(_aligned, low, high, lungs)
-    )
+    offsets, air_gate = _air_offsets(low, high, lungs, pair)
+    images, aligned = _aligned(low, high, lungs)
     progress(0.6, "separating iodine, air and tissue")
     notes: tuple[str, ...] = ()
     if self_calibrate:
@@ -109,10 +110,17 @@ def _air_offsets(
     low: Volume, high: Volume, lungs: Labelmap, pair: SpectralPair
 ) -> tuple[tuple[float, float], Gate]:
     """Error of air in both images, from the large airways in slices without streaks."""
-    mixed = low.with_array((low.array + high.array.astype(np.float32)) / 2)
+    mixed = low.with_array(_mean(low.array, high.array))
     air = airway_core(lungs) & ~slices_with_streaks(mixed, lungs, pair.mixed_hu_per_mg_ml)
     names = "low-voltage image", "high-voltage image"
     return air_offsets({names[0]: (low, air), names[1]: (high, air)})
+
+
+def _mean(low: NDArray[Any], high: NDArray[Any]) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = high.astype(np.float32)
+    mean += low
+    mean /= 2
+    return mean
 
 
 def _aligned(low: Volume, high: Volume, lungs: Labelmap) -> tuple[tuple[Volume, Volume], Gate]:

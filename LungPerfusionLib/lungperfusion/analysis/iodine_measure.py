@@ -37,7 +37,7 @@ from lungperfusion.iodine.score import (
     score_heterogeneity,
     score_iodine,
 )
-from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM, smooth_inside
+from lungperfusion.iodine.smoothing import IODINE_SMOOTHING_MM, smooth_in_place
 from lungperfusion.iodine.streaks import find_streaks, judge_streaks
 from lungperfusion.iodine.trunk import Trunk, find_trunk, measure_trunk
 from lungperfusion.measurement import Measurement
@@ -49,8 +49,7 @@ from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, VESSELS, Region
 from lungperfusion.terms.iodine import DEFECT_BELOW_HU
 from lungperfusion.terms.vq import LOW_SHARE
-from lungperfusion.threads import both
-from lungperfusion.volume import Box, FloatArray, Labelmap, Mask, Volume, box_around
+from lungperfusion.volume import Box, Labelmap, Mask, Volume, box_around
 
 PRESETS = ("lung-pbv-like",)
 """``lung-pbv-like``: settings like those of syngo lung PBV as far as published: iodine only
@@ -175,39 +174,38 @@ def measure_iodine(
         low, high = options.window_hu
         measurable &= (density.array >= low) & (density.array <= high)
 
-    def scored() -> tuple[IodineMap, tuple[Measurement, ...]]:
-        smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm)
-        even = remembered(_smoothed_image, density, measurable, regions, options.smoothing_mm)
-        return smooth, (
-            *remembered(score_iodine, smooth, regions, measurable, density=density, trunk=blood),
-            *remembered(score_heterogeneity, smooth, regions, measurable, density=even),
-        )
-
-    def defective() -> tuple[Mask, Defects, tuple[Measurement, ...]]:
-        thin = remembered(mark_vessels, density, lungs)
-        vessels = _with_known_vessels(thin, lungs, found)
-        smooth = _parenchyma(iodine, measurable, vessels, regions, options.smoothing_mm)
-        defects = remembered(
-            find_defects,
-            smooth.enhancement,
-            measurable,
-            regions,
-            ct=density,
-            rule=options.defect_rule,
-            absolute_below_hu=options.defect_below_hu,
-            relative_below=options.defect_relative_below,
-            minimal_volume_ml=options.defect_minimal_ml,
-            unsmoothed=iodine.enhancement,
-            between=measurable & ~vessels,
-            blur_mm=options.smoothing_mm,
-            blood_hu=pool_hu,
-            reviewed=given.defects,
-        )
-        return thin, defects, score_defects(smooth, defects, regions, measurable)
-
-    progress(0.2, "scores and defects")
-    (smooth, scores), (thin, defects, shares) = both(scored, defective)
-    measurements = (*scores, *shares)
+    # One after the other: each needs several arrays as large as the map.
+    progress(0.2, "defects")
+    thin = remembered(mark_vessels, density, lungs)
+    vessels = _with_known_vessels(thin, lungs, found)
+    parenchyma = _parenchyma(iodine, measurable, vessels, regions, options.smoothing_mm)
+    defects = remembered(
+        find_defects,
+        parenchyma.enhancement,
+        measurable,
+        regions,
+        ct=density,
+        rule=options.defect_rule,
+        absolute_below_hu=options.defect_below_hu,
+        relative_below=options.defect_relative_below,
+        minimal_volume_ml=options.defect_minimal_ml,
+        unsmoothed=iodine,
+        between=measurable & ~vessels,
+        blur_mm=options.smoothing_mm,
+        blood_hu=pool_hu,
+        reviewed=given.defects,
+    )
+    shares = score_defects(parenchyma, defects, regions, measurable)
+    del parenchyma, vessels
+    progress(0.7, "scores of the regions")
+    smooth = _smoothed(iodine, measurable, regions, options.smoothing_mm)
+    even = remembered(_smoothed_image, density, measurable, regions, options.smoothing_mm)
+    measurements = (
+        *remembered(score_iodine, smooth, regions, measurable, density=density, trunk=blood),
+        *remembered(score_heterogeneity, smooth, regions, measurable, density=even),
+        *shares,
+    )
+    del even
     return IodineAnalysis(
         iodine=smooth,
         thin=thin,
@@ -344,10 +342,10 @@ def _parenchyma(
     """
     if sigma_mm == 0:
         return iodine
-    array: FloatArray = iodine.concentration.array
+    array = np.array(iodine.concentration.array, np.float32)
     for lung in LUNGS:
         inside = regions.mask(lung) & measurable
-        array = smooth_inside(
+        smooth_in_place(
             array,
             inside & ~vessels,
             iodine.concentration.geometry,
@@ -363,10 +361,10 @@ def _parenchyma(
 
 def _smoothed_image(image: Volume, measurable: Mask, regions: RegionSet, sigma_mm: float) -> Volume:
     """Smooth each lung for itself, so that nothing crosses the pleura or a vessel wall."""
-    array: FloatArray = image.array
+    array = np.array(image.array, np.float32)
     for lung in LUNGS:
         inside = regions.mask(lung) & measurable
-        array = smooth_inside(array, inside, image.geometry, sigma_mm=sigma_mm)
+        smooth_in_place(array, inside, image.geometry, sigma_mm=sigma_mm)
     return image.with_array(array)
 
 

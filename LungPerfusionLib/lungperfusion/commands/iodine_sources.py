@@ -20,7 +20,7 @@ from lungperfusion.analysis.regions import FoundRegions, RegionOptions, find_reg
 from lungperfusion.analysis.stages import remembered
 from lungperfusion.analysis.subtraction import register_and_subtract
 from lungperfusion.errors import InputError
-from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
+from lungperfusion.io import LabelImage, Scan, Source, read_ct, read_labelmap, read_map
 from lungperfusion.io.dicom.units import UNSPECIFIED, stated_unit
 from lungperfusion.iodine.calibration import (
     DEFAULT_WATER_PATH_CM,
@@ -148,20 +148,30 @@ class MadeIodine:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Images:
-    """What was read, and how to make the iodine map of it once the lungs are known."""
+class NearLungs:
+    """Copies of images near the lungs, and how to make the iodine map of them."""
 
     chest: Volume
-    """Image to find the lungs and vessels in."""
-    hard: Volume
-    """Image of the hardest beam, to measure the patient's size in."""
+    """Image to find vessels in."""
     density: Volume | None
     """CT whose density is reported; None takes the virtual native image."""
-    iodine: Callable[[FoundRegions, Box, WaterPath, Progress], MadeIodine]
+    iodine: Callable[[FoundRegions, WaterPath, Progress], MadeIodine]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Images:
+    """What was read, and how to cut it out once the lungs are known."""
+
+    chest: Volume
+    """Image to find the lungs in."""
+    hard: Volume
+    """Image of the hardest beam, to measure the patient's size in."""
+    near: Callable[[Box], NearLungs]
+    """Copies what is needed of the images, which can be forgotten then."""
     hu_per_mg_ml: Callable[[WaterPath], float]
     """Sensitivity of ``chest`` to iodine."""
     acquisition: Acquisition
-    sources: Mapping[str, Scan | LabelImage]
+    sources: Mapping[str, Source | LabelImage]
     warnings: tuple[str, ...] = ()
 
 
@@ -218,24 +228,23 @@ def iodine_reader(
 def _read_vendor_map(arguments: argparse.Namespace, progress: Progress) -> Images:
     ct = read_ct(arguments.ct, progress=part(progress, 0.0, 0.5))
     scan = _read_in_its_unit(arguments, part(progress, 0.5, 1.0))
-    in_hu = scan.volume.unit == "HU"
+    in_hu, facts = scan.volume.unit == "HU", scan.acquisition
     stored = scan.volume
     values = stored.array * np.float32(arguments.iodine_slope)
     values += np.float32(arguments.iodine_offset)
     scaled = stored.with_array(values)
     resampled = not stored.geometry.same_as(ct.volume.geometry)
 
-    def iodine(found: FoundRegions, box: Box, path: WaterPath, __: Progress) -> MadeIodine:
+    def iodine(own: Volume, found: FoundRegions, path: WaterPath, __: Progress) -> MadeIodine:
         sensitivity, doubt = arguments.iodine_hu_per_mg_ml, ""
         if in_hu and (arguments.kv or arguments.sensitivity):
-            sensitivity = _one_sensitivity(arguments, scan.acquisition, path)
+            sensitivity = _one_sensitivity(arguments, facts, path)
         elif in_hu:
             doubt = (
                 f"the map's own HU per mg/mL were not stated (--kv, --sensitivity) and taken as "
                 f"{sensitivity:.4g}"
             )
         target, lungs = found.regions.geometry, found.regions.mask(Region.LUNGS)
-        own = scaled if resampled else scaled.crop(box)
         on_map = resample_array(lungs, target, own.geometry, interpolation="nearest", fill=0)
         image, gates = without_marks(own, on_map)
         image = resample_known(image, target)
@@ -252,14 +261,18 @@ def _read_vendor_map(arguments: argparse.Namespace, progress: Progress) -> Image
         made = replace(made, hu_per_mg_ml=k_ref, method=method, concentration_doubt=doubt)
         return MadeIodine(iodine=made, gates=(coverage(image.valid, lungs), *gates))
 
+    def near(box: Box) -> NearLungs:
+        chest = ct.volume.cut_out(box)
+        own = scaled if resampled else scaled.cut_out(box)
+        return NearLungs(chest=chest, density=chest, iodine=partial(iodine, own))
+
     return Images(
         chest=ct.volume,
         hard=ct.volume,
-        density=ct.volume,
-        iodine=iodine,
+        near=near,
         hu_per_mg_ml=partial(_sensitivity_of_ct, ct.acquisition),
         acquisition=ct.acquisition,
-        sources={"ct": ct, "iodine": scan},
+        sources={"ct": ct.source, "iodine": scan.source},
         warnings=_resampled("iodine map", "the CT") if resampled else (),
     )
 
@@ -349,11 +362,12 @@ def _read_pair(arguments: argparse.Namespace, progress: Progress) -> Images:
     _pair(arguments, voltages, ASSUMED_PATH)
     high_volume, warnings = _onto(high.volume, low.volume, "high-voltage image", "the low one")
 
-    def iodine(found: FoundRegions, box: Box, path: WaterPath, progress: Progress) -> MadeIodine:
+    def iodine(
+        images: tuple[Volume, Volume], found: FoundRegions, path: WaterPath, progress: Progress
+    ) -> MadeIodine:
         made, gates, notes = remembered(
             separate_pair,
-            low.volume.crop(box),
-            high_volume.crop(box),
+            *images,
             found.lungs,
             _pair(arguments, voltages, path),
             model=arguments.model,
@@ -363,14 +377,18 @@ def _read_pair(arguments: argparse.Namespace, progress: Progress) -> Images:
         )
         return MadeIodine(iodine=made, warnings=notes, gates=gates)
 
+    def near(box: Box) -> NearLungs:
+        first, second = low.volume.cut_out(box), high_volume.cut_out(box)
+        chest = first.with_array(_mixed(first.array, second.array))
+        return NearLungs(chest=chest, density=None, iodine=partial(iodine, (first, second)))
+
     return Images(
         chest=low.volume.with_array(_mixed(low.volume.array, high_volume.array)),
         hard=high_volume,
-        density=None,
-        iodine=iodine,
+        near=near,
         hu_per_mg_ml=lambda path: _pair(arguments, voltages, path).mixed_hu_per_mg_ml,
         acquisition=low.acquisition,
-        sources={"low": low, "high": high},
+        sources={"low": low.source, "high": high.source},
         warnings=warnings,
     )
 
@@ -386,34 +404,42 @@ def _mixed(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
 
 def _read_subtraction(arguments: argparse.Namespace, progress: Progress) -> Images:
     contrast, native = _read_two(arguments.contrast, arguments.native, progress)
-    mask = arguments.native_lung_mask
+    facts, mask = contrast.acquisition, arguments.native_lung_mask
     native_mask = None if mask is None else read_labelmap(mask)
     native_regions = RegionOptions(lung_mask=native_mask)
-    sources: dict[str, Scan | LabelImage] = {"contrast": contrast, "native": native}
+    sources: dict[str, Source | LabelImage] = {
+        "contrast": contrast.source,
+        "native": native.source,
+    }
     if native_mask is not None:
         sources["native_lung_mask"] = native_mask
 
-    def iodine(found: FoundRegions, box: Box, path: WaterPath, progress: Progress) -> MadeIodine:
+    def iodine(
+        chest: Volume, found: FoundRegions, path: WaterPath, progress: Progress
+    ) -> MadeIodine:
         lungs = find_regions(native.volume, native_regions, progress=part(progress, 0, 0.3)).lungs
         iodine, gates, warnings = remembered(
             register_and_subtract,
-            contrast.volume.crop(box),
+            chest,
             native.volume,
             found.lungs,
             lungs,
-            hu_per_mg_ml=_one_sensitivity(arguments, contrast.acquisition, path),
+            hu_per_mg_ml=_one_sensitivity(arguments, facts, path),
             reference_hu_per_mg_ml=arguments.iodine_hu_per_mg_ml,
             progress=part(progress, 0.3, 1.0),
         )
         return MadeIodine(iodine=iodine, warnings=warnings, gates=gates)
 
+    def near(box: Box) -> NearLungs:
+        chest = contrast.volume.cut_out(box)
+        return NearLungs(chest=chest, density=None, iodine=partial(iodine, chest))
+
     return Images(
         chest=contrast.volume,
         hard=contrast.volume,
-        density=None,
-        iodine=iodine,
-        hu_per_mg_ml=partial(_one_sensitivity, arguments, contrast.acquisition),
-        acquisition=contrast.acquisition,
+        near=near,
+        hu_per_mg_ml=partial(_one_sensitivity, arguments, facts),
+        acquisition=facts,
         sources=sources,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -28,7 +27,6 @@ from lungperfusion.commands.sign_arguments import (
 from lungperfusion.io import LabelImage, labelmap_of, read_labelmap
 from lungperfusion.progress import Progress, part
 from lungperfusion.resampling import labels_on
-from lungperfusion.threads import both
 from lungperfusion.volume import Mask
 
 
@@ -63,21 +61,21 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             acquisition=images.acquisition,
             progress=part(progress, 0.15, 0.45),
         )
-        path, (found, box) = both(
-            partial(measured_water_path, arguments, images.hard, whole),
-            partial(crop_to_lungs, whole),
-        )
-        del whole  # no full-sized label maps beside the maps
-        made, exclusion = both(
-            partial(images.iodine, found, box, path, part(progress, 0.45, 0.6)),
-            partial(exclude, images.chest.crop(box), found, options, images.hu_per_mg_ml(path)),
-        )
+        path = measured_water_path(arguments, images.hard, whole)
+        found, box = crop_to_lungs(whole)
+        near, hu_per_mg_ml = images.near(box), images.hu_per_mg_ml(path)
+        sources, read_warnings = images.sources, images.warnings
+        del whole, images  # nothing of full size beside the maps
+        exclusion = exclude(near.chest, found, options, hu_per_mg_ml)
+        made = near.iodine(found, path, part(progress, 0.45, 0.6))
+        density = near.density
+        del near
         given = {"trunk": arguments.trunk, "defects": arguments.defects}
         masks = {role: read_labelmap(path) for role, path in given.items() if path is not None}
         placed = {role: _mask_on(image, found) for role, image in masks.items()}
         analysis = analyse_ipv(
             made.iodine,
-            None if images.density is None else images.density.crop(box),
+            density,
             replace(
                 found,
                 gates=(*found.gates, *made.gates),
@@ -91,9 +89,9 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
         )
         notes = (note for _, notes in placed.values() for note in notes)
         analysis = replace(
-            analysis, warnings=(*images.warnings, *made.warnings, *notes, *analysis.warnings)
+            analysis, warnings=(*read_warnings, *made.warnings, *notes, *analysis.warnings)
         )
-        results.write(analysis, {**images.sources, **regions.sources, **masks})
+        results.write(analysis, {**sources, **regions.sources, **masks})
     return 0
 
 

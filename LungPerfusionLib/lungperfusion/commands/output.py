@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lungperfusion.analysis.stages import remembering
 from lungperfusion.errors import InputError
-from lungperfusion.io import LabelImage, Scan, results_folder
+from lungperfusion.io import LabelImage, Scan, Source, results_folder
 from lungperfusion.io.windows_names import is_device
 from lungperfusion.naming import CASE_PATTERN
 from lungperfusion.progress import Progress, part
@@ -79,7 +79,7 @@ class Results:
         self._folder = folder
         self._writing = part(progress, 0.9, 1.0)
 
-    def write(self, analysis: Analysis, sources: Mapping[str, Scan | LabelImage]) -> None:
+    def write(self, analysis: Analysis, sources: Mapping[str, Scan | Source | LabelImage]) -> None:
         """Write an analysis.
 
         Parameters
@@ -97,7 +97,7 @@ class Results:
                     role=role,
                     name=str(source.name),
                     sha256=source.sha256,
-                    voxels_sha256=source.voxels_sha256 if isinstance(source, Scan) else "",
+                    voxels_sha256="" if isinstance(source, LabelImage) else source.voxels_sha256,
                 )
                 for role, source in sources.items()
             ),
@@ -168,12 +168,12 @@ def results_of(arguments: argparse.Namespace, progress: Progress) -> Iterator[Re
     show(f"{arguments.out / written}")
 
 
-def _file_gates(sources: Mapping[str, Scan | LabelImage]) -> tuple[Gate, ...]:
+def _file_gates(sources: Mapping[str, Scan | Source | LabelImage]) -> tuple[Gate, ...]:
     """Gates of the files, those of one of two scans with its state before their ID."""
     return tuple(
         replace(gate, id=f"{role}_{gate.id}") if role in STATES else gate
         for role, source in sources.items()
-        if isinstance(source, Scan)
+        if not isinstance(source, LabelImage)
         for gate in source.gates
     )
 
@@ -183,8 +183,8 @@ def warn(sentence: str) -> None:
     remark(f"warning: {sentence}")
 
 
-def _identifiers(sources: Mapping[str, Scan | LabelImage]) -> dict[str, str]:
-    scans = (source for source in sources.values() if isinstance(source, Scan))
+def _identifiers(sources: Mapping[str, Scan | Source | LabelImage]) -> dict[str, str]:
+    scans = (source for source in sources.values() if not isinstance(source, LabelImage))
     return {key: value for scan in scans for key, value in scan.identifiers.items()}
 
 

@@ -8,7 +8,7 @@ from lungperfusion.io.reading import (
     read_segmentation,
     read_vectors,
 )
-from lungperfusion.io.scan import Scan
+from lungperfusion.io.scan import Scan, Source
 from lungperfusion.io.writing import write_labelmap, write_volume
 from lungperfusion.labels import LabelImage, Segment, labelmap_of
 
@@ -16,6 +16,7 @@ __all__ = [
     "LabelImage",
     "Scan",
     "Segment",
+    "Source",
     "atomic_path",
     "labelmap_of",
     "read_ct",

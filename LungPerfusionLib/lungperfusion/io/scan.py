@@ -15,6 +15,18 @@ from lungperfusion.quality import Gate
 from lungperfusion.volume import Volume
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Source:
+    """What results say of an image file once its voxels are forgotten; fields as in `Scan`."""
+
+    name: str
+    sha256: str
+    voxels_sha256: str
+    warnings: tuple[str, ...]
+    gates: tuple[Gate, ...]
+    identifiers: Mapping[str, str] = field(repr=False)
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """An image read from files.
@@ -53,6 +65,18 @@ class Scan:
     def __post_init__(self) -> None:
         """Freeze."""
         object.__setattr__(self, "identifiers", MappingProxyType(dict(self.identifiers)))
+
+    @property
+    def source(self) -> Source:
+        """What results say of it."""
+        return Source(
+            name=self.name,
+            sha256=self.sha256,
+            voxels_sha256=self.voxels_sha256,
+            warnings=self.warnings,
+            gates=self.gates,
+            identifiers=self.identifiers,
+        )
 
     @property
     def voxels_sha256(self) -> str:

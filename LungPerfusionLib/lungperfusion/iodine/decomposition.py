@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.errors import InputError
 from lungperfusion.iodine.calibration import SpectralPair
-from lungperfusion.volume import Volume
+from lungperfusion.volume import Box, FloatArray, Mask, Volume
 
 Model = Literal["three-material", "two-material"]
 
@@ -39,6 +39,19 @@ class IodineMap:
         """Iodine as enhancement in HU at the reference energy."""
         return self.concentration.with_array(
             self.concentration.array * np.float32(self.hu_per_mg_ml), unit="HU"
+        )
+
+    def enhancement_at(self, mask: Mask) -> NDArray[np.float32]:
+        """`enhancement` of the voxels inside a mask, 1-D in array order."""
+        return np.asarray(self.concentration.array[mask] * np.float32(self.hu_per_mg_ml))
+
+    def crop(self, box: Box) -> IodineMap:
+        """Part of the map, at the same place in the patient."""
+        native = self.virtual_native
+        return replace(
+            self,
+            concentration=self.concentration.crop(box),
+            virtual_native=None if native is None else native.crop(box),
         )
 
 
@@ -86,30 +99,19 @@ def decompose(
     for image, what in ((low, "the low-voltage image"), (high, "the high-voltage image")):
         image.require_unit("HU", what)
     low.geometry.require_same(high.geometry, what="dual-energy pair")
+    if model == "three-material" and pair.solvability <= 0:
+        raise InputError(
+            f"{pair.name}: iodine must stand out more at the low voltage than soft tissue does"
+        )
     valid = _both_valid(low, high)
-    low_hu = _shifted(low, -low_offset_hu)
-    high_hu = _shifted(high, -high_offset_hu)
-    k_low, k_high = pair.low.iodine_hu_per_mg_ml, pair.high.iodine_hu_per_mg_ml
-
-    if model == "two-material":
-        a_high = 1000 + pair.high.soft_tissue_hu
-        concentration = _combine(low_hu, high_hu, 1 / (k_low - k_high), -1 / (k_low - k_high))
-        tissue = _combine(high_hu, concentration, 1 / a_high, -k_high / a_high)
-        tissue += np.float32(1000 / a_high)
-    else:
-        a_low, a_high = 1000 + pair.low.soft_tissue_hu, 1000 + pair.high.soft_tissue_hu
-        determinant = pair.solvability
-        if determinant <= 0:
-            raise InputError(
-                f"{pair.name}: iodine must stand out more at the low voltage than soft tissue does"
-            )
-        low_hu += np.float32(1000)
-        high_hu += np.float32(1000)
-        concentration = _combine(low_hu, high_hu, a_high / determinant, -a_low / determinant)
-        tissue = _combine(low_hu, high_hu, -k_high / determinant, k_low / determinant)
-    native = tissue  # its share of soft tissue, scaled in place
-    native *= np.float32(1000 + REFERENCE_SOFT_TISSUE_HU)
-    native -= np.float32(1000)
+    separate = _two_materials if model == "two-material" else _three_materials
+    concentration, native = (np.empty(low.geometry.shape, np.float32) for _ in range(2))
+    for k, (low_plane, high_plane) in enumerate(zip(low.array, high.array, strict=True)):
+        low_hu = _shifted(low_plane, -low_offset_hu)
+        high_hu = _shifted(high_plane, -high_offset_hu)
+        concentration[k], tissue = separate(low_hu, high_hu, pair)
+        np.multiply(tissue, np.float32(1000 + REFERENCE_SOFT_TISSUE_HU), out=native[k])
+        native[k] -= np.float32(1000)
     return IodineMap(
         concentration=Volume(concentration, low.geometry, "mg/mL", valid),
         hu_per_mg_ml=pair.reference_hu_per_mg_ml,
@@ -132,8 +134,9 @@ def in_whole_hu(made: IodineMap) -> IodineMap:
     if native is None:
         return made
     limits = np.iinfo(np.int16)
-    array = np.clip(native.array, limits.min, limits.max)
-    array = np.rint(array, out=array).astype(np.int16)
+    array = np.empty(native.geometry.shape, np.int16)
+    for whole, plane in zip(array, native.array, strict=True):
+        whole[:] = np.rint(np.clip(plane, limits.min, limits.max))
     return replace(made, virtual_native=native.with_array(array))
 
 
@@ -166,22 +169,43 @@ def iodine_from_vendor_map(
     )
 
 
-def _shifted(image: Volume, shift_hu: float) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = image.array.astype(np.float32)
+def _two_materials(
+    low_hu: FloatArray, high_hu: FloatArray, pair: SpectralPair
+) -> tuple[FloatArray, FloatArray]:
+    """Concentration of iodine and share of soft tissue, which is equally bright in both images."""
+    k_low, k_high = pair.low.iodine_hu_per_mg_ml, pair.high.iodine_hu_per_mg_ml
+    a_high = 1000 + pair.high.soft_tissue_hu
+    concentration = _combine(low_hu, high_hu, 1 / (k_low - k_high), -1 / (k_low - k_high))
+    tissue = _combine(high_hu, concentration, 1 / a_high, -k_high / a_high)
+    tissue += np.float32(1000 / a_high)
+    return concentration, tissue
+
+
+def _three_materials(
+    low_hu: FloatArray, high_hu: FloatArray, pair: SpectralPair
+) -> tuple[FloatArray, FloatArray]:
+    """Concentration of iodine and share of soft tissue, the rest being air."""
+    k_low, k_high = pair.low.iodine_hu_per_mg_ml, pair.high.iodine_hu_per_mg_ml
+    a_low, a_high = 1000 + pair.low.soft_tissue_hu, 1000 + pair.high.soft_tissue_hu
+    determinant = pair.solvability
+    low_hu += np.float32(1000)
+    high_hu += np.float32(1000)
+    concentration = _combine(low_hu, high_hu, a_high / determinant, -a_low / determinant)
+    tissue = _combine(low_hu, high_hu, -k_high / determinant, k_low / determinant)
+    return concentration, tissue
+
+
+def _shifted(plane: NDArray[Any], shift_hu: float) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = plane.astype(np.float32)
     array += np.float32(shift_hu)
     return array
 
 
 def _combine(
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    first_weight: float,
-    second_weight: float,
-) -> NDArray[np.float32]:
-    out = np.empty_like(first)
-    for plane, one, other in zip(out, first, second, strict=True):  # no copy of the whole
-        np.multiply(one, np.float32(first_weight), out=plane)
-        plane += other * np.float32(second_weight)
+    first: FloatArray, second: FloatArray, first_weight: float, second_weight: float
+) -> FloatArray:
+    out = first * np.float32(first_weight)
+    out += second * np.float32(second_weight)
     return out
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage, spatial
 
 from lungperfusion.errors import InputError
+from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.expected import expected_enhancement, parts_of
 from lungperfusion.iodine.smoothing import MINIMAL_WEIGHT
-from lungperfusion.morphology import depth_mm, dilated, eroded, pieces
+from lungperfusion.morphology import connected, depth_mm, dilated, eroded, pieces
 from lungperfusion.regions import RegionSet
-from lungperfusion.resampling import from_sitk, to_sitk
 from lungperfusion.smoothing import gaussian_mean
 from lungperfusion.terms import LUNGS, Region
 from lungperfusion.terms.density import AERATED_BELOW_HU, EMPHYSEMA_BELOW_HU, GROUND_GLASS_FROM_HU
@@ -26,6 +25,8 @@ from lungperfusion.terms.vq import LOW_SHARE
 from lungperfusion.volume import Box, FloatArray, Mask, Volume, bounding_box, margin_voxels, widened
 
 DefectRule = Literal["relative", "absolute"]
+Limit = Callable[[Any], FloatArray | float]
+"""Iodine below which a part of the map (an index or a box) is a defect."""
 Shape = Literal["wedge", "subpleural", "central", "mottled"]
 Extent = Literal["small", "moderate", "large"]
 Parenchyma = Literal["emphysema", "normal", "ground glass", "consolidation", "unknown"]
@@ -128,7 +129,7 @@ def find_defects(
     absolute_below_hu: float = DEFECT_BELOW_HU,
     relative_below: float = LOW_SHARE,
     minimal_volume_ml: float = MINIMAL_VOLUME_ML,
-    unsmoothed: Volume | None = None,
+    unsmoothed: IodineMap | None = None,
     between: Mask | None = None,
     blur_mm: float = 0.0,
     blood_hu: float | None = None,
@@ -180,17 +181,27 @@ def find_defects(
         labels = _components(inside, enhancement, enhancement.geometry.voxel_volume_ml)
         found = _with_mottle(tuple(_describe(labels, enhancement, expected, regions, ct)))
         return Defects(labels=labels, found=found, method="corrected by the reader")
-    if rule == "absolute":
-        limit: FloatArray | float = absolute_below_hu
-        method = f"iodine < {absolute_below_hu:g} HU"
-    else:
-        limit = np.float32(relative_below) * expected  # NaN outside the lungs, below which is none
-        method = f"iodine < {relative_below:g} x that of perfused lung, gravity-corrected"
-    labels = _components((enhancement.array < limit) & measurable, enhancement, minimal_volume_ml)
+
+    def limit(part: Any) -> FloatArray | float:
+        if rule == "absolute":
+            return absolute_below_hu
+        usual: FloatArray = expected[part]  # NaN outside the lungs, below which is none
+        return np.asarray(np.float32(relative_below) * usual)
+
+    method = (
+        f"iodine < {absolute_below_hu:g} HU"
+        if rule == "absolute"
+        else f"iodine < {relative_below:g} x that of perfused lung, gravity-corrected"
+    )
+    low = _below(enhancement.array, limit)
+    low &= measurable
+    labels = _components(low, enhancement, minimal_volume_ml)
     if unsmoothed is not None and blur_mm > 0:
         known = measurable if between is None else between
-        drawn = _redrawn(labels, unsmoothed, known, limit, regions, blur_mm) & measurable
-        labels = _components(drawn, enhancement, minimal_volume_ml)
+        low = _redrawn(labels, unsmoothed, known, limit, regions, blur_mm)
+        low &= measurable
+        labels = _components(low, enhancement, minimal_volume_ml)
+    del low
     if labels.any():
         filled = _without_holes(labels > 0, measurable, enhancement, minimal_volume_ml)
         labels = _components(filled, enhancement, minimal_volume_ml)
@@ -287,16 +298,15 @@ def gravity_slope_per_mm(front_mm: FloatArray, values: FloatArray) -> float | No
 
 def _redrawn(
     labels: NDArray[np.uint16],
-    unsmoothed: Volume,
+    unsmoothed: IodineMap,
     known: Mask,
-    limit: FloatArray | float,
+    limit: Limit,
     regions: RegionSet,
     blur_mm: float,
 ) -> Mask:
     """Draw every defect again within ``blur_mm`` of its outline, where less is smoothed."""
     sigma_mm = OUTLINE_SMOOTHING * blur_mm
-    geometry, spacing = unsmoothed.geometry, unsmoothed.geometry.spacing_kji_mm
-    limits = np.broadcast_to(limit, labels.shape)
+    spacing = regions.geometry.spacing_kji_mm
     lungs = [known & regions.mask(lung) for lung in LUNGS]
     margin = margin_voxels(spacing, blur_mm + 4 * sigma_mm)  # 4: end of the Gaussian
     out = labels > 0
@@ -306,11 +316,18 @@ def _redrawn(
         border = dilated(own, blur_mm, spacing) & ~eroded(own, blur_mm, spacing)
         for lung in lungs:  # each for itself: nothing crosses the pleura
             if lung[box].any():
-                mean, weight = gaussian_mean(
-                    unsmoothed.array[box], lung[box], geometry.crop(box), sigma_mm
-                )
+                map_here = unsmoothed.crop(box).enhancement
+                mean, weight = gaussian_mean(map_here.array, lung[box], map_here.geometry, sigma_mm)
                 here = border & lung[box] & (weight > MINIMAL_WEIGHT)
-                out[box][here] = mean[here] < limits[box][here]
+                out[box][here] = (mean < limit(box))[here]
+    return out
+
+
+def _below(values: FloatArray, limit: Limit) -> Mask:
+    """Voxels below the limit, plane by plane to save memory."""
+    out = np.empty(values.shape, np.bool_)
+    for k, plane in enumerate(values):
+        out[k] = plane < limit(k)
     return out
 
 
@@ -335,8 +352,8 @@ def _without_holes(
     inside, rest = found[box], measurable[box] & ~found[box]
     geometry = enhancement.geometry.crop(box)
     largest = minimal_volume_ml / geometry.voxel_volume_ml
-    labels = from_sitk(sitk.ConnectedComponent(to_sitk(rest, geometry), False))
-    small = np.bincount(labels.ravel()) < largest
+    labels, sizes = connected(rest)
+    small = sizes < largest
     small[0] = False
     for axis in range(3):  # what the box cuts off may be large outside of it
         for end in (0, -1):

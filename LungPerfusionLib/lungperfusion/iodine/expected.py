@@ -101,13 +101,13 @@ def expected_enhancement(
         if not inside.any():
             continue
         box = bounding_box(inside)
-        front = enhancement.geometry.crop(box).coordinate_mm("A")
+        geometry = enhancement.geometry.crop(box)
         for part in parts_of(lung, regions):
             voxels = regions.mask(part)[box] & inside[box]
             own = level
             if part in counted.parts:
                 own = _own_level(counted, counted.parts.index(part), level, gradient)
-            back = np.float32(counted.middle_mm) - front[voxels]
+            back = np.float32(counted.middle_mm) - geometry.coordinate_at(voxels, "A")
             expected[box][voxels] = own * _profile(gradient, back)
     return expected
 
@@ -129,9 +129,9 @@ def _count(enhancement: Volume, measurable: Mask, regions: RegionSet) -> _Counts
     if not lungs.any():
         return None
     box = bounding_box(lungs)
-    front = np.broadcast_to(enhancement.geometry.crop(box).coordinate_mm("A"), lungs[box].shape)
-    values = enhancement.array[box]
-    first, last = (float(end(front[lungs[box]])) for end in (np.min, np.max))
+    geometry, values = enhancement.geometry.crop(box), enhancement.array[box]
+    front = geometry.coordinate_at(lungs[box], "A")
+    first, last = float(front.min()), float(front.max())
     middle, depth = (first + last) / 2, max(last - first, 1e-3)
     mean = float(np.abs(values[lungs[box]].mean(dtype=np.float64))) or 1.0
     width = mean / _BINS_PER_MEAN
@@ -141,7 +141,8 @@ def _count(enhancement: Volume, measurable: Mask, regions: RegionSet) -> _Counts
     counts = np.zeros((len(parts), _SLABS, bins))
     for table, part in zip(counts, parts, strict=True):
         inside = regions.mask(part)[box] & lungs[box]
-        slab = ((last - front[inside]) * (_SLABS / depth)).astype(np.int32)
+        front = geometry.coordinate_at(inside, "A")
+        slab = ((last - front) * (_SLABS / depth)).astype(np.int32)
         place = ((values[inside] - low) / width).astype(np.int32)
         np.clip(slab, 0, _SLABS - 1, out=slab)
         np.clip(place, 0, bins - 1, out=place)

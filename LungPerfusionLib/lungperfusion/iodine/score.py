@@ -331,12 +331,12 @@ def score_heterogeneity(
 
     """
     rows: list[Measurement] = []
-    enhancement = iodine.enhancement
+    geometry = iodine.concentration.geometry
     lung = regions.mask(Region.LUNGS) & measurable
     members = _members(regions, lung)
-    in_lung = enhancement.array[lung]
-    band = _mottle_band(enhancement, lung) if lung.any() else in_lung
-    front = enhancement.geometry.coordinate_mm("A")[lung]
+    in_lung = iodine.enhancement_at(lung)
+    band = _mottle_band(iodine, lung) if lung.any() else in_lung
+    front = geometry.coordinate_at(lung, "A")
     per_tissue = None if density is None else in_lung / _tissue_g_ml(density.array[lung])
     how = iodine.method
     names = (
@@ -388,8 +388,7 @@ def score_defects(
     voxel_ml = regions.geometry.voxel_volume_ml
     lung = regions.mask(Region.LUNGS) & measurable
     members = _members(regions, lung)
-    enhancement_hu = iodine.concentration.array[lung] * np.float32(iodine.hu_per_mg_ml)
-    below_40 = enhancement_hu < DEFECT_BELOW_HU
+    below_40 = iodine.enhancement_at(lung) < DEFECT_BELOW_HU
     labels = defects.labels[lung]
     lookup = _kinds(defects)
     in_hu = _doubt_of_hu(iodine)
@@ -446,11 +445,11 @@ def _kinds(defects: Defects) -> dict[str, Mask]:
     }
 
 
-def _mottle_band(enhancement: Volume, inside: Mask) -> NDArray[np.float32]:
+def _mottle_band(iodine: IodineMap, inside: Mask) -> NDArray[np.float32]:
     """Spots between the two sigmas, in HU, of the voxels inside in array order."""
     box = bounding_box(inside)
-    here, values, geometry = inside[box], enhancement.array[box], enhancement.geometry.crop(box)
-    return gaussian_band(values, here, geometry, MOTTLE_BAND_MM)[here]
+    here, near = inside[box], iodine.crop(box).enhancement
+    return gaussian_band(near.array, here, near.geometry, MOTTLE_BAND_MM)[here]
 
 
 def _rim_to_core(

@@ -43,14 +43,15 @@ tin filter that was not stated, to 0.45 and more."""
 
 def in_front_of_spine(lungs: Labelmap) -> Mask:
     """Space between the lungs that holds heart and great vessels, without the spine."""
-    inside = lungs.mask(*LUNGS)
-    front = lungs.geometry.coordinate_mm("A")
+    inside, geometry = lungs.mask(*LUNGS), lungs.geometry
     airways = lungs.mask(AIRWAYS)
     if airways.any():
-        limit = float(np.median(front[airways])) - BEHIND_AIRWAYS_MM
+        limit = float(np.median(geometry.coordinate_at(airways, "A"))) - BEHIND_AIRWAYS_MM
     else:
-        limit = float(front[inside].mean()) if inside.any() else np.inf
-    return np.asarray(between_lungs(inside, lungs.geometry) & (front > limit))
+        limit = float(geometry.coordinate_at(inside, "A").mean()) if inside.any() else np.inf
+    among = between_lungs(inside, geometry)
+    among[among] = geometry.coordinate_at(among, "A") > limit
+    return among
 
 
 def measure_iodine_ratio(low: Volume, high: Volume, among: Mask) -> float | str:

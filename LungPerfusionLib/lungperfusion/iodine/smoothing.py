@@ -46,8 +46,21 @@ def smooth_inside(
 
     """
     out = np.array(values, dtype=np.float32)
+    smooth_in_place(out, mask, geometry, sigma_mm=sigma_mm, fill=fill)
+    return out
+
+
+def smooth_in_place(
+    out: NDArray[np.float32],
+    mask: Mask,
+    geometry: Geometry,
+    *,
+    sigma_mm: float,
+    fill: Mask | None = None,
+) -> None:
+    """`smooth_inside` without a copy of the map, for several regions in turn."""
     if sigma_mm == 0 or not mask.any():
-        return out
+        return
     box = bounding_box(mask if fill is None else mask | fill, (1, 1, 1))  # nothing beyond counts
     inside = mask[box]
     smoothed, weight = gaussian_mean(out[box], inside, geometry.crop(box), sigma_mm)
@@ -55,4 +68,3 @@ def smooth_inside(
     kept = out[box][inside].mean(dtype=np.float64)
     smoothed += np.float32(kept - smoothed[inside].mean(dtype=np.float64))
     out[box][drawn] = smoothed[drawn]
-    return out

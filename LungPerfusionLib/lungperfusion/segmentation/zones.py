@@ -130,7 +130,7 @@ def _label_slabs(
     """Label slabs across a patient axis, ``names`` in the order of growing coordinate."""
     box = bounding_box(mask)
     inside = mask[box]
-    position = geometry.crop(box).coordinate_mm(axis)[inside]
+    position = geometry.crop(box).coordinate_at(inside, axis)
     parts = len(names)
     if rule == "height":
         half_voxel = np.abs(geometry.ijk_to_ras["RAS".index(axis), :3]).max() / 2

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lungperfusion.errors import GeometryMismatchError, InputError
+from lungperfusion.iodine.decomposition import IodineMap
 from lungperfusion.iodine.defects import (
     DEFECT_COLUMNS,
     MINIMAL_VOLUME_ML,
@@ -127,10 +128,16 @@ def dice(found, true):
     return 2 * np.count_nonzero(found & true) / (np.count_nonzero(found) + np.count_nonzero(true))
 
 
+def in_hu(enhancement):
+    """The iodine map with this enhancement."""
+    concentration = enhancement.with_array(enhancement.array, unit="mg/mL")
+    return IodineMap(concentration=concentration, hu_per_mg_ml=1.0, method="made")
+
+
 def test_outlines_are_drawn_where_less_is_smoothed(cone):
     lungs, true, smooth, raw = cone
     coarse = find_defects(smooth, lungs.inside, lungs.regions)
-    drawn = find_defects(smooth, lungs.inside, lungs.regions, unsmoothed=raw, blur_mm=5.0)
+    drawn = find_defects(smooth, lungs.inside, lungs.regions, unsmoothed=in_hu(raw), blur_mm=5.0)
     assert dice(drawn.mask, true) > dice(coarse.mask, true) + 0.03
     assert abs(drawn.mask.sum() / true.sum() - 1) < 0.5 * abs(coarse.mask.sum() / true.sum() - 1)
     assert len(drawn.found) == 1
@@ -145,18 +152,20 @@ def test_vessels_do_not_count_in_outlines(cone):
         smooth,
         lungs.inside,
         lungs.regions,
-        unsmoothed=bright,
+        unsmoothed=in_hu(bright),
         between=lungs.inside & ~vessels,
         blur_mm=5.0,
     )
-    plain = find_defects(smooth, lungs.inside, lungs.regions, unsmoothed=raw, blur_mm=5.0)
+    plain = find_defects(smooth, lungs.inside, lungs.regions, unsmoothed=in_hu(raw), blur_mm=5.0)
     assert dice(drawn.mask, plain.mask) > 0.95
 
 
 def test_what_shows_unsmoothed_alone_is_no_defect(cone):
     lungs, _, _, raw = cone
     even = lungs.volume(50.0)
-    assert not find_defects(even, lungs.inside, lungs.regions, unsmoothed=raw, blur_mm=5.0).found
+    assert not find_defects(
+        even, lungs.inside, lungs.regions, unsmoothed=in_hu(raw), blur_mm=5.0
+    ).found
 
 
 def wedge(blocks, half_angle, depth):
