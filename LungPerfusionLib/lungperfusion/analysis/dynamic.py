@@ -196,9 +196,11 @@ def prepare(
     """
     progress(0.0, "choosing the reference frame")
     small = frames.reduced().at_moments()
-    usable = np.ones(len(frames.array), np.bool_)
-    usable[list(options.left_out)] = False
-    reference = int(np.flatnonzero(usable)[choose_reference(small.only(usable))])
+    reference = choose_reference(small)
+    if reference in options.left_out:  # another frame that is left out changes nothing here
+        usable = np.ones(len(frames.array), np.bool_)
+        usable[list(options.left_out)] = False
+        reference = int(np.flatnonzero(usable)[choose_reference(small.only(usable))])
     found = find_regions(
         frames.frame(reference),
         regions,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lungperfusion.__main__ import main
-from lungperfusion.analysis.dynamic import DynamicOptions, analyse_dynamic
+from lungperfusion.analysis.dynamic import DynamicOptions, analyse_dynamic, prepare
 from lungperfusion.analysis.regions import RegionOptions
 from lungperfusion.analysis.stages import remembered, remembering
 from lungperfusion.dynamic.first_pass import FirstPass
@@ -166,6 +166,24 @@ def test_frames_that_a_reader_leaves_out_are_counted(series, lungs):
     assert np.flatnonzero(~found.kept).tolist() == [3, 14, 15, 16, 17]
     assert len(found.frames.array) == len(small.array) - 5
     assert np.array_equal(found.shift_mm, moved.used().shift_mm)
+
+
+def test_leaving_a_frame_out_keeps_the_reference(series, regions, options, analysis):
+    number = analysis.parameters["reference_frame"] - 1
+    small, count = series.reduced(), len(series.array)
+
+    def best_without(frame):
+        rest = np.delete(np.arange(count), frame)
+        return int(rest[choose_reference(small.only(np.isin(np.arange(count), rest)))])
+
+    without = {frame: best_without(frame) for frame in range(count)}
+    frame = next(n for n, best in without.items() if n != number and best != number)
+
+    kept = prepare(series, regions, replace(options, left_out=(frame,)))
+    assert kept.first_pass.aligned.reference == number
+    assert not kept.first_pass.aligned.kept[frame]
+    changed = prepare(series, regions, replace(options, left_out=(number,)))
+    assert changed.first_pass.aligned.reference == without[number]
 
 
 # ---- inputs --------------------------------------------------------------------------------------
