@@ -178,12 +178,19 @@ class CTVQLogic(AnalysisLogic):
 
     def further_nodes(self, parameters):
         if gas_transfer.chosen(parameters):
-            return (parameters.xenonPoints, parameters.ctPoints, parameters.clinical)
+            return (parameters.clinical,)
         return (
             parameters.expirationLandmarks,
             parameters.inspirationLandmarks,
             parameters.ratings,
         )
+
+    def settings(self, parameters):
+        """Points that steer gas transfer count as settings: placing one leaves corrections."""
+        words = super().settings(parameters)
+        if gas_transfer.chosen(parameters):
+            words = f"{words} {gas_transfer.points_words(parameters)}".rstrip()
+        return words
 
     @staticmethod
     def landmarks(parameters):
@@ -217,11 +224,10 @@ class CTVQLogic(AnalysisLogic):
         return self.option_words(parameters)
 
     def segmentation_options(self, parameters):
-        """Lungs on the MRI, unless the reader has corrected those of the results."""
+        """Lungs on the MRI."""
         if not gas_transfer.chosen(parameters) or parameters.xenonMask is None:
             return {}
-        corrected = gas_transfer.LUNGS in self.study(parameters).corrected
-        return {} if corrected else {"--mask": parameters.xenonMask}
+        return {"--mask": parameters.xenonMask}
 
     def lung_options(self, parameters):
         """Lungs of other programs: those of the other breath, too."""
@@ -252,6 +258,14 @@ class CTVQWidget(ModuleWidget):
 
     def onSetup(self):
         self.ui.swapButton.connect("clicked(bool)", self.onSwap)
+        self.steering = gas_transfer.SteeringPoints(self.onPointDrawn)
+
+    def ownSections(self):
+        return (self.steering,)
+
+    def onPointDrawn(self):
+        if gas_transfer.chosen(self.parameters):
+            self.onMarked(_("Points that steer the join"))
 
     def onEnter(self):
         breathing.choose(self.parameters)
@@ -265,6 +279,7 @@ class CTVQWidget(ModuleWidget):
 
     def onParametersChanged(self):
         gas = gas_transfer.chosen(self.parameters)
+        self.steering.watch((self.parameters.xenonPoints, self.parameters.ctPoints))
         words = "" if gas else breathing.warning(self.parameters, self.study)
         self.ui.inputsLabel.text = words
         self.ui.inputsLabel.styleSheet = "color: #b8540b; font-weight: bold"

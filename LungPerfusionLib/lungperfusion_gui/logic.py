@@ -296,7 +296,10 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
             image = mrml.labelimage_from_segmentation(parameters.vesselMask, geometry)
             vessels, _notes = import_vessels(image, geometry)
             words += self._label_words("--vessel-mask", vessels, folder / "vessel_mask.seg.nrrd")
+        given = {self.corrections[name] for name in chosen}
         for option, node in self.segmentation_options(parameters).items():
+            if option in given:
+                continue
             path = folder / f"{option.strip('-').replace('-', '_')}.seg.nrrd"
             labels = mrml.labelmap_from_segmentation(node, geometry)
             words += self._label_words(option, labels, path)

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from gui_support import apply, value
+from gui_support import apply, erase_front, value
 
 from lungperfusion import mrml
 from lungperfusion.phantoms import KINDS
 from lungperfusion.phantoms.xenon import XenonRecipe, make_xenon
+from lungperfusion.terms import LUNGS, Region
 from lungperfusion.volume import Labelmap, Volume
+from lungperfusion.vq.displacement import voxel_positions
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +38,9 @@ def panel(desktop, modules, case):
 
 
 def test_flow(desktop, panel, case):
-    import slicer
-
     _, xenon = case
     assert not panel.ui.applyButton.enabled  # the lungs on the MRI are not chosen yet
-    lungs = Labelmap(xenon.mask.astype(np.uint8), xenon.geometry, {1: "lungs"})
-    panel.parameters.xenonMask = mrml.show_labelmap(slicer.mrmlScene, lungs, "MRI lungs")
+    choose_mask(panel, xenon)
     assert panel.ui.xenonRbcGas.isVisibleTo(panel.parent)
     assert not panel.ui.lowVentilation.isVisibleTo(panel.parent)
     desktop.wait(lambda: panel.ui.applyButton.enabled, 5.0)
@@ -94,3 +93,66 @@ def test_breaths_keep_their_inputs_apart(panel):
     assert not panel.ui.xenonRbcGas.isVisibleTo(panel.parent)
     assert panel.ui.lowVentilation.isVisibleTo(panel.parent) or panel.ui.lowVentilation.visible
     assert "expiration" in panel.logic.missing(panel.parameters)
+
+
+def choose_mask(panel, xenon):
+    import slicer
+
+    lungs = Labelmap(xenon.mask.astype(np.uint8), xenon.geometry, {1: "lungs"})
+    panel.parameters.xenonMask = mrml.show_labelmap(slicer.mrmlScene, lungs, "MRI lungs")
+
+
+def steps_kept(panel):
+    """How often each step was carried out."""
+    return {
+        name: len(list(panel.runs._stages.glob(f"*{name}*.npz")))
+        for name in ("mirror_fits", "join_lungs", "mark_vessels")
+    }
+
+
+def test_a_corrected_mask_and_points_repeat_only_what_rests_on_them(desktop, panel, case):
+    import slicer
+
+    chest, xenon = case
+    choose_mask(panel, xenon)
+    desktop.wait(lambda: panel.ui.applyButton.enabled, 5.0)
+    apply(desktop, panel)
+    before = {lung: value(panel, "xe_volume", lung) for lung in LUNGS}
+    assert steps_kept(panel) == {"mirror_fits": 1, "join_lungs": 1, "mark_vessels": 1}
+
+    erase_front(panel.study.node("labels.xe_lungs"), "left_lung", xenon.geometry, share=0.1)
+    desktop.wait(lambda: panel.study.outdated, 5.0)
+    apply(desktop, panel, "recomputeButton")
+    after = {lung: value(panel, "xe_volume", lung) for lung in LUNGS}
+    assert after[Region.RIGHT_LUNG] == before[Region.RIGHT_LUNG]
+    assert 0.8 * before[Region.LEFT_LUNG] < after[Region.LEFT_LUNG] < before[Region.LEFT_LUNG]
+    assert steps_kept(panel) == {"mirror_fits": 2, "join_lungs": 2, "mark_vessels": 1}
+
+    centres = [
+        voxel_positions(grid, mask).mean(axis=0)
+        for grid, mask in (
+            (xenon.geometry, xenon.mask & (xenon.geometry.coordinate_mm("R") > 0)),
+            (chest.ct.geometry, chest.truth.lungs.mask(Region.RIGHT_LUNG)),
+        )
+    ]
+    lists = [
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+        for name in ("On MRI", "On CT")
+    ]
+    panel.parameters.xenonPoints, panel.parameters.ctPoints = lists
+    assert not panel.ui.recomputeButton.enabled  # there is no point yet
+    lists[0].AddControlPoint(*centres[0])
+    assert "as many points" in panel.ui.applyButton.toolTip
+    lists[1].AddControlPoint(*centres[1])
+    assert panel.ui.recomputeButton.enabled
+    apply(desktop, panel, "recomputeButton")
+    assert steps_kept(panel) == {"mirror_fits": 2, "join_lungs": 3, "mark_vessels": 1}
+    assert value(panel, "xe_volume", Region.LEFT_LUNG) == after[Region.LEFT_LUNG]
+    marked = [entry.get("marked") for entry in mrml.read_trail(panel.study.node("trail"))]
+    assert "Points that steer the join" in marked
+    assert "xe_lungs" in panel.study.corrected
+
+    lists[0].SetNthControlPointPosition(0, *(centres[0] + 1.0))
+    lists[0].InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+    assert panel.study.outdated
+    assert panel.ui.recomputeButton.enabled
