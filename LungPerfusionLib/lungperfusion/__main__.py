@@ -42,7 +42,7 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
     for entry in COMMANDS.values():
         words = entry.summary
         subparser = commands.add_parser(
-            entry.name, help=words, description=words.capitalize() + "."
+            entry.name, help=words, description=words[0].upper() + words[1:] + "."
         )
         if entry.name == command:
             module = importlib.import_module(entry.place)

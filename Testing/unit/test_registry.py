@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import pkgutil
 from pathlib import Path
@@ -159,3 +160,25 @@ def test_columns_of_the_joined_table_are_measures_of_one_analysis_each():
     assert len(named) == len(set(named))
     assert set(named) <= set(MEASURES)
     assert set(analyses()) >= {entry.name for entry in COMMANDS.values() if entry.lobar_columns}
+
+
+def test_help_leaves_the_letters_of_a_summary_alone(capsys):
+    with pytest.raises(SystemExit):
+        main(["xenon", "--help"])
+
+    assert "Gas transfer from hyperpolarised 129Xe MRI" in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_command_that_writes_is_tortured():
+    source = (Path(__file__).parents[1] / "torture.py").read_text(encoding="utf-8")
+    prepare = next(
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name == "prepare"
+    )
+    words = prepare.body[-1]
+    assert isinstance(words, ast.Return)
+    assert isinstance(words.value, ast.Dict)
+    tortured = {ast.literal_eval(key) for key in words.value.keys if key is not None}
+
+    assert tortured - {"analysis"} == COMMANDS.keys() - {"check"}
