@@ -13,14 +13,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lungperfusion.dynamic.first_pass import FirstPass
-from lungperfusion.dynamic.maps import FlowMaps
+from lungperfusion.dynamic.maps import EDGE_MM, SMOOTHING_MM, FlowMaps
 from lungperfusion.dynamic.region_flow import Coverage
-from lungperfusion.iodine.defects import Defect, Defects, find_defects, formed, placed
+from lungperfusion.iodine.defects import Defect, Defects, find_defects, formed, placed, redrawn
 from lungperfusion.measurement import Measurement, measured, missing
-from lungperfusion.morphology import dilated
+from lungperfusion.morphology import dilated, pieces
 from lungperfusion.terms import TISSUES, Region
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
 
@@ -64,18 +63,21 @@ class Findings:
 
 def find_findings(first_pass: FirstPass, maps: FlowMaps) -> tuple[Findings, ...]:
     """Find deficits and excess, both per 100 mL and per 100 g."""
-    per_volume = maps.volumes["blood_volume"].array
-    per_mass = np.asarray(per_volume / first_pass.density_g_ml, np.float32)
+    smooth, sharp = maps.volumes["blood_volume"].array, maps.unsmoothed_blood_volume.array
+    density = first_pass.density_g_ml
     near = dilated(
         first_pass.tissues.mask(Region.GROUND_GLASS),
         BESIDE_MM,
         first_pass.frames.geometry.spacing_kji_mm,
     )
-    fields: dict[Per, NDArray[np.float32]] = {"100 mL": per_volume, "100 g": per_mass}
+    maps_per: dict[Per, tuple[NDArray[np.floating], NDArray[np.floating]]] = {
+        "100 mL": (smooth, sharp),
+        "100 g": (smooth / density, sharp / density),
+    }
     kinds: tuple[Kind, ...] = ("deficit", "excess")
     return tuple(
-        _findings(kind, per, values, first_pass, near)
-        for per, values in fields.items()
+        _findings(kind, per, smoothed, unsmoothed, first_pass, near)
+        for per, (smoothed, unsmoothed) in maps_per.items()
         for kind in kinds
     )
 
@@ -141,21 +143,35 @@ def finding_measurements(
 
 
 def _findings(
-    kind: Kind, per: Per, values: NDArray[np.float32], first_pass: FirstPass, near: Mask
+    kind: Kind,
+    per: Per,
+    smoothed: NDArray[np.floating],
+    unsmoothed: NDArray[np.floating],
+    first_pass: FirstPass,
+    near: Mask,
 ) -> Findings:
-    inside = first_pass.measurable
-    level = float(np.median(values[inside])) if inside.any() else float("nan")
-    limit = (DEFICIT_BELOW if kind == "deficit" else EXCESS_ABOVE) * level
-    beyond = values < limit if kind == "deficit" else values > limit
-    chosen = _large_enough(beyond & inside, first_pass)
-    relative = Volume(
-        (values / np.float32(level or 1)).astype(np.float32), first_pass.frames.geometry, "HU"
+    inside, geometry = first_pass.measurable, first_pass.frames.geometry
+    level = float(np.median(smoothed[inside])) if inside.any() else float("nan")
+    sign, share = (1, DEFICIT_BELOW) if kind == "deficit" else (-1, EXCESS_ABOVE)
+    limit = sign * share * level  # an excess is below it with the other sign
+    below = (sign * smoothed < limit) & inside
+    labels = pieces(below, geometry, at_least_ml=MINIMAL_VOLUME_ML).astype(np.uint16)
+    sharp = Volume((sign * unsmoothed).astype(np.float32), geometry, "mL")
+    drawn = redrawn(
+        labels,
+        sharp.crop,
+        first_pass.interior(EDGE_MM),
+        lambda _: limit,
+        first_pass.regions,
+        blur_mm=SMOOTHING_MM,
     )
+    chosen = pieces(drawn & inside, geometry, at_least_ml=MINIMAL_VOLUME_ML) > 0
+    relative = Volume((smoothed / np.float32(level or 1)).astype(np.float32), geometry, "HU")
     sought = find_defects(
         relative,
         inside,
         first_pass.regions,
-        ct=Volume(first_pass.density_hu, first_pass.frames.geometry, "HU"),
+        ct=Volume(first_pass.density_hu, geometry, "HU"),
         reviewed=chosen,
     )
     words = "< 50" if kind == "deficit" else "> 150"
@@ -174,11 +190,3 @@ def _findings(
 def _relative_to_median(entry: Defect) -> Defect:
     """Take the mean of a map in units of the median for what the finding is relative to."""
     return replace(entry, relative_iodine=entry.iodine_hu)
-
-
-def _large_enough(mask: Mask, first_pass: FirstPass) -> Mask:
-    labels, _ = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel()) * first_pass.frames.geometry.voxel_volume_ml
-    keep = sizes >= MINIMAL_VOLUME_ML
-    keep[0] = False
-    return np.asarray(keep[labels])

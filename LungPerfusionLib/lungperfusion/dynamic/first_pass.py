@@ -13,6 +13,7 @@ from lungperfusion.dynamic.inputs import InputCurve, Inputs
 from lungperfusion.dynamic.motion import Aligned
 from lungperfusion.dynamic.series import Frames
 from lungperfusion.iodine.smoothing import smooth_inside
+from lungperfusion.morphology import depth_mm
 from lungperfusion.regions import RegionSet
 from lungperfusion.terms import LUNGS, TISSUES, Region
 from lungperfusion.terms.density import (
@@ -161,6 +162,14 @@ class FirstPass:
         least = EXCESS_OVER_NOISE * self._noise_of_mean(lung, around)
         broad = _opened(smooth, out, THIN_MM, spacing)
         return np.asarray(out & (smooth <= (1 + VESSEL_EXCESS) * broad + least))
+
+    def interior(self, edge_mm: float) -> Mask:
+        """Measurable lung farther than this from vessels, pleura and all else that is not.
+
+        Voxels at an edge hold some of a vessel's blood, and in a frame that was moved what its
+        interpolation makes of the edge.
+        """
+        return np.asarray(depth_mm(self.measurable, self.frames.geometry.spacing_kji_mm) > edge_mm)
 
     def _noise_of_mean(self, lung: Mask, around: list[float]) -> float:
         """Tell the noise of the smoothed mean enhancement from frames before the bolus."""

@@ -24,7 +24,10 @@ SMOOTHING_MM = 4.0
 which the fit needs (docs/dynamic.md)."""
 VOXEL_NOISE_HU = 1.5
 """Of smoothed voxel curves."""
-LEAST_WEIGHT = 0.02
+LEAST_WEIGHT = 0.002
+EDGE_MM, EDGE_WEIGHT = 3.5, 0.1
+"""What voxels beside vessels and pleura count in smoothed curves: with 1 the Dice of two deficits
+of the phantom is 0.68, with 0.1 it is 0.81, and 0.03 is no better; 4.5 mm lose the tips."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,6 +38,8 @@ class FlowMaps:
     """By name: ``pulmonary_flow``, ``bronchial_flow``, ``perfusion_index``, ``blood_volume``,
     ``mtt``, ``ttp``, ``pulmonary_flow_slope``, ``fit_residual``, ``motion_rms``."""
     measurable: Mask
+    unsmoothed_blood_volume: Volume
+    """Outlines of findings are drawn in it; noise of single voxels."""
 
 
 def flow_maps(first_pass: FirstPass, progress: Progress = ignore) -> FlowMaps:
@@ -55,13 +60,15 @@ def flow_maps(first_pass: FirstPass, progress: Progress = ignore) -> FlowMaps:
     progress(0.8, "fitting the curves of the voxels")
     spans = model.weights * np.gradient(times)
     area, modelled = (c @ spans for c in (curves, fit.modelled))
-    ratio = np.divide(area, modelled, out=np.zeros_like(area), where=modelled > 0)
-    volume = np.maximum(fit.blood_volume * ratio, 0)
+    per_area = np.divide(fit.blood_volume, modelled, out=np.zeros_like(area), where=modelled > 0)
+    volume = np.maximum(per_area * area, 0)
+    own_area = np.tensordot(spans, first_pass.enhancement[:, inside], axes=1)
     flowing = fit.pulmonary_flow > 0
     transit = np.divide(60 * volume, fit.pulmonary_flow, out=np.zeros_like(volume), where=flowing)
+    unit = "mL/100mL"
     found: dict[str, tuple[NDArray[np.float64], str, NDArray[np.bool_] | None]] = {
         "pulmonary_flow": (fit.pulmonary_flow, "mL/min/100mL", None),
-        "blood_volume": (volume, "mL/100mL", None),
+        "blood_volume": (volume, unit, None),
         "mtt": (transit, "s", flowing & (transit <= MOST_TRANSIT_S)),
         "ttp": (times[curves.argmax(axis=1)] - first_pass.inputs.artery.arrival_s, "s", None),
         "fit_residual": (fit.residual, "HU", None),
@@ -82,13 +89,17 @@ def flow_maps(first_pass: FirstPass, progress: Progress = ignore) -> FlowMaps:
         )
         found["pulmonary_flow_slope"] = (slope.pulmonary_flow, "mL/min/100mL", None)
     volumes = {
-        name: _as_volume(values, first_pass, inside, unit, known)
-        for name, (values, unit, known) in found.items()
+        name: _as_volume(values, first_pass, inside, its_unit, known)
+        for name, (values, its_unit, known) in found.items()
     }
     geometry = first_pass.frames.geometry
     volumes["motion_rms"] = Volume(first_pass.aligned.motion_rms_mm, geometry, "mm", inside)
     progress(1.0, "fitting the curves of the voxels")
-    return FlowMaps(volumes=volumes, measurable=inside)
+    return FlowMaps(
+        volumes=volumes,
+        measurable=inside,
+        unsmoothed_blood_volume=_as_volume(per_area * own_area, first_pass, inside, unit, None),
+    )
 
 
 MOST_TRANSIT_S = 30.0
@@ -137,9 +148,11 @@ def _smoothed_curves(first_pass: FirstPass, inside: Mask) -> NDArray[np.float32]
         if not own.any():
             continue
         place = own[inside]
-        weight = ndimage.gaussian_filter(own.astype(np.float32), sigma, mode="constant")[own]
+        counts = np.where(first_pass.interior(EDGE_MM), 1, EDGE_WEIGHT).astype(np.float32) * own
+        weight = ndimage.gaussian_filter(counts, sigma, mode="constant")[own]
         for number, image in enumerate(first_pass.enhancement):
-            blurred = ndimage.gaussian_filter(np.where(own, image, 0), sigma, mode="constant")
+            counted = np.where(own, image, 0) * counts
+            blurred = ndimage.gaussian_filter(counted, sigma, mode="constant")
             out[place, number] = blurred[own] / np.maximum(weight, np.float32(LEAST_WEIGHT))
     return out
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lungperfusion.dynamic.deconvolution import deconvolve
 from lungperfusion.dynamic.first_pass import LEAST_DENSITY_G_ML, FirstPass
@@ -15,6 +16,7 @@ from lungperfusion.dynamic.slope import NO_RISE, slope_flow
 from lungperfusion.dynamic.two_input import SYSTEMATIC_HU, FlowFit, Intervals, TwoInputModel
 from lungperfusion.measurement import Measurement, measured, missing
 from lungperfusion.terms import TISSUES, Region, title
+from lungperfusion.volume import Mask
 
 Curve = NDArray[np.float64]
 
@@ -22,6 +24,10 @@ LEAST_REGION_ML = 2.0
 """Smaller pieces of lung have curves too noisy for numbers; maps show them."""
 REGION_NOISE_HU = 0.3
 """Of region curves in frames without motion."""
+EDGE_MM, EDGE_SMOOTHING_MM = 4.5, 4.0
+"""Voxels at the edges of measurable lung take their curve from those farther inside, by a Gaussian.
+In moved frames of the phantom lobes are 1.3 to 8.3 HU below held breath with their own curves, and
+0.3 to 1.5 HU farther inside; blood volume is within 2.4 % instead of 3 to 21 %."""
 CAUTION_SHARE, LEAST_SHARE = 0.8, 0.25
 """Of a region must lie in the images for a value without a caution, and for a value at all."""
 
@@ -119,7 +125,7 @@ def measure_regions(first_pass: FirstPass, coverage: Coverage = WHOLE) -> Region
     """
     regions = [*first_pass.regions.names, *TISSUES]
     refused: dict[Region, str] = {}
-    chosen: list[tuple[Region, NDArray[np.bool_]]] = []
+    chosen: list[tuple[Region, Mask]] = []
     voxel_ml = first_pass.frames.geometry.voxel_volume_ml
     for region in regions:
         mask = first_pass.mask(region)
@@ -155,11 +161,10 @@ class _Values:
     methods: Mapping[str, str]
 
 
-def _values(
-    first_pass: FirstPass, chosen: Sequence[tuple[Region, NDArray[np.bool_]]]
-) -> dict[Region, _Values]:
+def _values(first_pass: FirstPass, chosen: Sequence[tuple[Region, Mask]]) -> dict[Region, _Values]:
     times, baseline = first_pass.times_s, first_pass.inputs.baseline
-    raw = np.array([first_pass.frames.curve(mask) for _, mask in chosen])
+    frames = first_pass.frames.array
+    raw = np.array([region_mean(first_pass, mask, frames) for _, mask in chosen])
     start = raw[:, baseline].mean(axis=1)
     curves = raw - start[:, None]
     spread = np.diff(curves[:, baseline], axis=1)
@@ -199,6 +204,41 @@ def _values(
         out[region] = _Values(curve, numbers, why, methods)
     return out
 
+
+def region_mean(first_pass: FirstPass, mask: Mask, images: NDArray[np.floating]) -> Curve:
+    """Mean of a region in each image; its edges take the value of the lung farther inside.
+
+    Interior voxels alone would stand for the middle of a region: ground glass, say, makes more of
+    it than of the whole.  Where less than `LEAST_REGION_ML` is interior, all voxels count alike.
+
+    Parameters
+    ----------
+    first_pass
+        Tells what is interior.
+    mask
+        The region, shape (K, J, I).
+    images
+        Shape (N, K, J, I).
+
+    Returns
+    -------
+    ndarray
+        Shape (N,).
+
+    """
+    geometry = first_pass.frames.geometry
+    inner = mask & first_pass.interior(EDGE_MM)
+    if np.count_nonzero(inner) * geometry.voxel_volume_ml < LEAST_REGION_ML:
+        return np.asarray(images[:, mask].mean(axis=1, dtype=np.float64))
+    sigma = [EDGE_SMOOTHING_MM / mm for mm in geometry.spacing_kji_mm]
+    near = ndimage.gaussian_filter(inner.astype(np.float32), sigma, mode="constant")
+    each = np.where(mask, 1 / np.maximum(near, LEAST_NEAR), 0).astype(np.float32)
+    weights = ndimage.gaussian_filter(each, sigma, mode="constant")[inner]
+    return np.asarray(images[:, inner] @ (weights / weights.sum()), np.float64)
+
+
+LEAST_NEAR = np.float32(1e-4)
+"""Share of the Gaussian that lies in the interior; voxels with less hardly count."""
 
 _SVD = "block-circulant singular values"
 _PER_MASS = (

@@ -198,7 +198,9 @@ def find_defects(
     labels = _components(low, enhancement, minimal_volume_ml)
     if unsmoothed is not None and blur_mm > 0:
         known = measurable if between is None else between
-        low = _redrawn(labels, unsmoothed, known, limit, regions, blur_mm)
+        low = redrawn(
+            labels, lambda box: unsmoothed.crop(box).enhancement, known, limit, regions, blur_mm
+        )
         low &= measurable
         labels = _components(low, enhancement, minimal_volume_ml)
     del low
@@ -296,15 +298,32 @@ def gravity_slope_per_mm(front_mm: FloatArray, values: FloatArray) -> float | No
     return float(np.median((levels[there] - levels[here]) / (places_mm[there] - places_mm[here])))
 
 
-def _redrawn(
+def redrawn(
     labels: NDArray[np.uint16],
-    unsmoothed: IodineMap,
+    unsmoothed_in: Callable[[Box], Volume],
     known: Mask,
     limit: Limit,
     regions: RegionSet,
     blur_mm: float,
 ) -> Mask:
-    """Draw every defect again within ``blur_mm`` of its outline, where less is smoothed."""
+    """Draw every defect again within ``blur_mm`` of its outline, where less is smoothed.
+
+    Parameters
+    ----------
+    labels
+        Defects as found in the smoothed map, 0 outside; shape (K, J, I).
+    unsmoothed_in
+        Gives the map before it was smoothed, in a box.
+    known
+        Voxels that count in it; others stay as they are.
+    limit
+        Gives what a defect lies below in a box; one value, or one for each voxel.
+    regions
+        Lungs, each of which is smoothed for itself.
+    blur_mm
+        Sigma of the smoothed map.
+
+    """
     sigma_mm = OUTLINE_SMOOTHING * blur_mm
     spacing = regions.geometry.spacing_kji_mm
     lungs = [known & regions.mask(lung) for lung in LUNGS]
@@ -316,7 +335,7 @@ def _redrawn(
         border = dilated(own, blur_mm, spacing) & ~eroded(own, blur_mm, spacing)
         for lung in lungs:  # each for itself: nothing crosses the pleura
             if lung[box].any():
-                map_here = unsmoothed.crop(box).enhancement
+                map_here = unsmoothed_in(box)
                 mean, weight = gaussian_mean(map_here.array, lung[box], map_here.geometry, sigma_mm)
                 here = border & lung[box] & (weight > MINIMAL_WEIGHT)
                 out[box][here] = (mean < limit(box))[here]
