@@ -97,7 +97,7 @@ class Results:
                     role=role,
                     name=str(source.name),
                     sha256=source.sha256,
-                    voxels_sha256="" if isinstance(source, LabelImage) else source.voxels_sha256,
+                    voxels_sha256=source.voxels_sha256 if isinstance(source, Scan | Source) else "",
                 )
                 for role, source in sources.items()
             ),
@@ -173,7 +173,7 @@ def _file_gates(sources: Mapping[str, Scan | Source | LabelImage]) -> tuple[Gate
     return tuple(
         replace(gate, id=f"{role}_{gate.id}") if role in STATES else gate
         for role, source in sources.items()
-        if not isinstance(source, LabelImage)
+        if isinstance(source, Scan | Source)
         for gate in source.gates
     )
 
@@ -184,7 +184,7 @@ def warn(sentence: str) -> None:
 
 
 def _identifiers(sources: Mapping[str, Scan | Source | LabelImage]) -> dict[str, str]:
-    scans = (source for source in sources.values() if not isinstance(source, LabelImage))
+    scans = (source for source in sources.values() if isinstance(source, Scan | Source))
     return {key: value for scan in scans for key, value in scan.identifiers.items()}
 
 
