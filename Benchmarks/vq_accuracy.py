@@ -16,7 +16,7 @@ from Benchmarks._second_breath import LESIONS, Lesion, SecondBreath, make_second
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.vessel_map import find_trees, label_vessels
 from lungperfusion.terms import LOBES, LUNGS, VESSELS, Region
-from lungperfusion.vq.calibration import compare_calibration
+from lungperfusion.vq.calibration import compare_calibration, read_air_and_blood
 from lungperfusion.vq.classes import CLASSES, classify
 from lungperfusion.vq.defects import find_defects, patient_score
 from lungperfusion.vq.displacement import DisplacementField, voxel_positions
@@ -94,7 +94,10 @@ def paired(made: SecondBreath, registration: Registration) -> BreathPair:
         *lungs,
         lobes=(made.expiration_lobes, made.inspiration_lobes),
         vessels=label_vessels(trees, lungs[0]).mask(VESSELS),
-        calibration=compare_calibration(made.expiration, made.inspiration, *lungs),
+        calibration=compare_calibration(
+            read_air_and_blood(made.expiration, lungs[0]),
+            read_air_and_blood(made.inspiration, lungs[1]),
+        ),
     )
 
 

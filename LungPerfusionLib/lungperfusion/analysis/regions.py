@@ -155,13 +155,21 @@ class FoundRegions:
         )
 
     def crop(self, box: Box) -> FoundRegions:
-        """Copy all label maps within a box, so that the whole ones can be forgotten."""
+        """Copy all label maps within a box, so that the whole ones can be forgotten.
+
+        Working data of the lobes, which only corrections need, are left behind.
+        """
         partitions = tuple(_copied(partition, box) for partition in self.regions.partitions)
+        regions = RegionSet(partitions, self.regions.absent)
+        first, lobes = self.regions.partitions[0], self.lobes
+        if lobes is not None and regions.lobes is not None:
+            lobes = replace(lobes, labelmap=regions.lobes, prepared={})
         return replace(
             self,
-            lungs=_copied(self.lungs, box),
-            regions=RegionSet(partitions, self.regions.absent),
+            lungs=partitions[0] if first is self.lungs else _copied(self.lungs, box),
+            regions=regions,
             vessels=None if self.vessels is None else _copied(self.vessels, box),
+            lobes=lobes,
         )
 
     @property

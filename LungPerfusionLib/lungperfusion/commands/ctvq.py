@@ -17,7 +17,7 @@ from lungperfusion.analysis.ctvq import (
     VqOptions,
     analyse_ctvq,
 )
-from lungperfusion.analysis.regions import find_regions
+from lungperfusion.analysis.regions import RegionOptions, find_regions
 from lungperfusion.commands.measured_arguments import (
     add_measured_arguments,
     check_measured,
@@ -273,40 +273,54 @@ def run(arguments: argparse.Namespace, progress: Progress) -> int:
             "expiration": read_ct(arguments.expiration, progress=part(progress, 0.0, 0.05)),
             "inspiration": read_ct(arguments.inspiration, progress=part(progress, 0.05, 0.1)),
         }
-        expiration, inspiration = scans["expiration"].volume, scans["inspiration"].volume
+        sources = {state: scan.source for state, scan in scans.items()}
         regions = region_options(arguments)
         inspiratory = other_breath_options(arguments, "inspiration", regions)
         references = _references(arguments)
         measured, maps = read_measured(arguments)
-        found = [
-            find_regions(
-                scan.volume,
+        comparison = Comparison(
+            reference=_aligned(arguments, references, scans["expiration"].volume),
+            kind=arguments.reference_kind,
+            ratings=ratings,
+        )
+        # Only these look at what lies far from the lungs.
+        whole = bool(maps) or options.grid == "inspiration"
+        breaths = [
+            _breath(
+                scans.pop(state),
                 how,
-                vessels=vessels,
-                acquisition=scan.acquisition,
+                vessels=state == "expiration",
+                whole=whole,
                 progress=part(progress, start, start + 0.1),
             )
-            for scan, how, vessels, start in zip(
-                scans.values(), (regions, inspiratory), (True, False), (0.1, 0.2), strict=True
+            for state, how, start in (
+                ("expiration", regions, 0.1),
+                ("inspiration", inspiratory, 0.2),
             )
         ]
         analysis = analyse_ctvq(
-            Breath(expiration, found[0]),
-            Breath(inspiration, found[1]),
+            *breaths,
             options=options,
             steering=steering,
-            comparison=Comparison(
-                reference=_aligned(arguments, references, expiration),
-                kind=arguments.reference_kind,
-                ratings=ratings,
-            ),
+            comparison=comparison,
             measured=measured,
             pictures=not arguments.no_report,
             progress=part(progress, 0.3, 1.0),
         )
         others = {f"inspiration_{k}": v for k, v in inspiratory.sources.items()}
-        results.write(analysis, {**scans, **regions.sources, **others, **references, **maps})
+        results.write(analysis, {**sources, **regions.sources, **others, **references, **maps})
     return 0
+
+
+def _breath(
+    scan: Scan, how: RegionOptions, *, vessels: bool, whole: bool, progress: Progress
+) -> Breath:
+    """Find the regions of one scan, of which only what lies near its lungs is kept if possible."""
+    found = find_regions(
+        scan.volume, how, vessels=vessels, acquisition=scan.acquisition, progress=progress
+    )
+    breath = Breath(scan.volume, found)
+    return breath if whole else breath.near_lungs()
 
 
 def _options(arguments: argparse.Namespace) -> VqOptions:

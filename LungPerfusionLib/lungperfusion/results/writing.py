@@ -64,12 +64,13 @@ def write_results(
     _write_text(folder / "measurements.csv", provenance.kept(csv_text(rows, COLUMNS)))
 
     def write_maps(analysis: Analysis) -> None:
-        for name, volume in analysis.maps.items():
-            write_volume(volume, folder / f"{name}.nrrd", compressed=compressed)
+        for name in analysis.maps:  # not its items: one image at a time may be made on demand
+            write_volume(analysis.maps[name], folder / f"{name}.nrrd", compressed=compressed)
 
     def write_labelmaps(analysis: Analysis) -> None:
-        for name, labelmap in analysis.labelmaps.items():
-            write_labelmap(labelmap, folder / f"{name}.seg.nrrd", compressed=compressed)
+        for name in analysis.labelmaps:
+            path = folder / f"{name}.seg.nrrd"
+            write_labelmap(analysis.labelmaps[name], path, compressed=compressed)
 
     for analysis in analyses:
         progress(0.1, "writing maps and segmentations")

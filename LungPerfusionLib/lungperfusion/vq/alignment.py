@@ -141,9 +141,13 @@ class Part:
         """Distance from the surface, positive inside; 0 half-way between in and out."""
         geometry = self.ct.geometry
         half = 0.5 * float(np.mean(geometry.spacing_kji_mm))
-        inside = depth_mm(self.mask, geometry.spacing_kji_mm) - half
-        outside = depth_mm(~self.mask, geometry.spacing_kji_mm) - half
-        return np.where(self.mask, inside, -outside).astype(np.float32)
+        inside = depth_mm(self.mask, geometry.spacing_kji_mm)
+        inside -= np.float32(half)
+        outside = depth_mm(~self.mask, geometry.spacing_kji_mm)
+        outside -= np.float32(half)
+        np.negative(outside, out=outside)
+        np.copyto(outside, inside, where=self.mask)
+        return outside
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,12 +184,17 @@ def _features(part: Part, stage: Stage) -> _Features:
     inside = (distance > 0.5 * RIM_MM).astype(np.float32)
     if part.ct.valid is not None:
         inside *= part.ct.valid
-    hu = np.clip(part.ct.array, -1000, 300).astype(np.float32) + 1000
+    hu = np.clip(part.ct.array, -1000, 300).astype(np.float32)
+    hu += 1000
+    hu *= inside
+    smooth = ndimage.gaussian_filter(hu, sigma, truncate=3)
+    del hu  # lungs are large, and both are here at once
     weight = ndimage.gaussian_filter(inside, sigma, truncate=3)
-    blurred = ndimage.gaussian_filter(hu * inside, sigma, truncate=3)
-    smooth = np.asarray(blurred / np.maximum(weight, 1e-3), np.float32)
+    smooth /= np.maximum(weight, np.float32(1e-3), out=weight)
+    del inside, weight
 
     hu_grid = _sample(smooth, source, grid)
+    del smooth
     distance_grid = _sample(distance, source, grid)
     view = _in_view(part.ct, grid)
     known = depth_mm(view, grid.spacing_kji_mm) > VIEW_MM

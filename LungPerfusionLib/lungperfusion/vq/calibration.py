@@ -70,29 +70,39 @@ class PairCalibration:
         )
 
 
-def compare_calibration(
-    expiration: Volume,
-    inspiration: Volume,
-    expiration_lungs: Labelmap,
-    inspiration_lungs: Labelmap,
-) -> PairCalibration:
-    """Measure air of the large airways and blood of heart and great vessels in both scans.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readings:
+    """What one scan reads in what both hold; NaN where not measured."""
 
-    Blood is compared where it was found in both, without contrast agent in either.
+    air_offset_hu: float
+    """In the air of the large airways, measured minus -1000."""
+    blood_hu: float
+    """In heart and great vessels without contrast agent."""
+
+
+def read_air_and_blood(ct: Volume, lungs: Labelmap) -> Readings:
+    """Measure air of the large airways and blood of heart and great vessels in one scan.
 
     Parameters
     ----------
-    expiration, inspiration
-        CT in HU.
-    expiration_lungs, inspiration_lungs
-        ``left_lung``, ``right_lung`` and ``airways`` of each.
+    ct
+        Whole scan in HU.
+    lungs
+        Its ``left_lung``, ``right_lung`` and ``airways``.
 
     """
-    scans = (expiration, expiration_lungs), (inspiration, inspiration_lungs)
-    air = [air_offset_hu(ct, airway_core(lungs)) for ct, lungs in scans]
-    blood = [find_blood_density(ct, lungs) for ct, lungs in scans]
-    comparable = all(b.source == "heart and great vessels" and not b.has_contrast for b in blood)
+    air = air_offset_hu(ct, airway_core(lungs))
+    blood = find_blood_density(ct, lungs)
+    comparable = blood.source == "heart and great vessels" and not blood.has_contrast
+    return Readings(
+        air_offset_hu=math.nan if air is None else air,
+        blood_hu=blood.hu if comparable else math.nan,
+    )
+
+
+def compare_calibration(expiration: Readings, inspiration: Readings) -> PairCalibration:
+    """Tell what the inspiratory scan reads more, where both were measured."""
     return PairCalibration(
-        air_hu=math.nan if air[0] is None or air[1] is None else air[1] - air[0],
-        blood_hu=blood[1].hu - blood[0].hu if comparable else math.nan,
+        air_hu=inspiration.air_offset_hu - expiration.air_offset_hu,
+        blood_hu=inspiration.blood_hu - expiration.blood_hu,
     )

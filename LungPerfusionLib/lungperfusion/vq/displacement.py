@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,12 @@ INVERSION_TOLERANCE_MM = 0.05
 """Inversion stops when no point moves farther; a fortieth of a clinical voxel."""
 
 _MOST_INVERSION_STEPS = 60
+
+SLAB_VOXELS = 2**22
+"""Voxels of the grid whose positions are held at once."""
+
+POINTS_AT_ONCE = 2**20
+"""Points whose indices are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +44,13 @@ class DisplacementField:
 
     def at(self, points_ras_mm: NDArray[Any]) -> NDArray[np.float32]:
         """Displacement at points, shape (N, 3)."""
-        index = np.asarray(self.geometry.ijk_from_ras(points_ras_mm).T[::-1], dtype=np.float32)
+        components = [np.ascontiguousarray(self.ras_mm[..., axis]) for axis in range(3)]
         out = np.empty((points_ras_mm.shape[0], 3), np.float32)
-        for axis in range(3):
-            component = np.ascontiguousarray(self.ras_mm[..., axis])
-            out[:, axis] = ndimage.map_coordinates(component, index, order=1, mode="nearest")
+        for start in range(0, len(out), POINTS_AT_ONCE):
+            some = slice(start, start + POINTS_AT_ONCE)
+            index = self.geometry.ijk_from_ras(points_ras_mm[some]).T[::-1].astype(np.float32)
+            for axis, component in enumerate(components):
+                out[some, axis] = ndimage.map_coordinates(component, index, order=1, mode="nearest")
         return out
 
     def on(self, geometry: Geometry) -> DisplacementField:
@@ -90,6 +99,27 @@ def voxel_positions(geometry: Geometry, mask: Mask | None = None) -> NDArray[np.
     if mask is None:
         mask = np.ones(geometry.shape, np.bool_)
     return geometry.ras_from_ijk(np.argwhere(mask)[:, ::-1])
+
+
+def positions_by_slab(
+    geometry: Geometry, mask: Mask
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """`voxel_positions` of some planes at a time: a lung of them all takes much memory at once.
+
+    Yields
+    ------
+    slice
+        Planes, to cut arrays on the grid with.
+    ndarray
+        RAS mm of the voxels of the mask in them, shape (N, 3).
+
+    """
+    planes = max(1, SLAB_VOXELS // mask[0].size)
+    for start in range(0, len(mask), planes):
+        index = np.argwhere(mask[start : start + planes])
+        if index.size:
+            index[:, 0] += start
+            yield slice(start, start + planes), geometry.ras_from_ijk(index[:, ::-1])
 
 
 def displacement_to_sitk(field: DisplacementField) -> sitk.Image:

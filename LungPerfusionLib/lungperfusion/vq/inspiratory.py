@@ -51,16 +51,18 @@ class InspiratoryView:
             Lungs of the inspiratory scan, on its grid.
 
         """
-        mask = np.zeros(lungs.geometry.shape, np.bool_)
-        back = np.zeros((*lungs.geometry.shape, 3), np.float32)
-        for lung in LUNGS:
-            parts = [entry for entry in registration.each() if _LUNG_OF[entry[0]] is lung]
+        by_lung = {
+            lung: [entry for entry in registration.each() if _LUNG_OF[entry[0]] is lung]
+            for lung in LUNGS
+        }
+        mask = lungs.mask(*(lung for lung, parts in by_lung.items() if parts))
+        back = np.zeros((np.count_nonzero(mask), 3), np.float32)
+        for lung, parts in by_lung.items():
             side = lungs.mask(lung)
-            if not parts or not side.any():
-                continue
-            mask |= side
-            back[side] = _back_of(parts, voxel_positions(lungs.geometry, side), registration)
-        return cls(lungs.geometry, mask, back[mask])
+            if parts and side.any():
+                points = voxel_positions(lungs.geometry, side)
+                back[side[mask]] = _back_of(parts, points, registration)
+        return cls(lungs.geometry, mask, back)
 
     def carry(self, volume: Volume) -> Volume:
         """Take a map as it is: the value of the same tissue, linear between expiratory voxels.

@@ -79,8 +79,6 @@ class Perfusion:
     """
 
     combined: Float
-    parts: Mapping[Surrogate, Float]
-    """As combined: those besides ``blood_density`` already shrunk towards it."""
     weights: Mapping[Surrogate, float]
     """Exponents used, summing to 1."""
     reliability: Mapping[Surrogate, float] = field(default_factory=dict)
@@ -158,7 +156,6 @@ def map_perfusion(
     combined = np.exp(np.asarray(log_sum, np.float32))
     return Perfusion(
         combined=_only(known, _to_mean_one(combined, known)),
-        parts={name: _only(known, values) for name, values in made.items()},
         weights=used,
         reliability=reliability,
     )

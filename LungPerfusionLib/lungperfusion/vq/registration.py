@@ -32,7 +32,7 @@ from lungperfusion.vq.alignment import (
     Stage,
     align,
 )
-from lungperfusion.vq.displacement import DisplacementField, voxel_positions
+from lungperfusion.vq.displacement import DisplacementField, positions_by_slab, voxel_positions
 from lungperfusion.vq.jacobian import JACOBIAN_RANGE, LEAST_JACOBIAN, jacobian_of
 
 FieldKind = Literal["alignment", "volume"]
@@ -111,9 +111,11 @@ class Registration:
         array = np.asarray(image.array, dtype=np.float32)
         for _, fields, mask in self.each():
             displacement = fields.alignment if kind == "alignment" else fields.volume
-            points = voxel_positions(self.geometry, mask)
-            index = image.geometry.ijk_from_ras(points + displacement.at(points)).T[::-1]
-            out[mask] = ndimage.map_coordinates(array, index, order=1, mode="constant", cval=np.nan)
+            for slab, points in positions_by_slab(self.geometry, mask):
+                index = image.geometry.ijk_from_ras(points + displacement.at(points)).T[::-1]
+                out[slab][mask[slab]] = ndimage.map_coordinates(
+                    array, index, order=1, mode="constant", cval=np.nan
+                )
         return out
 
     def jacobian(self, *, kind: FieldKind = "volume") -> NDArray[np.float32]:
@@ -122,10 +124,10 @@ class Registration:
         for _, fields, mask in self.each():
             displacement = fields.volume if kind == "volume" else fields.alignment
             values = jacobian_of(displacement)
-            points = voxel_positions(self.geometry, mask)
-            index = displacement.geometry.ijk_from_ras(points).T[::-1]
-            sampled = ndimage.map_coordinates(values, index, order=1, mode="nearest")
-            out[mask] = np.clip(sampled, *JACOBIAN_RANGE)
+            for slab, points in positions_by_slab(self.geometry, mask):
+                index = displacement.geometry.ijk_from_ras(points).T[::-1]
+                sampled = ndimage.map_coordinates(values, index, order=1, mode="nearest")
+                out[slab][mask[slab]] = np.clip(sampled, *JACOBIAN_RANGE)
         return out
 
     def combined(

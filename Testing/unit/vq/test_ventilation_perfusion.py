@@ -17,7 +17,11 @@ from lungperfusion.segmentation.zones import label_zones
 from lungperfusion.terms import LOBES, STRUCTURES, ZONES, Region
 from lungperfusion.terms.vq import VQ_MEASURES
 from lungperfusion.volume import Geometry, Labelmap, Volume
-from lungperfusion.vq.calibration import PairCalibration, compare_calibration
+from lungperfusion.vq.calibration import (
+    PairCalibration,
+    compare_calibration,
+    read_air_and_blood,
+)
 from lungperfusion.vq.classes import (
     CLASSES,
     Thresholds,
@@ -62,7 +66,10 @@ def true_pair(made):
         *lungs,
         lobes=(made.expiration_lobes, made.inspiration_lobes),
         vessels=made.vessels,
-        calibration=compare_calibration(made.expiration, made.inspiration, *lungs),
+        calibration=compare_calibration(
+            read_air_and_blood(made.expiration, lungs[0]),
+            read_air_and_blood(made.inspiration, lungs[1]),
+        ),
     )
 
 
@@ -213,7 +220,8 @@ def test_perfusion_holds_on_a_chest_of_another_build(settings):
 def test_calibration_of_both_scans_is_compared():
     made = make_second_breath(spacing_mm=3.5, scale=0.9, offset_hu=(12.0, -3.0))
     found = compare_calibration(
-        made.expiration, made.inspiration, made.expiration_lungs, made.inspiration_lungs
+        read_air_and_blood(made.expiration, made.expiration_lungs),
+        read_air_and_blood(made.inspiration, made.inspiration_lungs),
     )
     assert found.air_hu == pytest.approx(12, abs=3)
     assert found.blood_hu == pytest.approx(-3, abs=3)

@@ -118,7 +118,7 @@ def analyse_ctvq(
         **beside.labelmaps,
     }
     if options.grid == "expiration":
-        placed = at_expiration(volumes, labelmaps, joined.box, expiration.ct.geometry)
+        placed = at_expiration(volumes, labelmaps, joined.box, joined.whole)
     else:
         placed = at_inspiration(volumes, labelmaps, joined, inspiration)
     return Analysis(

@@ -17,9 +17,14 @@ from lungperfusion.quality import Gate
 from lungperfusion.regions import RegionSet
 from lungperfusion.resampling import resample_labelmap
 from lungperfusion.terms import LOBES, LUNGS, VESSELS
-from lungperfusion.volume import Box, Labelmap, Volume, bounding_box, box_around
-from lungperfusion.vq.calibration import PairCalibration, compare_calibration
-from lungperfusion.vq.displacement import DisplacementField, voxel_positions
+from lungperfusion.volume import Box, Geometry, Labelmap, Volume, bounding_box, box_around
+from lungperfusion.vq.calibration import (
+    PairCalibration,
+    Readings,
+    compare_calibration,
+    read_air_and_blood,
+)
+from lungperfusion.vq.displacement import DisplacementField, positions_by_slab
 from lungperfusion.vq.gates import registration_gates
 from lungperfusion.vq.inspiratory import InspiratoryView
 from lungperfusion.vq.pair import BreathPair, pair_breaths
@@ -45,6 +50,18 @@ _FIELD_MM = 2.0
 Points = NDArray[np.float64]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Origin:
+    """What is still needed of a scan whose lungs were cut out."""
+
+    geometry: Geometry
+    """Its whole grid."""
+    box: Box
+    """Where the lungs were cut out."""
+    readings: Readings
+    """Its air and blood."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Breath:
     """A scan in one breath with its regions."""
@@ -52,6 +69,8 @@ class Breath:
     ct: Volume
     """In HU."""
     found: FoundRegions
+    origin: Origin | None = None
+    """The whole scan, where this is what lies near its lungs."""
 
     @property
     def lungs(self) -> Labelmap:
@@ -61,6 +80,15 @@ class Breath:
     def crop(self, box: Box) -> Breath:
         """Scan and regions within a box."""
         return Breath(self.ct.crop(box), self.found.crop(box))
+
+    def near_lungs(self) -> Breath:
+        """Copy what lies near the lungs, so that the whole scan can be forgotten."""
+        if self.origin is not None or not self.lungs.mask(*LUNGS).any():
+            return self
+        box = _lung_box(self.lungs, _CROP_MM)
+        readings = read_air_and_blood(self.ct, self.lungs)
+        origin = Origin(geometry=self.ct.geometry, box=box, readings=readings)
+        return Breath(self.ct.cut_out(box), self.found.crop(box), origin)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -88,6 +116,8 @@ class JoinedBreaths:
     """Cropped around its lungs."""
     box: Box
     """Where the expiration lies in the whole scan."""
+    whole: Geometry
+    """Grid of the whole expiratory scan."""
     registration: Registration
     pair: BreathPair
     transforms: dict[str, DisplacementField]
@@ -112,7 +142,7 @@ def join_breaths(
     Parameters
     ----------
     expiration, inspiration
-        Whole scans.
+        Scans, whole or near the lungs.
     slide_lobes
         Whether lobes slide along the fissures, where both scans have lobes.
     steering
@@ -122,19 +152,18 @@ def join_breaths(
 
     """
     _check_breath(expiration.lungs, inspiration.lungs)
-    box = _lung_box(expiration.lungs, _CROP_MM)
-    around = expiration.crop(box)
-    other = inspiration.crop(_lung_box(inspiration.lungs, _CROP_MM))
+    around, other = expiration.near_lungs(), inspiration.near_lungs()
+    here, there = around.origin, other.origin
+    assert here is not None
+    assert there is not None  # both have lungs
     registration = _register(around, other, slide_lobes, steering, part(progress, 0.0, 0.9))
     transforms = _transforms(registration, other.lungs)
-    calibration = compare_calibration(
-        expiration.ct, inspiration.ct, expiration.lungs, inspiration.lungs
-    )
+    calibration = compare_calibration(here.readings, there.readings)
     near = _lung_box(around.lungs, _MAP_MM)
     registration = registration.crop(near)
-    here = _with_lobes(around.crop(near), other, registration)
+    found = _with_lobes(around.crop(near), other, registration)
     progress(0.91, "registering inspiration to expiration")
-    pair = _paired(here, other, registration, calibration)
+    pair = _paired(found, other, registration, calibration)
     progress(0.96, "checking the registration")
     gates = (
         *registration_gates(registration, pair, other.lungs, landmarks=steering.landmarks),
@@ -143,9 +172,10 @@ def join_breaths(
         *_gates_of(inspiration.found, "inspiration"),
     )
     return JoinedBreaths(
-        expiration=here,
+        expiration=found,
         inspiration=other,
-        box=_inner(box, near),
+        box=_inner(here.box, near),
+        whole=here.geometry,
         registration=registration,
         pair=pair,
         transforms=transforms,
@@ -278,19 +308,19 @@ def _lobes_from(inspiration: FoundRegions, registration: Registration) -> Labelm
         return None
     labels = np.zeros(registration.geometry.shape, source.array.dtype)
     for lung, fields, mask in registration.each():
-        points = voxel_positions(registration.geometry, mask)
-        index = source.geometry.ijk_from_ras(points + fields.alignment.at(points)).T[::-1]
         side = inspiration.lungs.mask(lung)
         if not side.any():
             continue
         box = bounding_box(side)
         within = _nearest_label(np.where(side[box], source.array[box], 0))
-        labels[mask] = within[
-            tuple(
-                np.clip(np.rint(axis).astype(int) - start.start, 0, size - 1)
-                for axis, start, size in zip(index, box, within.shape, strict=True)
-            )
-        ]
+        for slab, points in positions_by_slab(registration.geometry, mask):
+            index = source.geometry.ijk_from_ras(points + fields.alignment.at(points)).T[::-1]
+            labels[slab][mask[slab]] = within[
+                tuple(
+                    np.clip(np.rint(axis).astype(int) - start.start, 0, size - 1)
+                    for axis, start, size in zip(index, box, within.shape, strict=True)
+                )
+            ]
     return Labelmap(labels, registration.geometry, source.names)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,27 @@ from lungperfusion.vq.inspiratory import InspiratoryView
 _PLAIN = ("measured_vq_ratio", "perfusion_difference")
 """Maps of a place, whatever its volume, that measured maps add."""
 
-Placed = tuple[dict[str, Volume], dict[str, Labelmap]]
+Placed = tuple[Mapping[str, Volume], Mapping[str, Labelmap]]
+
+
+class OnDemand[Image](Mapping[str, Image]):
+    """Images that are brought to the whole grid when they are asked for, so one at a time."""
+
+    def __init__(self, near: Mapping[str, Image], place: Callable[[Image], Image]) -> None:
+        self._near = near
+        self._place = place
+
+    def __getitem__(self, name: str) -> Image:
+        """Make one image."""
+        return self._place(self._near[name])
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(self._near)
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self._near)
 
 
 def at_expiration(
@@ -22,8 +43,8 @@ def at_expiration(
 ) -> Placed:
     """Pad maps and labels from a box to the whole expiratory grid."""
     return (
-        {name: _padded_map(volume, box, whole) for name, volume in maps.items()},
-        {name: _padded(labels, box, whole) for name, labels in labelmaps.items()},
+        OnDemand(maps, partial(_padded_map, box=box, whole=whole)),
+        OnDemand(labelmaps, partial(_padded, box=box, whole=whole)),
     )
 
 
