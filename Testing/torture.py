@@ -34,6 +34,7 @@ from types import SimpleNamespace
 import numpy as np
 
 os.environ["LUNGPERFUSION_THREADS"] = "1"  # Python waits for ever for a thread without memory
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork has none of its parent's threads
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "Testing" / "unit"
 sys.path[:0] = map(str, (ROOT / "LungPerfusionLib", TESTS / "batch", TESTS / "archive"))

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion.results.colours import VENTILATION
+from lungperfusion_gui.logic import removed_lobe_words
 
 COMMAND = "xenon"
 CHOICE = "gas transfer"
@@ -97,7 +98,8 @@ def options(parameters):
     if parameters.expiration is not None:
         lobes += ["--other-lobes", parameters.lobes]
     zones = ["--zones", parameters.zones, "--rim-mm", f"{parameters.rimMm:.12g}"]
-    return [*lobes, *zones, "--reference-set", parameters.referenceSet]
+    reference_set = ["--reference-set", parameters.referenceSet]
+    return [*lobes, *zones, *reference_set, *removed_lobe_words(parameters)]
 
 
 def marks(parameters):

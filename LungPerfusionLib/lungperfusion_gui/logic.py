@@ -39,6 +39,12 @@ def option_name(parameter):
     return "--" + re.sub("(?=[A-Z])", "-", parameter).lower()
 
 
+def removed_lobe_words(parameters):
+    """Return the words for the lobes that an operation has taken out."""
+    removed = (lobe for name, lobe in REMOVED_LOBES.items() if getattr(parameters, name))
+    return [word for lobe in removed for word in ("--removed-lobe", lobe)]
+
+
 class AnalysisLogic(ScriptedLoadableModuleLogic):
     """What a module does without its panel.
 
@@ -124,9 +130,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         for name in self.optional_fields:
             value = getattr(parameters, name)
             words += _words(option_name(name), value) if value and name not in left_out else []
-        for name, lobe in REMOVED_LOBES.items():
-            words += ["--removed-lobe", lobe] if getattr(parameters, name) else []
-        return words
+        return [*words, *removed_lobe_words(parameters)]
 
     def extra_words(self, parameters, folder):
         """Write further inputs into a folder and return their words."""

@@ -88,6 +88,8 @@ def test_breaths_keep_their_inputs_apart(panel):
     words = " ".join(panel.logic.options(panel.parameters))
     assert words.startswith("--lobes none --zones")
     assert panel.logic.command_of(panel.parameters) == "xenon"
+    panel.parameters.removedLeftUpperLobe = True
+    assert panel.logic.options(panel.parameters)[-2:] == ["--removed-lobe", "left_upper_lobe"]
     panel.ui.analysis.currentText = "ventilation and perfusion"
     assert panel.logic.command_of(panel.parameters) == "ctvq"
     assert not panel.ui.xenonRbcGas.isVisibleTo(panel.parent)
