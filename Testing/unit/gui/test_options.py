@@ -165,8 +165,9 @@ def test_options_of_a_first_pass_are_those_of_the_command_line(desktop, modules)
         assert option_name(name) in getattr(panel.ui, name).toolTip
     shown = {option_name(name) for name in first_pass.OPTIONS}
     marked = {*(f"--{name}" for name in first_pass.MARKS), "--leave-out", "--times"}
+    always = {"--enhancement"}  # curves of any place come from it
     given = {name for name in options if name.startswith("--")}
-    assert given <= shown | marked | ELSEWHERE | set(LEFT_TO_THE_COMMAND_LINE)
+    assert given <= shown | marked | always | ELSEWHERE | set(LEFT_TO_THE_COMMAND_LINE)
 
 
 def test_what_plays_no_part_is_hidden_and_not_sent(desktop, modules):
