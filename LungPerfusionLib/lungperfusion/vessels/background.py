@@ -25,6 +25,7 @@ SURFACE_LIMIT = 0.25
 """Voxels with more than this share of chest wall in their neighbourhood are not measured."""
 _BLOCK_MM = 2.0
 _SURFACE_BINS = 24
+_VOXELS_AT_ONCE = 2**20  # whose places are held: 48 bytes each, of a whole lung as much as ten maps
 _MOST_PARENCHYMA_HU = -200.0
 """Above lies dense tissue: lung density threshold of the iodine perfusion letter."""
 
@@ -53,14 +54,18 @@ class Background:
 
     def at(self, index: NDArray[Any]) -> Float32:
         """Density at voxels given by flat index, linear between block centres."""
-        coordinates = [
-            (axis - (step - 1) / 2) / step
-            for axis, step in zip(np.unravel_index(index, self.shape), self.steps, strict=True)
-        ]
-        return np.asarray(
-            ndimage.map_coordinates(self.coarse_hu, coordinates, order=1, mode="nearest"),
-            dtype=np.float32,
-        )
+        out = np.empty(index.shape, np.float32)
+        for start in range(0, len(index), _VOXELS_AT_ONCE):
+            some = slice(start, start + _VOXELS_AT_ONCE)
+            places = np.unravel_index(index[some], self.shape)
+            coordinates = [
+                (axis - (step - 1) / 2) / step
+                for axis, step in zip(places, self.steps, strict=True)
+            ]
+            out[some] = ndimage.map_coordinates(
+                self.coarse_hu, coordinates, order=1, mode="nearest"
+            )
+        return out
 
     def filled(self) -> Float32:
         """Block value at every voxel of the image."""
