@@ -29,6 +29,7 @@ from lungperfusion_gui.module_widget import ModuleWidget
 from lungperfusion_gui.parameters import ReviewParameters
 from lungperfusion_gui.remarks import of_both_lungs
 from lungperfusion_gui.self_test import AnalysisTest
+from lungperfusion_gui.steering import SteeringPoints, points_words
 
 CT_SURROGATE, MEASURED_MAP = "CT (surrogate)", "measured map"
 
@@ -179,18 +180,14 @@ class CTVQLogic(AnalysisLogic):
     def further_nodes(self, parameters):
         if gas_transfer.chosen(parameters):
             return (parameters.clinical,)
-        return (
-            parameters.expirationLandmarks,
-            parameters.inspirationLandmarks,
-            parameters.ratings,
-        )
+        return (parameters.ratings,)
 
-    def settings(self, parameters):
-        """Points that steer gas transfer count as settings: placing one leaves corrections."""
-        words = super().settings(parameters)
+    def steering(self, parameters):
+        """Points count as settings, not as inputs: placing one leaves corrections."""
         if gas_transfer.chosen(parameters):
-            words = f"{words} {gas_transfer.points_words(parameters)}".rstrip()
-        return words
+            return points_words(gas_transfer.marks(parameters))
+        words = ["--slide-lobes"] if parameters.slideLobes else []
+        return " ".join([*words, points_words(self.landmarks(parameters))]).rstrip()
 
     @staticmethod
     def landmarks(parameters):
@@ -258,14 +255,13 @@ class CTVQWidget(ModuleWidget):
 
     def onSetup(self):
         self.ui.swapButton.connect("clicked(bool)", self.onSwap)
-        self.steering = gas_transfer.SteeringPoints(self.onPointDrawn)
+        self.steering = SteeringPoints(self.onPointDrawn)
 
     def ownSections(self):
         return (self.steering,)
 
     def onPointDrawn(self):
-        if gas_transfer.chosen(self.parameters):
-            self.onMarked(_("Points that steer the join"))
+        self.onMarked(_("Points that steer the registration"))
 
     def onEnter(self):
         breathing.choose(self.parameters)
@@ -278,9 +274,13 @@ class CTVQWidget(ModuleWidget):
         )
 
     def onParametersChanged(self):
-        gas = gas_transfer.chosen(self.parameters)
-        self.steering.watch((self.parameters.xenonPoints, self.parameters.ctPoints))
-        words = "" if gas else breathing.warning(self.parameters, self.study)
+        parameters, gas = self.parameters, gas_transfer.chosen(self.parameters)
+        self.steering.watch(
+            (parameters.xenonPoints, parameters.ctPoints)
+            if gas
+            else (parameters.expirationLandmarks, parameters.inspirationLandmarks)
+        )
+        words = "" if gas else breathing.warning(parameters, self.study)
         self.ui.inputsLabel.text = words
         self.ui.inputsLabel.styleSheet = "color: #b8540b; font-weight: bold"
         self.ui.inputsLabel.visible = bool(words)

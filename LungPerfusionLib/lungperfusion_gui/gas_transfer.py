@@ -3,7 +3,6 @@
 import csv
 import json
 
-import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
@@ -106,47 +105,6 @@ def marks(parameters):
     """Corresponding points in RAS mm, on MRI and on CT; none without both lists."""
     nodes = (parameters.xenonPoints, parameters.ctPoints)
     return [] if None in nodes else [mrml.points_ras_mm(node) for node in nodes]
-
-
-def points_words(parameters):
-    """Say where the points are: results that were made with others are outdated."""
-    places = [place for list_ in marks(parameters) for place in list_]
-    return " ".join(f"{coordinate:.4f}" for place in places for coordinate in place)
-
-
-class SteeringPoints:
-    """Tells when a reader has placed, moved or removed a point that steers the join.
-
-    Parameters
-    ----------
-    on_drawn
-        Called then.
-    """
-
-    def __init__(self, on_drawn):
-        self._on_drawn, self._observed = on_drawn, []
-
-    def bind(self, study):
-        """End watching where the scan goes."""
-        if study is None:
-            self.watch(())
-
-    def watch(self, nodes):
-        """Watch these lists of points from now on; None among them is nothing chosen."""
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        markups = slicer.vtkMRMLMarkupsNode
-        events = (
-            markups.PointPositionDefinedEvent,
-            markups.PointEndInteractionEvent,
-            markups.PointRemovedEvent,
-        )
-        self._observed = [
-            (node, node.AddObserver(event, lambda *_: self._on_drawn()))
-            for node in nodes
-            if node is not None
-            for event in events
-        ]
 
 
 def extra_words(parameters, folder):

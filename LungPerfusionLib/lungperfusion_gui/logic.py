@@ -21,6 +21,9 @@ from lungperfusion_gui.parameters import OWN_ENGINE
 from lungperfusion_gui.result_nodes import LUNGS
 from lungperfusion_gui.study import Study
 
+STEERING = "steering"
+"""Name under which a study keeps what steered the registration of its results."""
+
 REMOVED_LOBES = {
     "removed" + "".join(part.capitalize() for part in lobe.split("_")): lobe.value for lobe in LOBES
 }
@@ -196,8 +199,13 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         return {option: node for option, node in nodes.items() if node is not None}
 
     def settings(self, parameters):
-        """Return all options that are no nodes as text."""
-        return " ".join([*self.options(parameters), *self.engines(parameters).values()])
+        """Return all options that are no nodes as text, and what steers a registration."""
+        words = [*self.options(parameters), *self.engines(parameters).values()]
+        return " ".join([*words, self.steering(parameters)]).rstrip()
+
+    def steering(self, parameters):
+        """Say by what a registration is steered: one that was steered otherwise is not reused."""
+        return ""
 
     # ------------------------------------------------------------------------------- command
 
@@ -233,7 +241,7 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
             words += fissures.request_words(study, folder)
         words += self.extra_words(parameters, folder)
         if corrected and study.corrected:
-            words += self._transform_words(study, folder)
+            words += self._transform_words(parameters, study, folder)
         return [self.command_of(parameters), *positional, *words]
 
     def write_image(self, parameters, node, unit, path):
@@ -263,8 +271,10 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         """Words for results that only the panel shows."""
         return []
 
-    def _transform_words(self, study, folder):
+    def _transform_words(self, parameters, study, folder):
         """Reuse the registration, which a correction does not change."""
+        if study.value(STEERING) != self.steering(parameters):
+            return []
         paths = []
         for name in self.transforms:
             field = study.node(f"transform.{name}")

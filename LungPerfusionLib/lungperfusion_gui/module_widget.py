@@ -20,6 +20,7 @@ from lungperfusion_gui import corrections
 from lungperfusion_gui.archive_export import ArchiveExport
 from lungperfusion_gui.display import DisplayPanel
 from lungperfusion_gui.fissures import FissurePanel
+from lungperfusion_gui.logic import STEERING
 from lungperfusion_gui.result_nodes import show_results
 from lungperfusion_gui.results_panel import ResultsPanel
 from lungperfusion_gui.review import ReviewPanel
@@ -363,6 +364,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             study=self.study,
             inputs=self.logic.inputs(self.parameters),
             settings=self.logic.settings(self.parameters),
+            steering=self.logic.steering(self.parameters),
             given=self.logic.input_segmentations(self.parameters),
             anew=anew,
             trail=corrections.entries(self.study),
@@ -386,6 +388,7 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 corrections.note_recomputation(study, before)
             study.outdated = edited
             study.made_with(run.inputs, run.settings)
+            study.set_value(STEERING, run.steering)
             self.display.style(study, run.given)
             self.refreshResults()
         if run.anew and self._active and study == self.study:
@@ -481,6 +484,7 @@ class Run:
     study: Study
     inputs: dict
     settings: str
+    steering: str
     given: list
     anew: bool
     trail: list

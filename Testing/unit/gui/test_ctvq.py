@@ -56,7 +56,35 @@ def test_flow(desktop, modules, two_breaths, breaths, tmp_path):
     assert value(panel, "ventilation_mean", "right_lung") == pytest.approx(ventilation, abs=0.002)
     record = panel.study.record["analyses"][0]
     assert record["parameters"]["registration"] == "given transform"
+    steer(panel, tmp_path)
     finish(desktop, panel, tmp_path, "expiratory_volume")
+
+
+def steer(panel, tmp_path):
+    """Landmarks and sliding lobes ask for another registration and leave corrections alone."""
+    import slicer
+
+    parameters, ui = panel.parameters, panel.ui
+
+    def reused(name):
+        (tmp_path / name).mkdir()
+        return "--transform" in panel.logic.request(parameters, tmp_path / name)
+
+    assert reused("as before")
+    lists = (ui.expirationLandmarks, ui.inspirationLandmarks)
+    for selector, z in zip(lists, (0.0, 7.0), strict=True):
+        selector.setCurrentNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode"))
+        selector.currentNode().AddControlPoint(10.0, -20.0, z)
+    assert panel.study.outdated
+    assert ui.recomputeButton.enabled, ui.stateLabel.text
+    assert not reused("landmarks")
+    for selector in lists:
+        selector.setCurrentNode(None)
+    assert reused("none again")
+    parameters.slideLobes = True
+    assert not reused("sliding")
+    parameters.slideLobes = False
+    panel.study.outdated = False
 
 
 def test_landmarks_reference_and_ratings_reach_the_command(

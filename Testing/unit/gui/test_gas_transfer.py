@@ -151,7 +151,7 @@ def test_a_corrected_mask_and_points_repeat_only_what_rests_on_them(desktop, pan
     assert steps_kept(panel) == {"mirror_fits": 2, "join_lungs": 3, "mark_vessels": 1}
     assert value(panel, "xe_volume", Region.LEFT_LUNG) == after[Region.LEFT_LUNG]
     marked = [entry.get("marked") for entry in mrml.read_trail(panel.study.node("trail"))]
-    assert "Points that steer the join" in marked
+    assert "Points that steer the registration" in marked
     assert "xe_lungs" in panel.study.corrected
 
     lists[0].SetNthControlPointPosition(0, *(centres[0] + 1.0))
