@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
-from lungperfusion.analysis.regions import SEGMENT_LUNGS, FoundRegions, RegionOptions, find_regions
+from lungperfusion.analysis.regions import (
+    SEGMENT_LUNGS,
+    FoundRegions,
+    RegionOptions,
+    find_regions,
+    with_own_airways,
+)
 from lungperfusion.analysis.stages import remembered
 from lungperfusion.dynamic.findings import (
     FINDING_COLUMNS,
@@ -215,7 +221,13 @@ def prepare(
     progress(0.9, "input curves and vessels")
     still = aligned.kept & (aligned.before_mm <= STILL_MM)
     ct = Volume(frames.mean(still), frames.geometry, "HU")
-    inputs = find_inputs(aligned.frames, lungs, options.points_ras_mm)
+    inputs = find_inputs(
+        aligned.frames,
+        _lungs_to_search(
+            frames.frame(reference), found.lungs, small.geometry, options, acquisition
+        ),
+        options.points_ras_mm,
+    )
     lung = _between_vessels(ct, found)
     whole = _whole_lungs(regions, frames.geometry)
     divided = found.regions if whole is None else _divided(found, whole)
@@ -243,6 +255,22 @@ def prepare(
     )
     progress(1.0, "input curves and vessels")
     return Prepared(first_pass, shown, ct, coverage)
+
+
+def _lungs_to_search(
+    ct: Volume,
+    lungs: Labelmap,
+    grid: Geometry,
+    options: DynamicOptions,
+    acquisition: Acquisition | None,
+) -> Labelmap:
+    """Lungs with the airways that the inputs are sought from, unless points give those inputs.
+
+    Lungs and lobes of other programs come without airways.
+    """
+    if not {"pulmonary_trunk", "left_atrium"} <= set(options.points_ras_mm):
+        lungs = with_own_airways(ct, lungs, acquisition, ignore)
+    return on_grid(RegionSet((lungs,)), grid).partitions[0]
 
 
 def _between_vessels(ct: Volume, found: FoundRegions) -> Mask:

@@ -330,6 +330,22 @@ def _lungs(
     return remembered(segment_lungs, ct, acquisition=acquisition, progress=progress)
 
 
+def with_own_airways(
+    ct: Volume, lungs: Labelmap, acquisition: Acquisition | None, progress: Progress
+) -> Labelmap:
+    """Add the airways that this program finds to given lungs that come without."""
+    if lungs.mask(AIRWAYS).any():
+        return lungs
+    try:
+        own = remembered(segment_lungs, ct, acquisition=acquisition, progress=progress).labelmap
+    except InputError:  # given lungs may be measured where none are found
+        return lungs
+    value = max(lungs.names) + 1
+    names = {label: name for label, name in lungs.names.items() if name != AIRWAYS}
+    array = np.where(own.mask(AIRWAYS) & (lungs.array == 0), value, lungs.array)
+    return Labelmap(array.astype(np.uint8), lungs.geometry, {**names, value: AIRWAYS})
+
+
 def _with_airways(lobes: Labelmap, lungs: Labelmap | None) -> Labelmap:
     """Lobes, and the airways of the same file, which belong to none."""
     if lungs is None or AIRWAYS not in lungs.names.values():

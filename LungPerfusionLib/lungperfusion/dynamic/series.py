@@ -21,6 +21,12 @@ WORKING_MM = 3.0
 FEWEST_FRAMES = 8
 """Fewer frames hold no baseline, rise and fall."""
 
+LEAST_SPAN_S = 5.0
+"""Blood alone takes as long from the trunk through the lungs to the atrium."""
+
+LONGEST_USUAL_STEP_S = 30.0
+"""Half of the steps of a first pass are far shorter, whatever gaps it has."""
+
 SAME_TIME_S = 1e-3
 
 PLACE_RADIUS_MM = 6.0
@@ -51,12 +57,23 @@ def require_frames(count: int) -> None:
 
 
 def require_first_pass_times(times_s: NDArray[np.float64]) -> None:
-    """Refuse too few frames, and times that do not ascend along the first axis."""
+    """Refuse too few frames, times that do not ascend along the first axis, and a wrong unit."""
     require_frames(len(times_s))
     if not np.isfinite(times_s).all() or (np.diff(times_s, axis=0) <= 0).any():
         raise InputError(
             "the times of the frames do not ascend; give them in seconds, one a frame, in the "
             "order of the frames"
+        )
+    span, usual = (
+        float((times_s[-1] - times_s[0]).min()),
+        float(np.median(np.diff(times_s, axis=0))),
+    )
+    if span < LEAST_SPAN_S or usual > LONGEST_USUAL_STEP_S:
+        raise InputError(
+            f"{len(times_s)} frames {usual:.6g} s apart, {span:.6g} s in all, are no first pass; "
+            f"expected at least {LEAST_SPAN_S:g} s in all and at most {LONGEST_USUAL_STEP_S:g} s "
+            "between frames: if the unit of the times is wrong, give them in seconds with --times "
+            "CSV"
         )
 
 

@@ -24,7 +24,7 @@ SPREADSHEET_ERRORS = ("#NAME?", "#REF!", "#VALUE!", "#N/A", "#DIV/0!", "#NUM!", 
 """What Excel and LibreOffice save in place of a value they could not compute."""
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
-_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 _LONG_DASHES = re.compile(
     r"(?<!\S)[\u2013\u2014\u2212-]*[\u2013\u2014\u2212][\u2013\u2014\u2212-]*(?=\w)"
 )
@@ -67,7 +67,7 @@ class SmallTable:
         ('12.5', '12,5')
 
         """
-        if self.separator != "," and _DECIMAL_COMMA.fullmatch(cell):
+        if self.separator != "," and DECIMAL_COMMA.fullmatch(cell):
             return cell.replace(",", ".")
         return cell
 
@@ -92,7 +92,7 @@ def read_small_table(path: Path, *, longest_cell: int = LONGEST_CELL) -> SmallTa
 
     """
     path = Path(path)
-    text, notes = _text(path)
+    text, notes = table_text(path)
     first, _, rest = text.partition("\n")
     said = re.fullmatch(r"\s*sep\s*=\s*(.)\s*", first.strip('"'), re.IGNORECASE)
     separator = "\t" if said is None and first.strip() == "sep=" else said[1] if said else ""
@@ -117,7 +117,8 @@ def with_hyphens(words: str) -> str:
     return _LONG_DASHES.sub("--", words)
 
 
-def _text(path: Path) -> tuple[str, tuple[str, ...]]:
+def table_text(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Read the text of a table in any common encoding, and tell what was assumed."""
     if not path.exists():
         raise InputError(f"there is no file {named(path.name)}; check the spelling")
     if not path.is_file():

@@ -39,6 +39,7 @@ from lungperfusion.io.nifti import (
 )
 from lungperfusion.io.plausibility import require_hounsfield
 from lungperfusion.io.scan import Scan
+from lungperfusion.io.tables import DECIMAL_COMMA, table_text
 from lungperfusion.naming import named
 from lungperfusion.orientation import axial
 from lungperfusion.progress import Progress, ignore
@@ -321,17 +322,11 @@ def read_times(path: Path, count: int) -> NDArray[np.float64]:
         Number of frames.
 
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = [row for row in csv.reader(stream) if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"the times in {named(path.name)} cannot be read; give a CSV file"
-        ) from error
+    text, _ = table_text(path)
     found = []
-    for number, row in enumerate(rows):
+    for number, cell in enumerate(_last_cells(path, text)):
         try:
-            found.append(float(row[-1]))
+            found.append(float(cell))
         except ValueError as error:
             if number == 0:
                 continue
@@ -345,3 +340,28 @@ def read_times(path: Path, count: int) -> NDArray[np.float64]:
             "frame"
         )
     return np.array(found) - found[0] if found else np.zeros(0)
+
+
+def _last_cells(path: Path, text: str) -> list[str]:
+    """Last cell of every filled line, with a decimal point.
+
+    Where no heading tells the columns, ``1,5`` is a frame and its time, or a time with a comma.
+    """
+    lines = [line for line in map(str.strip, text.splitlines()) if line.strip(',;\t" ')]
+    if lines and re.fullmatch(r'"?sep\s*=\s*\S?"?', lines[0], re.IGNORECASE):
+        del lines[0]
+    separator = max(";\t,", key=lines[-1].count) if lines else ","
+    rows = list(csv.reader(lines, delimiter=separator))
+    if (
+        separator == ","
+        and len(lines) > 1
+        and all(DECIMAL_COMMA.fullmatch(line) for line in lines[1:])
+    ):
+        if DECIMAL_COMMA.fullmatch(lines[0]):
+            raise InputError(
+                f"{named(path.name)} has lines such as {lines[-1]}: a frame with its time, or a "
+                "decimal comma? Write decimal points, or a heading such as frame,time_s or time_s"
+            )
+        if len(rows[0]) == 1:
+            return [lines[0], *(line.replace(",", ".") for line in lines[1:])]
+    return [row[-1].strip().replace(",", ".") for row in rows]

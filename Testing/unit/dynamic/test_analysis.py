@@ -237,6 +237,13 @@ def test_inputs_at_points_follow_the_bolus(aligned, lungs):
     assert int(inputs.baseline.sum()) == 5
 
 
+def test_inputs_are_found_with_lobes_that_come_without_airways(series, regions):
+    found = prepare(series, regions).first_pass.inputs
+
+    assert not found.artery.given
+    assert found.artery.centre_ras_mm == pytest.approx(POINTS["pulmonary_trunk"], abs=15.0)
+
+
 def test_a_point_outside_is_refused(series, lungs):
     with pytest.raises(InputError, match="lies outside the images"):
         find_inputs(series.reduced(), lungs, {**POINTS, "left_atrium": (0.0, 0.0, 400.0)})

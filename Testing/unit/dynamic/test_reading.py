@@ -13,7 +13,7 @@ from pydicom.uid import EnhancedCTImageStorage
 from lungperfusion.commands.phantom import write_dicom
 from lungperfusion.dynamic.series import Frames
 from lungperfusion.errors import InputError
-from lungperfusion.io.time_series import read_time_series
+from lungperfusion.io.time_series import read_time_series, read_times
 from lungperfusion.io.writing import write_time_series, write_volume
 from lungperfusion.volume import Geometry, Volume
 
@@ -185,6 +185,51 @@ def test_a_wrong_table_is_refused(tmp_path, content, message):
     table.write_text(content)
     with pytest.raises(InputError, match=message):
         read_time_series(nifti(tmp_path / "a.nii"), times=table)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    ("heading", "line"),
+    [
+        ("frame;time_s", "{n};{comma}"),
+        ("sep=;\nframe;time_s", "{n};{comma}"),
+        ("time_s", "{comma}"),
+        ("time_s", '"{comma}"'),
+        ("frame,time_s", "{n},{point}"),
+        ("", "{point}"),
+    ],
+)
+def test_times_are_read_as_spreadsheets_save_them(tmp_path, heading, line, encoding):
+    table = tmp_path / "times.csv"
+    lines = [
+        line.format(n=n, point=f"{t:.1f}", comma=f"{t:.1f}".replace(".", ","))
+        for n, t in enumerate(TIMES_S)
+    ]
+    table.write_text("\n".join(filter(None, [heading, *lines])), encoding=encoding)
+
+    assert read_times(table, COUNT) == pytest.approx(TIMES_S)
+
+
+def test_frames_with_times_are_not_told_from_decimal_commas_without_a_heading(tmp_path):
+    table = tmp_path / "times.csv"
+    table.write_text("".join(f"{n},{n}\n" for n in range(COUNT)))
+    with pytest.raises(InputError, match=r"8,8: a frame with its time, or a decimal comma\?"):
+        read_times(table, COUNT)
+
+    table.write_text("frame,time_s\n" + "".join(f"{n},{2 * n}\n" for n in range(COUNT)))
+    assert read_times(table, COUNT) == pytest.approx(2.0 * np.arange(COUNT))
+
+
+@pytest.mark.parametrize(
+    ("step", "unit", "message"),
+    [
+        (1.5, 16, r"0\.0015 s apart, 0\.012 s in all.*in seconds with --times"),
+        (1500.0, 8, r"1500 s apart.*at most 30 s between frames"),
+    ],
+)
+def test_a_wrong_unit_of_time_is_refused(tmp_path, step, unit, message):
+    with pytest.raises(InputError, match=message):
+        read_time_series(nifti(tmp_path / "a.nii", step, unit))
 
 
 def test_a_file_without_times_is_refused(tmp_path):
