@@ -34,7 +34,13 @@ from lungperfusion.dynamic.inputs import WORDS, InputCurve, Inputs, Place, find_
 from lungperfusion.dynamic.maps import FlowMaps, flow_maps, map_measurements
 from lungperfusion.dynamic.motion import STILL_MM, Aligned, choose_reference, move_frames
 from lungperfusion.dynamic.region_flow import Coverage, RegionFlows, measure_regions
-from lungperfusion.dynamic.series import WORKING_MM, Frames, block_factors, block_mean
+from lungperfusion.dynamic.series import (
+    FEWEST_FRAMES,
+    WORKING_MM,
+    Frames,
+    block_factors,
+    block_mean,
+)
 from lungperfusion.dynamic.slab import coverage_of, on_grid, volumes_ml
 from lungperfusion.errors import InputError
 from lungperfusion.labels import LabelImage
@@ -185,6 +191,12 @@ def _checked(options: DynamicOptions, frames: Frames) -> DynamicOptions:
     if wrong:
         raise InputError(
             f"there is no frame {', '.join(wrong)} to leave out; the series has frames 1 to {count}"
+        )
+    left = count - len(set(options.left_out))
+    if left < FEWEST_FRAMES:
+        raise InputError(
+            f"without the frames to leave out {left} of {count} are left, at least "
+            f"{FEWEST_FRAMES} are needed; leave out fewer"
         )
     return options
 

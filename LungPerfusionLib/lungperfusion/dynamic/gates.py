@@ -145,7 +145,7 @@ def _frames(aligned: Aligned) -> Gate:
         message="All frames were used."
         if not out.size
         else f"{out.size} of {aligned.kept.size} frames were left out (number {listed}): they "
-        "could not be aligned, or a reader took them out.",
+        "could not be aligned, do not show the same place, or a reader took them out.",
         value=share,
         unit="1",
         limit=f"<= {MOST_LEFT_OUT:g}",

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungperfusion.dynamic.series import Frames, block_factors, block_mean
+from lungperfusion.dynamic.series import FEWEST_FRAMES, Frames, block_factors, block_mean
+from lungperfusion.errors import InputError
 from lungperfusion.morphology import dilated, distance_mm
 from lungperfusion.progress import Progress, ignore
 from lungperfusion.terms import AIRWAYS, LUNGS, Region
@@ -35,6 +36,12 @@ STAGES = (
 
 MOST_SHIFT_MM = 1.5
 """Median shift that may be left at the surface of the lungs; a frame with more is left out."""
+
+LEAST_LIKENESS = 0.7
+"""Correlation of a slice with the reference, -1000 to 0 HU: of the phantom before alignment 0.98 or
+more, 20 mm away or with half of the slice lost 0.5, with the slice lost 0."""
+MOST_CHANGE_HU = 300.0
+"""Of the middle of the lung: contrast medium adds 30 to 150 HU, a shallow breath some tens."""
 
 STILL_MM = 0.1
 """A frame that is no farther off is taken as it is: aligning it would only add noise."""
@@ -91,7 +98,8 @@ def choose_reference(frames: Frames) -> int:
     values = small[:, lung & (spread > 0)]
     if values.shape[1] < 2:
         return len(frames.array) // 2
-    likeness = np.corrcoef(values)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a frame of one value is like none
+        likeness = np.nan_to_num(np.corrcoef(values))
     return int(np.argmax(np.round(np.median(likeness, axis=1), 6)))
 
 
@@ -109,6 +117,8 @@ class MovedFrames:
     inside: NDArray[np.bool_]
     """Voxels that show the tissue, by frame."""
     volume_change: NDArray[np.float64]
+    likeness: NDArray[np.float64]
+    """Of the slice that is least like that of the reference, by frame, -1 to 1."""
 
     def used(self, left_out: Sequence[int] = ()) -> Aligned:
         """Take the frames that lie where the reference lies.
@@ -119,8 +129,14 @@ class MovedFrames:
             Frames that a reader does not want.
 
         """
-        kept = self.shift_mm <= MOST_SHIFT_MM
+        kept = (self.shift_mm <= MOST_SHIFT_MM) & (self.likeness >= LEAST_LIKENESS)
         kept[list(left_out)] = False
+        if np.count_nonzero(kept) < FEWEST_FRAMES:
+            raise InputError(
+                f"{np.count_nonzero(kept)} of {kept.size} frames can be used, at least "
+                f"{FEWEST_FRAMES} are needed: the others could not be aligned, do not show the "
+                "same place, or were left out; check the frames"
+            )
         frames = replace(self.frames.only(kept), valid=self.inside[kept].all(axis=0))
         mean = self.square_mm2[kept].sum(axis=0) / np.float32(np.count_nonzero(kept))
         return Aligned(
@@ -158,7 +174,8 @@ def move_frames(
 
     def moved(number: int) -> tuple[NDArray[np.float32], NDArray[np.float32], Mask, float]:
         frame = frames.frame(number)
-        if before[number] <= STILL_MM:
+        nothing_alike = edges.likeness(frame.array) <= 0
+        if before[number] <= STILL_MM or nothing_alike:  # the latter is left out
             shape = frames.geometry.shape
             nothing = np.zeros(shape, np.float32)
             return np.asarray(frame.array), nothing, np.ones(shape, np.bool_), 0.0
@@ -173,7 +190,8 @@ def move_frames(
     shape = (count, *frames.geometry.shape)
     out, square = np.empty(shape, np.float32), np.zeros(shape, np.float32)
     inside = np.ones(shape, np.bool_)
-    shift, change = np.zeros((2, count))
+    shift, change, likeness = np.zeros((3, count))
+    likeness[reference] = 1.0
     before = np.array([edges.shift_mm(frame) for frame in frames.array])
     others = [n for n in range(count) if n != reference]
     out[reference] = frames.array[reference]
@@ -182,6 +200,7 @@ def move_frames(
             progress(done / max(1, len(others)), "aligning the frames")
             out[number], square[number], inside[number], change[number] = result
             shift[number] = edges.shift_mm(out[number])
+            likeness[number] = edges.likeness(out[number])
     return MovedFrames(
         frames=replace(frames, array=out),
         reference=reference,
@@ -190,6 +209,7 @@ def move_frames(
         square_mm2=square,
         inside=inside,
         volume_change=change,
+        likeness=likeness,
     )
 
 
@@ -274,6 +294,7 @@ class _Edges:
     """Places at the surface of the lungs where a shift shows in the density."""
 
     places: Mask
+    density: NDArray[np.float32]
     clipped: NDArray[np.float32]
     slope: NDArray[np.float32]
     inner: Mask
@@ -293,7 +314,7 @@ class _Edges:
         slope = np.sqrt(sum(g**2 for g in slopes)).astype(np.float32)
         places = band & (slope >= EDGE_HU_PER_MM)
         places[[0, -1]] = False
-        return cls(places, clipped, slope, inside & ~band)
+        return cls(places, _without_contrast(frame.array), clipped, slope, inside & ~band)
 
     def shift_mm(self, array: NDArray[np.floating]) -> float:
         """Median shift of another image against the reference; 0 where nothing shows it."""
@@ -307,7 +328,30 @@ class _Edges:
             difference -= np.float32(denser / level) * self.clipped[self.places]
         return float(np.median(np.abs(difference) / self.slope[self.places]))
 
+    def likeness(self, array: NDArray[np.floating]) -> float:
+        """Lowest correlation of a slice with that of the reference; 0 for lungs far too dense."""
+        density = _without_contrast(array)
+        if self.inner.any():
+            change = float(np.median((density - self.density)[self.inner]))
+            if abs(change) > MOST_CHANGE_HU:
+                return 0.0
+        pairs = zip(density, self.density, strict=True)
+        return min((_correlation(one, own) for one, own in pairs if np.ptp(own) > 0), default=1.0)
+
+
+def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Correlation of two images; 0 where one of them has a single value."""
+    a, b = one.ravel().astype(np.float64), other.ravel().astype(np.float64)
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size > 0 else 0.0
+
 
 def _clipped(array: NDArray[np.floating]) -> NDArray[np.float32]:
     """Smoothed density without all that contrast medium changes in soft tissue."""
-    return ndimage.gaussian_filter(np.clip(array, -1000, 0).astype(np.float32), 0.7)
+    return ndimage.gaussian_filter(_without_contrast(array), 0.7)
+
+
+def _without_contrast(array: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Density without all that contrast medium changes in soft tissue."""
+    return np.asarray(np.clip(array, -1000, 0), np.float32)

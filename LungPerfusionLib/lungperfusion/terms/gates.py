@@ -152,10 +152,6 @@ AREA = frozenset(
     if name.startswith(("dynamic_blood_volume", "flow_deficit", "flow_excess"))
 )
 """Areas under curves: they hardly depend on the steps between the frames."""
-TWO_INPUTS = frozenset(
-    name for name in DYNAMIC if name.startswith(("bronchial_flow", "perfusion_index"))
-)
-"""Need the aorta, too."""
 XENON = _ids(xenon.XENON_MEASURES)
 XENON_RATIOS = frozenset(name for name in XENON if name.startswith(("xe_rbc", "xe_kco", "xe_dlco")))
 """Hold xenon in red cells."""
@@ -327,7 +323,7 @@ GATES: dict[str, tuple[Effect, ...]] = {
     "first_pass_end": (_needs(DYNAMIC - RISE - {"slab_share"}),),
     "first_pass_motion": (_doubt(DYNAMIC),),
     "first_pass_frames": (_doubt(DYNAMIC),),
-    "first_pass_order": (_needs(TWO_INPUTS), _doubt(DYNAMIC)),
+    "first_pass_order": (_needs(DYNAMIC - {"slab_share"}),),
     # measured maps
     "perfusion_map_alignment": (_needs(MEASURED_Q),),
     "ventilation_map_alignment": (_needs(MEASURED_V),),

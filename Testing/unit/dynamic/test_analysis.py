@@ -206,6 +206,31 @@ def test_frames_that_a_reader_leaves_out_are_counted(series, lungs):
     assert np.array_equal(found.shift_mm, moved.used().shift_mm)
 
 
+@pytest.mark.parametrize("fault", ["one value", "air", "lost slice", "lost half", "noise"])
+def test_a_spoilt_frame_is_left_out(series, lungs, fault):
+    small = series.reduced()
+    reference = choose_reference(small)
+    chosen = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, reference])
+    array = small.array[chosen].copy()
+    noise = np.random.default_rng(1).normal(-500, 300, array[0].shape)
+    spoilt = {
+        "one value": (4, slice(None), 0.0),
+        "air": (4, slice(None), -1024.0),
+        "lost slice": (4, 8, -1024.0),
+        "lost half": (4, slice(10, None), -1024.0),
+        "noise": (4, slice(None), noise),
+    }
+    frame, part, values = spoilt[fault]
+    array[frame, part] = values
+    times = np.repeat(np.arange(10.0)[:, None], array.shape[1], axis=1)
+    frames = Frames(array, small.geometry, times)
+
+    aligned = move_frames(frames, lungs, 9).used()
+
+    assert list(np.flatnonzero(~aligned.kept)) == [4]
+    assert choose_reference(frames) != 4
+
+
 def test_leaving_a_frame_out_keeps_the_reference(series, regions, options, analysis):
     number = analysis.parameters["reference_frame"] - 1
     small, count = series.reduced(), len(series.array)
@@ -262,10 +287,10 @@ def test_a_saturated_input_is_refused(series, lungs):
 # ---- series that were not taken well -------------------------------------------------------------
 
 
-def followed(series, lungs, chosen=slice(None), stretch=1.0):
+def followed(series, lungs, chosen=slice(None), stretch=1.0, points=POINTS):
     """What the gates of a series leave of three values."""
     part = Frames(series.array[chosen], series.geometry, stretch * series.times_s[chosen]).reduced()
-    inputs = find_inputs(part, lungs, POINTS)
+    inputs = find_inputs(part, lungs, points)
     rows = [
         measured("lungs", name, 1.0, "")
         for name in (
@@ -294,6 +319,17 @@ def test_without_a_baseline_time_to_peak_is_left(series, lungs):
 
     assert [name for name, row in rows.items() if row.status != "missing"] == ["dynamic_ttp"]
     assert "2 frames show the lungs before the bolus" in rows["pulmonary_flow"].reason
+
+
+def test_inputs_in_no_possible_order_leave_nothing(series, lungs):
+    exchanged = POINTS | {
+        "pulmonary_trunk": POINTS["descending_aorta"],
+        "descending_aorta": POINTS["pulmonary_trunk"],
+    }
+    rows = followed(series, lungs, points=exchanged)
+
+    assert {row.status for row in rows.values()} == {"missing"}
+    assert "no possible order" in rows["dynamic_blood_volume"].reason
 
 
 def test_slow_frames_leave_the_area(series, lungs):
