@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import batched
 from typing import Any
 
 from lungperfusion.measurement import Measurement
@@ -76,6 +78,10 @@ def _failure_section(failures: Mapping[str, str]) -> Section:
     )
 
 
+MOST_COLUMNS = 11
+"""Of measures side by side: more do not fit on a page, and what hangs over it is not printed."""
+
+
 def _lobar_section(analyses: Sequence[Analysis]) -> Section:
     """Draw one row per region, one column per measure that any analysis has."""
     source = _sources(analyses)
@@ -88,6 +94,28 @@ def _lobar_section(analyses: Sequence[Analysis]) -> Section:
     headings = lobar_columns()
     measures = [name for name in headings if name in source]
     regions = [r for r in LOBAR_REGIONS if any((r, name) in cells for name in measures)]
+    tables = max(1, math.ceil(len(measures) / MOST_COLUMNS))
+    columns = max(1, math.ceil(len(measures) / tables))
+    drawn = "".join(_lobar_table(part, regions, cells) for part in batched(measures, columns))
+    legend = "; ".join(
+        f"{headings[name]}: {MEASURES[name].title} ({source[name]})" for name in measures
+    )
+    return Section(
+        title="All analyses by lobe",
+        html=(
+            f'{drawn}<p class="soft">{html.escape(legend)}. * read with care, as the values '
+            "of the analysis say. regions.csv has every measure of every region.</p>"
+        ),
+        place="first_page",
+    )
+
+
+def _lobar_table(
+    measures: Sequence[str],
+    regions: Sequence[Region],
+    cells: Mapping[tuple[str, str], Measurement],
+) -> str:
+    headings = lobar_columns()
     head = "".join(
         f'<th scope="col" class="n" title="{html.escape(MEASURES[name].title, quote=True)}">'
         f'{headings[name]}<br><span class="soft">{unit_text(MEASURES[name].unit)}</span></th>'
@@ -99,18 +127,9 @@ def _lobar_section(analyses: Sequence[Analysis]) -> Section:
         + "</tr>"
         for region in regions
     )
-    legend = "; ".join(
-        f"{headings[name]}: {MEASURES[name].title} ({source[name]})" for name in measures
-    )
-    return Section(
-        title="All analyses by lobe",
-        html=(
-            f'<div class="wide"><table><thead><tr><th scope="col">Region</th>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
-            f'<p class="soft">{html.escape(legend)}. * read with care, as the values '
-            "of the analysis say. regions.csv has every measure of every region.</p>"
-        ),
-        place="first_page",
+    return (
+        f'<div class="wide"><table><thead><tr><th scope="col">Region</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 

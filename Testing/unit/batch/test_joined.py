@@ -6,10 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from lungperfusion.batch.joined import by_column, column_name, joined_report, region_rows
+from lungperfusion.batch.joined import (
+    MOST_COLUMNS,
+    by_column,
+    column_name,
+    joined_report,
+    region_rows,
+)
 from lungperfusion.batch.parts import read_parts, write_parts
 from lungperfusion.measurement import measured, missing
 from lungperfusion.quality import Gate
+from lungperfusion.registry import lobar_columns
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.results.provenance import InputFile, Provenance
 from lungperfusion.results.report import render_report
@@ -105,6 +112,25 @@ def test_joined_report_shows_lobes_of_all_analyses(tmp_path, lungs, iodine):
     assert "no &lt;expiration&gt;" in page
     assert page.count("ab" * 6 + "</code>") == 1  # one scan in two analyses is one input
     assert "lungs ct, ipv ct".lower() in page.lower()
+
+
+def test_tables_of_all_analyses_fit_on_a_page(tmp_path, lungs):
+    every = tuple(measured("left_lung", measure, 1.0, "toy") for measure in lobar_columns())
+    _, provenance, _ = read_parts(written(tmp_path, lungs))
+
+    page = joined_report(
+        [replace(lungs, measurements=every), replace(lungs, module="ipv", measurements=())],
+        case="p1",
+        provenances=[provenance] * 2,
+        failures={},
+    )
+
+    section = page.partition("All analyses by lobe")[2].partition("</section>")[0]
+    rows = [row for row in section.split("<tr>") if "Left lung" in row]
+    widths = [row.count("<td") for row in rows]
+    assert sum(widths) == len(every)
+    assert len(widths) > 1
+    assert max(widths) <= MOST_COLUMNS
 
 
 def test_measure_comes_from_the_analysis_that_has_it_by_lobe(tmp_path, lungs, iodine):
