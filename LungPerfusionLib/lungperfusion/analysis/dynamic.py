@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -55,6 +55,7 @@ from lungperfusion.results.section import Section
 from lungperfusion.segmentation.imports import import_regions
 from lungperfusion.segmentation.zones import label_halves, label_shells, label_zones
 from lungperfusion.terms import AIRWAYS, LUNGS
+from lungperfusion.verdicts import follow_gates
 from lungperfusion.volume import Geometry, Labelmap, Mask, Volume
 
 WHOLE_LUNG_GATES = frozenset(
@@ -152,14 +153,16 @@ def analyse_dynamic(
     flows = measure_regions(first_pass, coverage)
     maps = flow_maps(first_pass, part(progress, 0.75, 0.9))
     findings = find_findings(first_pass, maps)
+    gates = (*prepared.found.gates, *judge_first_pass(first_pass.inputs, first_pass.aligned))
+    measurements = follow_gates(_measurements(first_pass, coverage, flows, maps, findings), gates)
     progress(0.93, "pictures")
     sections: tuple[Section, ...] = ()
     if pictures:
+        flows = replace(flows, measurements=measurements)
         sections = dynamic_sections(prepared.ct, first_pass, flows, maps, findings)
-    gates = (*prepared.found.gates, *judge_first_pass(first_pass.inputs, first_pass.aligned))
     return Analysis(
         module="dynamic",
-        measurements=_measurements(first_pass, coverage, flows, maps, findings),
+        measurements=measurements,
         gates=gates,
         warnings=(*prepared.found.warnings, *_warnings(coverage, options)),
         parameters={

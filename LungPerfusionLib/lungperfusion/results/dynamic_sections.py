@@ -52,7 +52,7 @@ def dynamic_sections(
     first_pass
         Frames, inputs and regions.
     flows
-        Values and curves of the regions.
+        Values of the regions as far as the gates leave them, and their curves.
     maps
         Maps on the working grid.
     findings
@@ -60,14 +60,20 @@ def dynamic_sections(
 
     """
     return (
-        Section(title="Maps", html=_maps(ct, first_pass, maps, findings), place="top"),
+        Section(title="Maps", html=_maps(ct, first_pass, flows, maps, findings), place="top"),
         Section(title="Time curves", html=_curves(first_pass, flows), place="first_page"),
         Section(title="Regions and tissue", html=_tables(flows)),
         Section(title="Passage of the bolus", html=_cine(first_pass) + _inputs(ct, first_pass)),
     )
 
 
-def _maps(ct: Volume, first_pass: FirstPass, maps: FlowMaps, findings: tuple[Findings, ...]) -> str:
+def _maps(
+    ct: Volume,
+    first_pass: FirstPass,
+    flows: RegionFlows,
+    maps: FlowMaps,
+    findings: tuple[Findings, ...],
+) -> str:
     lungs = first_pass.regions.partitions[0]
     marked = finding_labelmap(findings, "100 mL", first_pass.frames.geometry)
 
@@ -95,9 +101,26 @@ def _maps(ct: Volume, first_pass: FirstPass, maps: FlowMaps, findings: tuple[Fin
             out += figure_html(
                 row(overlay),
                 alt=f"{words} in colours over the same slices",
-                caption=f"{words}, the same slices; vessels and bronchi are left grey.",
+                caption=f"{words}, the same slices; vessels and bronchi are left grey."
+                + _withheld(flows, MEASURES_OF_MAPS[name]),
             )
     return out
+
+
+MEASURES_OF_MAPS = {
+    "perfusion_index": "perfusion_index",
+    "pulmonary_flow": "pulmonary_flow",
+    "blood_volume": "dynamic_blood_volume",
+    "mtt": "dynamic_mtt",
+}
+
+
+def _withheld(flows: RegionFlows, measure: str) -> str:
+    """Say that no region has the measure of a map, and why; empty where one has."""
+    rows = [row for row in flows.measurements if row.measure == measure]
+    if not rows or any(row.status != "missing" for row in rows):
+        return ""
+    return f" Values are withheld: {rows[0].reason}."
 
 
 def _curves(first_pass: FirstPass, flows: RegionFlows) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -321,15 +322,32 @@ def test_without_a_baseline_time_to_peak_is_left(series, lungs):
     assert "2 frames show the lungs before the bolus" in rows["pulmonary_flow"].reason
 
 
+EXCHANGED = POINTS | {
+    "pulmonary_trunk": POINTS["descending_aorta"],
+    "descending_aorta": POINTS["pulmonary_trunk"],
+}
+
+
 def test_inputs_in_no_possible_order_leave_nothing(series, lungs):
-    exchanged = POINTS | {
-        "pulmonary_trunk": POINTS["descending_aorta"],
-        "descending_aorta": POINTS["pulmonary_trunk"],
-    }
-    rows = followed(series, lungs, points=exchanged)
+    rows = followed(series, lungs, points=EXCHANGED)
 
     assert {row.status for row in rows.values()} == {"missing"}
     assert "no possible order" in rows["dynamic_blood_volume"].reason
+
+
+def test_the_report_withholds_what_the_gates_do(series, regions, analysis):
+    made = analyse_dynamic(series, regions=regions, options=DynamicOptions(points_ras_mm=EXCHANGED))
+
+    def sections(found):
+        return {section.title: section.html for section in found.sections}
+
+    tables, maps = (sections(made)[name] for name in ("Regions and tissue", "Maps"))
+    number = re.compile(r">-?\d+\.?\d*[ <]")
+    assert not number.findall(tables)
+    assert number.findall(sections(analysis)["Regions and tissue"])
+    assert maps.count("Values are withheld") == 4
+    assert "no possible order" in maps
+    assert "withheld" not in sections(analysis)["Maps"]
 
 
 def test_slow_frames_leave_the_area(series, lungs):
