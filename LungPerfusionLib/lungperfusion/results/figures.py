@@ -73,6 +73,8 @@ _LETTERS: dict[Plane, tuple[str, str, str, str]] = {
 
 _INK = "#e8e8e8"
 _DPI = 180
+_LINE_IN = 0.13
+"""Height of a line of the legend's title."""
 _LEGEND_IN = 1.15
 _ROW_IN = 0.2
 
@@ -608,7 +610,9 @@ def _draw_legend(
     table = overlay.table
     left = (width_in - _LEGEND_IN + 0.12) / width_in
     middle = (height_in + names_in) / 2
-    length = min(0.6 * (height_in - names_in), 2.4)
+    words = _wrapped(overlay.legend_title)
+    above = 0.1 + _LINE_IN * len(words.splitlines())
+    length = min(0.6 * (height_in - names_in), 2.4, 2 * (height_in - above - middle))
     box = (left, (middle - length / 2) / height_in, 0.14 / width_in, length / height_in)
     axes = figure.add_axes(box)
     if isinstance(table, ColourScale):
@@ -634,7 +638,7 @@ def _draw_legend(
     figure.text(
         left,
         box[1] + box[3] + 0.06 / height_in,
-        _wrapped(overlay.legend_title),
+        words,
         color=_INK,
         fontsize=7.5,
         va="bottom",
