@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -201,6 +202,14 @@ def _checked(options: DynamicOptions, frames: Frames) -> DynamicOptions:
             f"without the frames to leave out {left} of {count} are left, at least "
             f"{FEWEST_FRAMES} are needed; leave out fewer"
         )
+    used = [number for number in range(count) if number not in options.left_out]
+    for one, next_one in pairwise(used):
+        if np.array_equal(frames.array[one], frames.array[next_one]):
+            raise InputError(
+                f"frames {one + 1} and {next_one + 1} hold the same image, which noise forbids: a "
+                f"time point was exported twice; leave one out (--leave-out {next_one + 1}), or "
+                "export the series again"
+            )
     return options
 
 

@@ -336,8 +336,14 @@ def _peak_s(times_s: Curve, curve: Curve) -> float:
     return float(times_s[top] + (np.clip(-b / (2 * a), x[0], x[2]) if a < 0 else 0.0))
 
 
-def _rows(values: _Values, caution: str) -> Iterator[Measurement]:
+AT_BOUND = "the fit ends at its bound, no bronchial flow: read the interval"
+_BOUNDED = ("bronchial_flow", "bronchial_flow_per_mass", "perfusion_index")
+
+
+def _rows(values: _Values, of_region: str) -> Iterator[Measurement]:
     for name in _NAMES:
+        bounded = name in _BOUNDED and values.numbers["bronchial_flow"] == 0
+        caution = "; ".join(filter(None, (AT_BOUND if bounded else "", of_region)))
         number = float(values.numbers[name])
         method = METHOD if name.removesuffix("_per_mass") in _FITTED else "region curve"
         method = values.methods.get(name.removesuffix("_per_mass"), method)

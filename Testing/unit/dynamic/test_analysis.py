@@ -19,7 +19,14 @@ from lungperfusion.dynamic.first_pass import FirstPass
 from lungperfusion.dynamic.gates import judge_first_pass
 from lungperfusion.dynamic.inputs import find_inputs
 from lungperfusion.dynamic.motion import choose_reference, move_frames, unaligned
-from lungperfusion.dynamic.region_flow import EDGE_MM, measure_regions, region_mean
+from lungperfusion.dynamic.region_flow import (
+    _NAMES,
+    EDGE_MM,
+    _rows,
+    _Values,
+    measure_regions,
+    region_mean,
+)
 from lungperfusion.dynamic.series import Frames
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.io import read_labelmap
@@ -348,6 +355,25 @@ def test_the_report_withholds_what_the_gates_do(series, regions, analysis):
     assert maps.count("Values are withheld") == 4
     assert "no possible order" in maps
     assert "withheld" not in sections(analysis)["Maps"]
+
+
+def test_a_time_point_that_came_twice_is_refused(series):
+    twice = series.array.copy()
+    twice[7] = twice[6]
+
+    with pytest.raises(InputError, match=r"frames 7 and 8 hold the same image.*--leave-out 8"):
+        analyse_dynamic(replace(series, array=twice))
+
+
+def test_no_bronchial_flow_is_the_end_of_a_fit():
+    numbers = dict.fromkeys(_NAMES, 5.0) | {"bronchial_flow": 0.0, "perfusion_index": 100.0}
+    values = _Values(SimpleNamespace(region="lungs"), numbers, {}, {})
+
+    rows = {row.measure: row for row in _rows(values, "cut")}
+
+    assert rows["bronchial_flow"].reason.startswith("the fit ends at its bound")
+    assert rows["perfusion_index"].status == "caution"
+    assert rows["pulmonary_flow"].reason == "cut"
 
 
 def test_slow_frames_leave_the_area(series, lungs):
