@@ -289,7 +289,8 @@ def test_deciding_numbers_stand_above_the_table(panel):
 def record(*gates, warnings=()):
     keys = ("id", "verdict", "message")
     listed = [dict(zip(keys, gate, strict=True)) for gate in gates]
-    return {"analyses": [{"quality_gates": listed, "warnings": list(warnings)}]}
+    analysis = {"quality_gates": listed, "warnings": list(warnings)}
+    return {"analyses": [analysis | {"measurements": [{"measure": "ipv", "region": "lungs"}]}]}
 
 
 def test_remarks_come_worst_first_with_what_they_touch(modules):
@@ -303,11 +304,12 @@ def test_remarks_come_worst_first_with_what_they_touch(modules):
             ("unheard_of", "fail", "Nothing holds <here>."),
             warnings=["Slices were stacked."],
         ),
-        [("ipv", "lungs")],
+        [("ipv", "lungs"), ("pulmonary_flow", "lungs")],
     )
     assert len(found) == 3
     assert "Nothing holds &lt;here&gt;." in found[0]
     assert "Volume-corrected iodine perfusion IPv" in found[0]
+    assert "Pulmonary flow" not in found[0]  # of the panel's other analysis
     assert "Something is odd." in found[1]
     assert found[2].endswith("Slices were stacked.")
     assert remarks.folded([*found, "a fourth"], unfolded=False).count("<br>") == 2
