@@ -610,8 +610,8 @@ def _draw_legend(
     table = overlay.table
     left = (width_in - _LEGEND_IN + 0.12) / width_in
     middle = (height_in + names_in) / 2
-    words = _wrapped(overlay.legend_title)
-    above = 0.1 + _LINE_IN * len(words.splitlines())
+    heading = _wrapped(overlay.legend_title)
+    above = 0.1 + _LINE_IN * len(heading.splitlines())
     length = min(0.6 * (height_in - names_in), 2.4, 2 * (height_in - above - middle))
     box = (left, (middle - length / 2) / height_in, 0.14 / width_in, length / height_in)
     axes = figure.add_axes(box)
@@ -638,7 +638,7 @@ def _draw_legend(
     figure.text(
         left,
         box[1] + box[3] + 0.06 / height_in,
-        words,
+        heading,
         color=_INK,
         fontsize=7.5,
         va="bottom",

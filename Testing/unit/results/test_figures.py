@@ -9,10 +9,13 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lungperfusion.errors import InputError
 from lungperfusion.results.colours import (
+    BLOOD_VOLUME,
     COLOURS,
     IODINE_PERFUSION,
     VENTILATION,
@@ -27,6 +30,7 @@ from lungperfusion.results.figures import (
     Labels,
     Overlay,
     Window,
+    _draw_legend,
     bars,
     figure_html,
     histogram,
@@ -196,6 +200,28 @@ def test_overlay_colours_only_valid_voxels_above_the_threshold():
         volume=overlay.volume, colours=IODINE_PERFUSION, title="Iodine", threshold=101.0, opacity=1
     )
     assert share_of_red(hidden) == 0
+
+
+@pytest.mark.parametrize(
+    ("colours", "unit", "title"),
+    [(density_classes(), "HU", "Density (HU)"), (BLOOD_VOLUME, "mL/100mL", "Volume (mL/100\nmL)")],
+)
+def test_the_title_of_a_legend_stands_inside_the_picture(colours, unit, title):
+    volume, _ = chest()
+    overlay = Overlay(
+        volume=Volume(volume.array, volume.geometry, unit),
+        colours=colours,
+        title=title.split()[0],
+    )
+    height_in = 1.44  # of one row of axial slices
+    figure = Figure(figsize=(7.4, height_in))
+
+    _draw_legend(figure, overlay, 7.4, height_in, 0.0)
+
+    (heading,) = figure.texts
+    assert heading.get_text() == title
+    top = heading.get_window_extent(FigureCanvasAgg(figure).get_renderer()).y1
+    assert top <= figure.bbox.height
 
 
 def test_invalid_neighbours_do_not_bleed_into_the_map():
