@@ -24,6 +24,7 @@ from Benchmarks._second_first_pass import (
 )
 from lungperfusion.dynamic.series import Frames, block_mean, reduced_geometry
 from lungperfusion.io import read_ct
+from lungperfusion.morphology import ball
 from lungperfusion.segmentation.lungs import segment_lungs
 from lungperfusion.terms import LUNGS
 from lungperfusion.volume import Labelmap, Mask, Volume
@@ -171,9 +172,7 @@ def _inputs(ct: Volume, lung: Mask) -> dict[str, Mask]:
 
 
 def _ball(ct: Volume, centre: tuple[int, ...], radius_mm: float) -> Mask:
-    axes = np.ogrid[tuple(slice(0, n) for n in ct.geometry.shape)]
-    parts = zip(axes, centre, ct.geometry.spacing_kji_mm, strict=True)
-    return np.asarray(sum(((x - c) * mm) ** 2 for x, c, mm in parts) <= radius_mm**2)
+    return ball(ct.geometry, ct.geometry.ras_from_ijk(centre[::-1]), radius_mm)
 
 
 def _centre(mask: Mask, ct: Volume) -> tuple[float, float, float]:

@@ -28,6 +28,7 @@ from lungperfusion.dynamic.two_input import TwoInputModel
 from lungperfusion.io import read_labelmap, write_labelmap
 from lungperfusion.phantoms.bolus import STEP_S, Bolus, Residue, Tissue
 from lungperfusion.phantoms.first_pass import (
+    INPUTS_RAS_MM,
     SLAB_CENTRE_RAS_MM,
     SLAB_FIELD_MM,
     FirstPassPhantom,
@@ -56,14 +57,8 @@ OTHERS = {
     "82 %, gamma": other.OtherTissue(90, 20, 4.0),
     "94 %, box": other.OtherTissue(120, 8, 5.0, "box"),
 }
-POINTS = DynamicOptions(
-    points_ras_mm={
-        "pulmonary_trunk": (-22.0, 24.0, -24.0),
-        "left_atrium": (-6.0, -20.0, -44.0),
-        "descending_aorta": (-24.0, -47.0, -20.0),
-    }
-)
-"""In the middle of the vessels of the phantom; lobes alone do not show where the carina is."""
+POINTS = DynamicOptions(points_ras_mm=INPUTS_RAS_MM)
+"""Lobes alone do not show where the carina is, from which inputs are sought."""
 REPEATS = 200
 NOISE_HU = 0.5
 

@@ -45,6 +45,7 @@ from lungperfusion import __main__ as command  # noqa: E402
 from lungperfusion.analysis.stages import remembered  # noqa: E402
 from lungperfusion.batch.manifest import Manifest, read_manifest  # noqa: E402
 from lungperfusion.commands import batch, demo, phantom, train  # noqa: E402
+from lungperfusion.commands.dynamic import POINTS  # noqa: E402
 from lungperfusion.commands.output import add_output_arguments, results_of  # noqa: E402
 from lungperfusion.commands.phantom import write_dicom  # noqa: E402
 from lungperfusion.io import write_labelmap, write_volume  # noqa: E402
@@ -53,6 +54,7 @@ from lungperfusion.io.writing import write_time_series  # noqa: E402
 from lungperfusion.measurement import measured  # noqa: E402
 from lungperfusion.phantoms.dual_energy import DualEnergyPhantom  # noqa: E402
 from lungperfusion.phantoms.first_pass import (  # noqa: E402
+    INPUTS_RAS_MM,
     SLAB_CENTRE_RAS_MM,
     SLAB_FIELD_MM,
     FirstPassScan,
@@ -71,7 +73,6 @@ SHAPE = (24, 24, 24)
 GEOMETRY = Geometry.axial(SHAPE, (2.0, 2.0, 2.0))
 NOTE, CORRECTED = "my note", "my correction"
 GAS_MAPS = ("rbc-gas", "membrane-gas", "ventilation", "mask")
-POINTS = {"--artery": (-22, 24, -24), "--atrium": (-6, -20, -44), "--aorta": (-24, -47, -20)}
 D_DIMER = ["--case", "c0", "--d-dimer", "800", "--unit", "ng/mL FEU", "--age", "60"]
 AGREE_HEADER = "region,ct_percent,reference_percent,volume_percent\n"
 
@@ -131,7 +132,9 @@ def prepare(folder: Path) -> dict[str, list[str]]:
     resumed = ["--workers", "1", "--resume", "--quiet", "-o"]
     frames, held = (str(folder / "first_pass" / name) for name in ("ct.seq.nrrd", "in.seg.nrrd"))
     gas = [word for name in GAS_MAPS for word in (f"--{name}", tiny(f"{name}.nrrd"))]
-    points = [word for name, place in POINTS.items() for word in (name, *map(str, place))]
+    points = []
+    for option, place in POINTS.items():
+        points += [f"--{option}", *map(str, INPUTS_RAS_MM[place])]
     archived = [str(folder / "archived" / name) for name in ("results", "ct")]
     cohort = [str(folder / name) for name in ("measured.csv", "clinical.csv")]
     return {

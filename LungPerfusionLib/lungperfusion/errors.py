@@ -32,5 +32,9 @@ class GeometryMismatchError(InputError):
     """Two images that must share a voxel grid do not."""
 
 
+class MissingTimesError(InputError):
+    """Frames do not say when they were taken."""
+
+
 class CancelledError(Exception):
     """The user cancelled; nothing was written."""

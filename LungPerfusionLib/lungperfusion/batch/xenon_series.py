@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.uid import (
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
 
 from lungperfusion.io.dicom.header import header_deep, header_number, header_values
 from lungperfusion.io.xenon.consortium import folder_of_output
 
 MR_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.4",
-        "1.2.840.10008.5.1.4.1.1.4.1",
-        "1.2.840.10008.5.1.4.1.1.4.4",
-    }
+    {MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage}
 )
-"""MR Image, Enhanced MR Image and its legacy converted kind."""
 
 _XENON_WORDS = r"\b129 ?xe\b|\bxe ?129\b|\bxe\b|xenon|hyperpol"
 _GAS = r" ?(to|2|:|/|over)? ?gas"

@@ -21,11 +21,11 @@ from lungperfusion.checking import (
     check_segmentation,
 )
 from lungperfusion.checking_series import check_series
-from lungperfusion.errors import InputError
+from lungperfusion.errors import InputError, MissingTimesError
 from lungperfusion.io import LabelImage, Scan, read_ct, read_labelmap, read_map
 from lungperfusion.io.dicom.units import UNSPECIFIED, stated_unit
 from lungperfusion.io.plausibility import require_hounsfield
-from lungperfusion.io.time_series import NO_TIMES, TimedScan, read_time_series
+from lungperfusion.io.time_series import TimedScan, read_time_series
 from lungperfusion.naming import without_names
 from lungperfusion.progress import Progress, part
 from lungperfusion.terminal import show
@@ -146,15 +146,15 @@ def _series(path: Path, series_uid: str | None) -> TimedScan | None:
 
     Raises
     ------
-    InputError
+    MissingTimesError
         If there are frames without times.
 
     """
     try:
         return read_time_series(path, series_uid=series_uid)
-    except InputError as error:
-        if NO_TIMES in str(error):
-            raise
+    except MissingTimesError:
+        raise
+    except InputError:
         return None
 
 

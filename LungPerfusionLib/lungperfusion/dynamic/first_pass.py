@@ -169,7 +169,12 @@ class FirstPass:
         Voxels at an edge hold some of a vessel's blood, and in a frame that was moved what its
         interpolation makes of the edge.
         """
-        return np.asarray(depth_mm(self.measurable, self.frames.geometry.spacing_kji_mm) > edge_mm)
+        return np.asarray(self._depth_mm > edge_mm)
+
+    @cached_property
+    def _depth_mm(self) -> NDArray[np.float32]:
+        """Distance of measurable lung to what is not."""
+        return depth_mm(self.measurable, self.frames.geometry.spacing_kji_mm)
 
     def _noise_of_mean(self, lung: Mask, around: list[float]) -> float:
         """Tell the noise of the smoothed mean enhancement from frames before the bolus."""

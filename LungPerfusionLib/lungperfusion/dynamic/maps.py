@@ -143,12 +143,13 @@ def _smoothed_curves(first_pass: FirstPass, inside: Mask) -> NDArray[np.float32]
     out = np.zeros((np.count_nonzero(inside), len(first_pass.times_s)), np.float32)
     spacing = first_pass.frames.geometry.spacing_kji_mm
     sigma = [SMOOTHING_MM / mm for mm in spacing]
+    each = np.where(first_pass.interior(EDGE_MM), 1, EDGE_WEIGHT).astype(np.float32)
     for side in LUNGS:
         own = first_pass.regions.mask(side) & inside
         if not own.any():
             continue
         place = own[inside]
-        counts = np.where(first_pass.interior(EDGE_MM), 1, EDGE_WEIGHT).astype(np.float32) * own
+        counts = each * own
         weight = ndimage.gaussian_filter(counts, sigma, mode="constant")[own]
         for number, image in enumerate(first_pass.enhancement):
             counted = np.where(own, image, 0) * counts

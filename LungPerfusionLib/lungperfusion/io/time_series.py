@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lungperfusion.acquisition import Acquisition
 from lungperfusion.dynamic.series import Frames, require_frames, seconds_of, whole_hu
-from lungperfusion.errors import InputError
+from lungperfusion.errors import InputError, MissingTimesError
 from lungperfusion.io.bounds import require_bounded
 from lungperfusion.io.dicom.time_points import read_dicom_time_points
 from lungperfusion.io.files import (
@@ -51,7 +51,7 @@ _NIFTI_SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 _AXIS_UNITS = ("NRRD_units[pixel]", "NRRD_units[3]")
 """Keys of ITK for the unit of the axis of the frames, which it takes for values of a voxel."""
 
-NO_TIMES = "give the time of every frame in seconds with --times CSV"
+_NO_TIMES = "give the time of every frame in seconds with --times CSV"
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,20 +251,22 @@ def _stated_times(path: Path, metadata: dict[str, str], count: int) -> NDArray[n
         unit = _NIFTI_SECONDS.get(_nifti_time_unit(path))
         step = 0.0 if header is None else float(header.pixdim[4])
         if unit is None or not step > 0:
-            raise InputError(
+            raise MissingTimesError(
                 f"{named(path.name)} does not say how far its frames are apart (pixdim[4] "
-                f"{step:g}{'' if unit else ', without a unit of time'}); {NO_TIMES}"
+                f"{step:g}{'' if unit else ', without a unit of time'}); {_NO_TIMES}"
             )
         return np.arange(count, dtype=np.float64) * (step * unit)
     for read in (_sequence_times, _multi_volume_times):
         times = read(metadata)
         if times is not None:
             if len(times) != count:
-                raise InputError(
-                    f"{named(path.name)} states {len(times)} times for {count} frames; {NO_TIMES}"
+                raise MissingTimesError(
+                    f"{named(path.name)} states {len(times)} times for {count} frames; {_NO_TIMES}"
                 )
             return np.asarray(times - times[0])
-    raise InputError(f"{named(path.name)} does not say when its frames were taken; {NO_TIMES}")
+    raise MissingTimesError(
+        f"{named(path.name)} does not say when its frames were taken; {_NO_TIMES}"
+    )
 
 
 def _nifti_time_unit(path: Path) -> int:

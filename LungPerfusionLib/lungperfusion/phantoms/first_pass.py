@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lungperfusion.dynamic.inputs import Place
 from lungperfusion.phantoms import anatomy
 from lungperfusion.phantoms.anatomy import LOBE_SIDES
 from lungperfusion.phantoms.bolus import Bolus, Residue, Tissue
@@ -37,6 +38,12 @@ SLAB_TOP_RAS_MM, SLAB_MM = 30.0, 84.0
 """From the aortic arch to the left atrium, as dynamic scans of 8.4 cm are placed."""
 SLAB_CENTRE_RAS_MM = (0.0, -12.0, SLAB_TOP_RAS_MM - SLAB_MM / 2)
 SLAB_FIELD_MM = (352.0, 260.0, SLAB_MM)
+INPUTS_RAS_MM: dict[Place, tuple[float, float, float]] = {
+    "pulmonary_trunk": (-22.0, 24.0, -24.0),
+    "left_atrium": (-6.0, -20.0, -44.0),
+    "descending_aorta": (-24.0, -47.0, -20.0),
+}
+"""In the middle of the vessels (`phantoms.anatomy`)."""
 MARGIN_MM = 12.0
 """Painted above and below: what breathing brings into the image."""
 WALL_MM = 4.0

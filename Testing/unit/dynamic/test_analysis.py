@@ -33,16 +33,10 @@ from lungperfusion.io import read_labelmap
 from lungperfusion.io.writing import write_labelmap, write_time_series
 from lungperfusion.measurement import measured
 from lungperfusion.morphology import depth_mm
+from lungperfusion.phantoms.first_pass import INPUTS_RAS_MM
 from lungperfusion.regions import RegionSet
 from lungperfusion.verdicts import follow_gates
 from lungperfusion.volume import Geometry, Labelmap
-
-POINTS = {
-    "pulmonary_trunk": (-22.0, 24.0, -24.0),
-    "left_atrium": (-6.0, -20.0, -44.0),
-    "descending_aorta": (-24.0, -47.0, -20.0),
-}
-"""In the middle of the vessels of the phantom (`phantoms.anatomy`)."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +64,7 @@ def _aligned_once(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def options():
-    return DynamicOptions(points_ras_mm=POINTS)
+    return DynamicOptions(points_ras_mm=INPUTS_RAS_MM)
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +255,7 @@ def test_leaving_a_frame_out_keeps_the_reference(series, regions, options, analy
 
 
 def test_inputs_at_points_follow_the_bolus(aligned, lungs):
-    inputs = find_inputs(aligned.frames, lungs, POINTS)
+    inputs = find_inputs(aligned.frames, lungs, INPUTS_RAS_MM)
     peaks = [curve.peak_s for curve in inputs.found]
 
     assert peaks == pytest.approx([14.0, 19.0, 22.0], abs=0.6)
@@ -274,28 +268,28 @@ def test_inputs_are_found_with_lobes_that_come_without_airways(series, regions):
     found = prepare(series, regions).first_pass.inputs
 
     assert not found.artery.given
-    assert found.artery.centre_ras_mm == pytest.approx(POINTS["pulmonary_trunk"], abs=15.0)
+    assert found.artery.centre_ras_mm == pytest.approx(INPUTS_RAS_MM["pulmonary_trunk"], abs=15.0)
 
 
 def test_a_point_outside_is_refused(series, lungs):
     with pytest.raises(InputError, match="lies outside the images"):
-        find_inputs(series.reduced(), lungs, {**POINTS, "left_atrium": (0.0, 0.0, 400.0)})
+        find_inputs(series.reduced(), lungs, {**INPUTS_RAS_MM, "left_atrium": (0.0, 0.0, 400.0)})
 
 
 def test_a_saturated_input_is_refused(series, lungs):
     bright = series.array.astype(np.int32)
-    place = series.geometry.ijk_from_ras(POINTS["pulmonary_trunk"])
+    place = series.geometry.ijk_from_ras(INPUTS_RAS_MM["pulmonary_trunk"])
     i, j, k = np.rint(place).astype(int)
     block = np.s_[6:9, k - 1 : k + 2, j - 2 : j + 3, i - 2 : i + 3]
     bright[block] = 3071
     with pytest.raises(InputError, match="reaches the end of the scale"):
-        find_inputs(replace(series, array=bright.astype(np.int16)).reduced(), lungs, POINTS)
+        find_inputs(replace(series, array=bright.astype(np.int16)).reduced(), lungs, INPUTS_RAS_MM)
 
 
 # ---- series that were not taken well -------------------------------------------------------------
 
 
-def followed(series, lungs, chosen=slice(None), stretch=1.0, points=POINTS):
+def followed(series, lungs, chosen=slice(None), stretch=1.0, points=INPUTS_RAS_MM):
     """What the gates of a series leave of three values."""
     part = Frames(series.array[chosen], series.geometry, stretch * series.times_s[chosen]).reduced()
     inputs = find_inputs(part, lungs, points)
@@ -329,9 +323,9 @@ def test_without_a_baseline_time_to_peak_is_left(series, lungs):
     assert "2 frames show the lungs before the bolus" in rows["pulmonary_flow"].reason
 
 
-EXCHANGED = POINTS | {
-    "pulmonary_trunk": POINTS["descending_aorta"],
-    "descending_aorta": POINTS["pulmonary_trunk"],
+EXCHANGED = INPUTS_RAS_MM | {
+    "pulmonary_trunk": INPUTS_RAS_MM["descending_aorta"],
+    "descending_aorta": INPUTS_RAS_MM["pulmonary_trunk"],
 }
 
 
@@ -402,7 +396,7 @@ def test_what_the_slab_cuts_off_has_a_caution(analysis):
 def test_haematocrit_multiplies_flow(aligned, lungs, phantom):
     first_pass = FirstPass(
         aligned=aligned,
-        inputs=find_inputs(aligned.frames, lungs, POINTS),
+        inputs=find_inputs(aligned.frames, lungs, INPUTS_RAS_MM),
         regions=RegionSet((lungs,)),
         lung=phantom.own > 0.95,
     )
@@ -441,7 +435,7 @@ def written(phantom, tmp_path_factory):
     write_labelmap(lungs, folder / "lungs.seg.nrrd")
     points = [
         word
-        for name, place in zip(("artery", "atrium", "aorta"), POINTS.values(), strict=True)
+        for name, place in zip(("artery", "atrium", "aorta"), INPUTS_RAS_MM.values(), strict=True)
         for word in (f"--{name}", *map(str, place))
     ]
     words = ["dynamic", str(path), *points, "--lung-mask", str(folder / "lungs.seg.nrrd")]

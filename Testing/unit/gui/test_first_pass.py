@@ -8,9 +8,11 @@ from gui_support import apply, click, erase_front, show, value
 
 from lungperfusion import mrml
 from lungperfusion.__main__ import main
+from lungperfusion.commands.dynamic import POINTS as PLACES
 from lungperfusion.dynamic.series import Frames
 from lungperfusion.io.writing import write_time_series
 from lungperfusion.phantoms.first_pass import (
+    INPUTS_RAS_MM,
     SLAB_CENTRE_RAS_MM,
     SLAB_FIELD_MM,
     FirstPassScan,
@@ -20,12 +22,7 @@ from lungperfusion.phantoms.kinds import default_geometry
 from lungperfusion.volume import Geometry, Labelmap
 
 SPACING_MM = (6.0, 6.0, 6.0)
-POINTS = {
-    "artery": (-22.0, 24.0, -24.0),
-    "atrium": (-6.0, -20.0, -44.0),
-    "aorta": (-24.0, -47.0, -20.0),
-}
-"""In the middle of the vessels of the phantom (`phantoms.anatomy`)."""
+POINTS = {option: INPUTS_RAS_MM[place] for option, place in PLACES.items()}
 
 
 @pytest.fixture(scope="module")
