@@ -58,14 +58,23 @@ def test_slicer_opens_a_series_with_its_times(tmp_path, scene, frames, compresse
     assert mrml.sequence_geometry(node).same_as(GRID)
 
 
-@pytest.mark.parametrize(("unit", "seconds"), [("s", 1.0), ("ms", 1e-3)])
-def test_a_series_that_slicer_saved_is_read_with_its_times(tmp_path, scene, frames, unit, seconds):
-    node = mrml.show_frames(scene, frames, "pass")
+def set_times(node, unit, values):
+    """Give the frames other times, the last first so that none meets its neighbour."""
     node.SetIndexUnit(unit)
+    for number in reversed(range(TIMES_S.size)):
+        node.UpdateIndexValue(node.GetNthIndexValue(number), f"{values[number]:g}")
+
+
+@pytest.mark.parametrize(("unit", "per_second"), [("s", 1), ("ms", 1000)])
+def test_a_series_that_slicer_saved_is_read_with_its_times(
+    tmp_path, scene, frames, unit, per_second
+):
+    node = mrml.show_frames(scene, frames, "pass")
+    set_times(node, unit, per_second * TIMES_S)
     path = tmp_path / "pass.seq.nrrd"
     assert storage(path).WriteData(node) == 1
     scan = read_time_series(path)
-    assert scan.series.moments_s == pytest.approx(seconds * TIMES_S)
+    assert scan.series.moments_s == pytest.approx(TIMES_S)
     assert np.array_equal(scan.series.array, frames.array)
     assert scan.series.geometry.same_as(GRID)
 
@@ -105,10 +114,7 @@ def test_times_that_are_words_are_refused(scene, frames):
 def test_times_in_milliseconds_start_at_0(scene, frames):
     node = mrml.show_frames(scene, frames, "pass")
     node.SetIndexName("Acquisition Time")
-    node.SetIndexUnit("ms")
-    for number in reversed(range(TIMES_S.size)):
-        value = f"{1000 * TIMES_S[number] + 500:g}"
-        node.UpdateIndexValue(node.GetNthIndexValue(number), value)
+    set_times(node, "ms", 1000 * TIMES_S + 500)
     assert mrml.sequence_times_s(node) == pytest.approx(TIMES_S)
 
 
