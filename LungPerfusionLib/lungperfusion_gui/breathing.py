@@ -2,7 +2,6 @@
 
 import math
 
-import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
@@ -32,9 +31,10 @@ def choose(parameters):
     """Take the two CT of the scene when there are exactly two and none is chosen."""
     if parameters.inspiration is not None or parameters.expiration is not None:
         return
+    scene = parameters.parameterNode.GetScene()
     volumes = [
         node
-        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        for node in mrml.nodes_of_class(scene, "vtkMRMLScalarVolumeNode")
         if node.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") in (None, "HU")
         and not node.IsA("vtkMRMLLabelMapVolumeNode")
     ]

@@ -1,7 +1,5 @@
 """Which volume of a scene is the chest CT."""
 
-import slicer
-
 from lungperfusion import mrml
 from lungperfusion_gui.breathing import SMALLEST_LUNG_L, lung_volume_l
 
@@ -10,9 +8,10 @@ def choose(parameters):
     """Take the only volume of the scene that holds a chest, if none is chosen."""
     if parameters.ct is not None:
         return
+    scene = parameters.parameterNode.GetScene()
     volumes = [
         node
-        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        for node in mrml.nodes_of_class(scene, "vtkMRMLScalarVolumeNode")
         if not node.IsA("vtkMRMLLabelMapVolumeNode")
         and node.GetImageData() is not None
         and node.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") in (None, "HU")

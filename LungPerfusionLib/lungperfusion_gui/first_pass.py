@@ -89,7 +89,7 @@ def chosen(parameters):
 def choose(parameters):
     """Take the only sequence of the scene, if nothing else was chosen."""
     others = (parameters.ct, parameters.iodine, parameters.low, parameters.contrast)
-    nodes = slicer.util.getNodesByClass("vtkMRMLSequenceNode")
+    nodes = mrml.nodes_of_class(parameters.parameterNode.GetScene(), "vtkMRMLSequenceNode")
     sequences = [node for node in nodes if not node.GetHideFromEditors()]
     if parameters.series is None and len(sequences) == 1 and others == (None,) * len(others):
         parameters.analysis, parameters.series = CHOICE, sequences[0]

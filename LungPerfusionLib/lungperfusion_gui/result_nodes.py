@@ -4,8 +4,6 @@ import csv
 import json
 from pathlib import Path
 
-import slicer
-
 from lungperfusion import mrml
 from lungperfusion.io import read_map, read_segmentation
 from lungperfusion.io.time_series import read_frames
@@ -71,7 +69,7 @@ def _show_labels(study, folder):
 
 def _image_of(study, geometry):
     """Volume node of this grid: that of the results, or another scan that they were joined with."""
-    nodes = [study.image, *slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", study.scene)]
+    nodes = [study.image, *mrml.nodes_of_class(study.scene, "vtkMRMLScalarVolumeNode")]
     return next((node for node in nodes if mrml.has_grid(node, geometry)), study.image)
 
 

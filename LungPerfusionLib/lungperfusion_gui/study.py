@@ -61,7 +61,7 @@ class Study:
         """
         if self.scan is None:
             return None
-        for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode", self.scene):
+        for node in mrml.nodes_of_class(self.scene, "vtkMRMLScriptedModuleNode"):
             ours = self.module in (node.GetAttribute(MODULE), node.GetSingletonTag())
             if ours and node.GetNodeReference(SCAN) is self.scan:
                 return node

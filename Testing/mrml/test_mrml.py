@@ -395,3 +395,14 @@ def test_an_empty_segment_has_an_empty_surface(scene, labelmap):
     node = mrml.show_labelmap(scene, labelmap.with_array(0 * labelmap.array), "Lungs")
     mrml.make_surface(node, "left_lung")
     assert "left_lung" not in mrml.without_surface(node)
+
+
+def test_nodes_are_those_of_their_scene_and_are_not_held(scene):
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "here")
+    derived = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "here, too")
+    other = slicer.vtkMRMLScene()
+    other.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "elsewhere")
+    held = node.GetReferenceCount()
+    assert mrml.nodes_of_class(scene, "vtkMRMLScalarVolumeNode") == [node, derived]
+    assert mrml.nodes_of_class(scene, "vtkMRMLSequenceNode") == []
+    assert node.GetReferenceCount() == held

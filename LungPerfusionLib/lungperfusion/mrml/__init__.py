@@ -17,6 +17,7 @@ from lungperfusion.mrml.geometry import (
 from lungperfusion.mrml.hierarchy import put_beside
 from lungperfusion.mrml.markups import line_ras_mm, points_ras_mm
 from lungperfusion.mrml.names import ATTRIBUTE_PREFIX, CLOSED_SURFACE, LABELMAP
+from lungperfusion.mrml.nodes import nodes_of_class
 from lungperfusion.mrml.plots import Curve, show_chart, show_curves
 from lungperfusion.mrml.segmentations import (
     copy_segmentation,
@@ -86,6 +87,7 @@ __all__ = [
     "lungs_mask",
     "make_surface",
     "masked",
+    "nodes_of_class",
     "oriented_image",
     "points_ras_mm",
     "put_beside",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lungperfusion.dynamic.series import Frames, seconds_of, whole_hu
 from lungperfusion.errors import InputError
 from lungperfusion.mrml.geometry import geometry_from_node, matrix_to_world, vtk_matrix
+from lungperfusion.mrml.nodes import nodes_of_class
 from lungperfusion.volume import Geometry
 
 CLASS = "vtkMRMLSequenceNode"
@@ -102,9 +103,8 @@ def sequence_frames(node: Any) -> Iterator[NDArray[np.int16]]:
 
 def shown_frame(node: Any) -> Any:
     """Volume node that shows the chosen frame of a sequence; None where no browser has it."""
-    scene = node.GetScene()
-    numbers = range(scene.GetNumberOfNodesByClass(BROWSER))
-    shown = (scene.GetNthNodeByClass(number, BROWSER).GetProxyNode(node) for number in numbers)
+    browsers = nodes_of_class(node.GetScene(), BROWSER)
+    shown = (browser.GetProxyNode(node) for browser in browsers)
     return next((proxy for proxy in shown if proxy is not None), None)
 
 

@@ -64,6 +64,17 @@ def test_results_of_one_patient_are_never_those_of_another(desktop, panel, volum
     assert panel.study.corrected == ["lungs"]
 
 
+def test_a_study_is_looked_for_in_its_own_scene(desktop):
+    import slicer
+
+    from lungperfusion_gui.study import Study
+
+    scene = slicer.vtkMRMLScene()  # not the application's
+    scan = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    Study(scene, "PerfusionIPv", scan).set_value("outdated", "True")
+    assert Study(scene, "PerfusionIPv", scan).outdated
+
+
 def test_a_run_ends_in_the_study_it_was_started_for(panel, volumes, other, ipv_results):
     run = panel.newRun(anew=True)
     choose(panel, *other)
