@@ -30,6 +30,7 @@ from lungperfusion_gui.parameters import ReviewParameters
 from lungperfusion_gui.remarks import of_both_lungs
 from lungperfusion_gui.self_test import AnalysisTest
 from lungperfusion_gui.steering import SteeringPoints, points_words
+from lungperfusion_gui.xenon_folder import PipelineFolder
 
 CT_SURROGATE, MEASURED_MAP = "CT (surrogate)", "measured map"
 
@@ -97,6 +98,8 @@ class CTVQParameters(ReviewParameters):
     xenonPoints: vtkMRMLMarkupsFiducialNode
     ctPoints: vtkMRMLMarkupsFiducialNode
     clinical: vtkMRMLTableNode
+    xenonStatistics: vtkMRMLTableNode
+    biasCorrected: bool = True
     referenceSet: Annotated[str, Choice(list(REFERENCE_SETS))] = "218"
 
 
@@ -179,7 +182,7 @@ class CTVQLogic(AnalysisLogic):
 
     def further_nodes(self, parameters):
         if gas_transfer.chosen(parameters):
-            return (parameters.clinical,)
+            return tuple(gas_transfer.tables(parameters).values())
         return (parameters.ratings,)
 
     def steering(self, parameters):
@@ -256,9 +259,12 @@ class CTVQWidget(ModuleWidget):
     def onSetup(self):
         self.ui.swapButton.connect("clicked(bool)", self.onSwap)
         self.steering = SteeringPoints(self.onPointDrawn)
+        self.pipeline = PipelineFolder(
+            self.ui, lambda nodes, facts: gas_transfer.take(self.parameters, nodes, facts)
+        )
 
     def ownSections(self):
-        return (self.steering,)
+        return (self.steering, self.pipeline)
 
     def onPointDrawn(self):
         self.onMarked(_("Points that steer the registration"))

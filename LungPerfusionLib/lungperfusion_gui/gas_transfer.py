@@ -3,6 +3,7 @@
 import csv
 import json
 
+import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
@@ -25,7 +26,8 @@ MAPS = {
 
 INPUTS = (
     *(*MAPS.values(), "xenonMask", "xenonPerfusion"),
-    *("xenonPoints", "ctPoints", "clinical", "referenceSet"),
+    *("xenonPoints", "ctPoints", "clinical", "xenonStatistics", "referenceSet"),
+    "biasCorrected",
 )
 """Parameters that play a part in gas transfer alone."""
 
@@ -43,6 +45,27 @@ COLOURS = {
 def chosen(parameters):
     """Whether the panel is asked for gas transfer."""
     return parameters.analysis == CHOICE
+
+
+def take(parameters, nodes, facts):
+    """Choose the nodes of a folder of the pipeline; what it lacks stays without a choice.
+
+    Parameters
+    ----------
+    parameters
+        Parameter node wrapper.
+    nodes, facts
+        As of `lungperfusion_gui.xenon_folder.show`.
+
+    """
+    fields = {option.strip("-").replace("-", "_"): name for option, name in MAPS.items()}
+    fields |= {"lungs": "xenonMask", "statistics": "xenonStatistics"}
+    with slicer.util.NodeModify(parameters.parameterNode):
+        for key, field in fields.items():
+            setattr(parameters, field, nodes.get(key))
+        parameters.biasCorrected = facts["bias_corrected"]
+        if facts["frequency_known"]:
+            parameters.referenceSet = facts["reference_set"]
 
 
 def images(parameters):
@@ -98,7 +121,14 @@ def options(parameters):
         lobes += ["--other-lobes", parameters.lobes]
     zones = ["--zones", parameters.zones, "--rim-mm", f"{parameters.rimMm:.12g}"]
     reference_set = ["--reference-set", parameters.referenceSet]
-    return [*lobes, *zones, *reference_set, *removed_lobe_words(parameters)]
+    bias = [] if parameters.biasCorrected else ["--no-bias-correction"]
+    return [*lobes, *zones, *reference_set, *bias, *removed_lobe_words(parameters)]
+
+
+def tables(parameters):
+    """Table nodes by option, those that are chosen."""
+    nodes = {"--clinical": parameters.clinical, "--stats": parameters.xenonStatistics}
+    return {option: node for option, node in nodes.items() if node is not None}
 
 
 def marks(parameters):
@@ -108,7 +138,7 @@ def marks(parameters):
 
 
 def extra_words(parameters, folder):
-    """Write points and the clinical table into a folder and return their words."""
+    """Write points and tables into a folder and return their words."""
     words, points = [], marks(parameters)
     if points and len(points[0]):
         words.append("--points")
@@ -118,10 +148,10 @@ def extra_words(parameters, folder):
             markup = {"type": "Fiducial", "coordinateSystem": "RAS", "controlPoints": controls}
             path.write_text(json.dumps({"markups": [markup]}), encoding="utf-8")
             words.append(str(path))
-    if parameters.clinical is not None:
-        path = folder / "clinical.csv"
-        columns, rows = mrml.table_rows(parameters.clinical)
+    for option, node in tables(parameters).items():
+        path = folder / f"{option.strip('-')}.csv"
+        columns, rows = mrml.table_rows(node)
         with path.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows([columns, *rows])
-        words += ["--clinical", str(path)]
+        words += [option, str(path)]
     return words

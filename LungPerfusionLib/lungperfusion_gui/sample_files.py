@@ -14,6 +14,7 @@ from lungperfusion.phantoms.kinds import DUAL_ENERGY_KINDS, FIRST_PASS_KINDS
 from lungperfusion.phantoms.xenon import make_xenon
 from lungperfusion.progress import Progress, part
 from lungperfusion.terms import Region
+from lungperfusion.terms.xenon import IMAGE_NAMES
 from lungperfusion.volume import Labelmap, Volume
 
 WORD = "sample"
@@ -64,9 +65,5 @@ def _xenon_of(chest: Phantom) -> dict[str, Volume | Labelmap]:
     """Image a chest with xenon: maps and its lungs."""
     made = make_xenon(chest.truth.lobes)
     lungs = Labelmap(made.mask.view(np.uint8), made.geometry, {1: Region.LUNGS})
-    titles = {
-        "rbc_gas": "Xenon RBC to gas",
-        "membrane_gas": "Xenon membrane to gas",
-        "ventilation": "Xenon ventilation",
-    }
-    return {**{titles[name]: volume for name, volume in made.maps.items()}, "Xenon lungs": lungs}
+    named = {IMAGE_NAMES[name]: volume for name, volume in made.maps.items()}
+    return {**named, IMAGE_NAMES["lungs"]: lungs}

@@ -12,7 +12,7 @@ from lungperfusion.__main__ import make_parser, termination_interrupts
 from lungperfusion.arguments import check_values
 from lungperfusion.errors import CancelledError, InputError
 from lungperfusion.trouble import in_words
-from lungperfusion_gui import sample_files
+from lungperfusion_gui import sample_files, xenon_files
 
 
 def tell(**message):
@@ -28,8 +28,9 @@ def main(words):
     """Run a command; the last line tells how it ended."""
     try:
         with termination_interrupts():
-            if words[0] == sample_files.WORD:
-                return sample_files.run(words[1:], report)
+            for made in (sample_files, xenon_files):
+                if words[0] == made.WORD:
+                    return made.run(words[1:], report)
             arguments = make_parser(words[0]).parse_args(words)
             check_values(arguments)
             from lungperfusion.io.scratch import sweep_scratch  # loads NumPy: may lack memory

@@ -406,3 +406,29 @@ def test_nodes_are_those_of_their_scene_and_are_not_held(scene):
     assert mrml.nodes_of_class(scene, "vtkMRMLScalarVolumeNode") == [node, derived]
     assert mrml.nodes_of_class(scene, "vtkMRMLSequenceNode") == []
     assert node.GetReferenceCount() == held
+
+
+def test_a_xenon_mri_comes_whole_or_not_at_all(scene):
+    grid = Geometry.axial(SHAPE, (3.0, 3.0, 3.0))
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[2:5, 3:8, 4:9] = 1
+    maps = {
+        name: Volume(np.full(SHAPE, value, np.float32), grid, "1")
+        for name, value in (("rbc_gas", 0.004), ("ventilation", 1.5))
+    }
+    lungs = Labelmap(mask, grid, {1: "lungs"})
+    with pytest.raises(AttributeError):
+        mrml.show_xenon(scene, maps, None, {})
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert scene.GetNumberOfNodesByClass("vtkMRMLDisplayNode") == 0
+    nodes = mrml.show_xenon(scene, maps, lungs, {"age": "40.0", "sex": "M"})
+    assert list(nodes) == ["rbc_gas", "ventilation", "lungs", "statistics"]
+    assert mrml.table_rows(nodes["statistics"]) == (["age", "sex"], [["40.0", "M"]])
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    assert nodes["lungs"].GetNodeReference(role) is nodes["rbc_gas"]
+    again = mrml.show_xenon(scene, maps, lungs, {})
+    assert "statistics" not in again
+    assert not {node.GetName() for node in nodes.values()} & {
+        node.GetName() for node in again.values()
+    }

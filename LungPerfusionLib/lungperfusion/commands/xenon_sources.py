@@ -12,24 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from lungperfusion import acquisition as ct_facts
 from lungperfusion.analysis.xenon import Background
 from lungperfusion.cohort.reading import read_clinical
 from lungperfusion.commands.ctvq import read_landmarks
 from lungperfusion.errors import InputError
 from lungperfusion.io import Scan
-from lungperfusion.io.files import file_sha256
 from lungperfusion.io.json_files import read_json
 from lungperfusion.io.xenon.consortium import (
     ConsortiumFolder,
-    read_colour_classes,
     read_consortium_folder,
-    read_matlab,
     read_statistics,
 )
+from lungperfusion.io.xenon.examination import read_examination
 from lungperfusion.io.xenon.maps import (
     Placement,
     mask_of,
+    placement_of,
     read_complex,
     read_xenon_map,
     read_xenon_mask,
@@ -40,20 +38,19 @@ from lungperfusion.naming import named
 from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.terms import Region
-from lungperfusion.terms.xenon import REFERENCE_SETS, ReferenceSet
+from lungperfusion.terms.xenon import REFERENCE_SETS, ReferenceSet, reference_at
 from lungperfusion.volume import Volume
 from lungperfusion.xenon.classes import Sex
 from lungperfusion.xenon.dixon import separate
 from lungperfusion.xenon.images import XenonMaps
 from lungperfusion.xenon.joining import Points
-from lungperfusion.xenon.orienting import CORONAL, grid_of_field, orientation_code
+from lungperfusion.xenon.orienting import CORONAL, orientation_code
 from lungperfusion.xenon.ratios import Acquisition, acquisition_factors
 
 STATISTICS_TOLERANCE = 0.05
 """A mean may differ from the pipeline's own statistics by this share of it."""
 
 _SEXES: Mapping[str, Sex] = {"m": "male", "male": "male", "f": "female", "female": "female"}
-NO_FACTS = ct_facts.Acquisition()
 _MAPS = ("rbc_gas", "membrane_gas", "ventilation")
 
 
@@ -315,13 +312,7 @@ def _statistics(arguments: argparse.Namespace) -> ConsortiumFolder | None:
 def _placement(
     arguments: argparse.Namespace, known: tuple[float, float, float] | None
 ) -> Placement:
-    extent = known if arguments.fov_mm is None else tuple(arguments.fov_mm)
-    orientation = orientation_code(arguments.orientation or "coronal")
-    if extent is None:
-        if arguments.orientation is not None:
-            raise InputError("--orientation goes with --fov-mm: without it the header counts")
-        return Placement()
-    return Placement(field_mm=(extent[0], extent[1], extent[2]), orientation=orientation)
+    return placement_of(arguments.fov_mm, arguments.orientation, known_mm=known)
 
 
 def _placed(placement: Placement) -> dict[str, Any]:
@@ -404,91 +395,19 @@ def _acquisition(arguments: argparse.Namespace, header: MrdHeader) -> Acquisitio
 
 
 def _from_folder(arguments: argparse.Namespace, header: MrdHeader) -> Sources:
-    """Take what a folder of the open pipeline holds, values before colours."""
+    """Take what a folder of the open pipeline holds."""
     folder = read_consortium_folder(arguments.duke)
     if arguments.stats is not None:
         statistics, unknown = read_statistics(arguments.stats)
         folder = replace(folder, statistics=statistics, unknown_columns=unknown)
     placement = _placement(arguments, header.field_mm or folder.field_mm)
-    if "matlab" in folder.files and not {"rbc_gas", "membrane_gas"} <= set(folder.files):
-        return _from_matlab(arguments, folder, placement)
-    files = {"xenon_mask": read_xenon_map(folder.files["mask"], placement)}
-    grid = files["xenon_mask"].volume.geometry
-    arrays: dict[str, Any] = {}
-    for name in ("ventilation", "rbc_gas", "membrane_gas", "rbc_signal", "gas_signal"):
-        if name in folder.files:
-            scan = read_xenon_map(folder.files[name], placement)
-            arrays[name] = np.nan_to_num(values_of(scan, grid, name.replace("_", " ")))
-            files[f"xenon_{name}"] = scan
-    notes: list[str] = []
-    rbc, gas = arrays.pop("rbc_signal", None), arrays.pop("gas_signal", None)
-    if "rbc_gas" not in arrays and rbc is not None and gas is not None:
-        arrays["rbc_gas"] = _ratio_of_signals(folder, rbc, gas)
-        notes.append("RBC:gas was made from the signals of red cells and gas of the pipeline.")
-    if "rbc_gas" not in arrays and "rbc_colours" in folder.files:
-        colours = read_colour_classes(folder.files["rbc_colours"])
-        arrays["rbc_class"] = colours.classes
-        notes.append(
-            "RBC:gas was read from the pipeline's colour image: its classes only, "
-            f"{100 * colours.unreadable_share:.1f} % of the coloured voxels could not be told."
-        )
-    return _of_folder(folder, placement, grid, files, arrays, tuple(notes))
-
-
-def _ratio_of_signals(folder: ConsortiumFolder, rbc: Any, gas: Any) -> Any:
-    numbers = [
-        folder.number(name)
-        for name in ("gas_flip_degrees", "dissolved_flip_degrees", "echo_time_us")
-    ]
-    if None in numbers:
-        raise InputError(
-            "the folder holds signals of red cells and gas but no statistics with flip angles and "
-            "echo time (fa_gas, fa_dis, te90): give them with --stats"
-        )
-    acquisition = Acquisition(
-        gas_flip_degrees=float(numbers[0] or 0),
-        dissolved_flip_degrees=float(numbers[1] or 0),
-        echo_time_ms=float(numbers[2] or 0) / 1000,
-        field_t=folder.number("field_t") or 3.0,
-    )
-    factor = acquisition_factors(acquisition, rounded=True).rbc
-    return np.divide(rbc * np.float32(factor), gas, out=np.zeros_like(rbc), where=gas > 0)
-
-
-def _from_matlab(
-    arguments: argparse.Namespace, folder: ConsortiumFolder, placement: Placement
-) -> Sources:
-    path = folder.files["matlab"]
-    arrays = read_matlab(path)
-    if placement.field_mm is None:
-        raise InputError(
-            f"{named(path.name)} does not say how large its voxels are; give --fov-mm X Y Z"
-        )
-    if "mask" not in arrays:
-        raise InputError(f"{named(path.name)} holds no mask of the lungs")
-    shape = arrays["mask"].shape
-    grid = grid_of_field(shape, placement.field_mm, placement.orientation)
-    mask = Volume(arrays.pop("mask").astype(np.float32), grid, "1")
-    scan = Scan(mask, NO_FACTS, named(path.name), file_sha256(path))
-    values = {name: array.astype(np.float32) for name, array in arrays.items()}
-    return _of_folder(folder, placement, grid, {"xenon_mask": scan}, values, ())
-
-
-def _of_folder(
-    folder: ConsortiumFolder,
-    placement: Placement,
-    grid: Any,
-    files: dict[str, Scan],
-    arrays: dict[str, Any],
-    notes: tuple[str, ...],
-) -> Sources:
-    """Put the parts of a folder together."""
+    read = read_examination(folder, placement)
     return Sources(
-        maps=XenonMaps(mask=mask_of(files["xenon_mask"]), geometry=grid, **arrays),
-        files=files,
+        maps=read.maps,
+        files=read.files,
         parameters=_placed(placement) | {"unknown_columns": list(folder.unknown_columns)},
-        warnings=notes,
-        bias_corrected="matlab" in folder.files,
+        warnings=read.notes,
+        bias_corrected=read.bias_corrected,
         haemoglobin_applied=folder.haemoglobin_applied,
         frequency_ppm=folder.number("frequency_ppm"),
         folder=folder,
@@ -506,9 +425,7 @@ def reference_of(arguments: argparse.Namespace, frequency_ppm: float | None) -> 
         return read_reference_set(arguments.reference_file)
     if arguments.reference_set is not None:
         return REFERENCE_SETS[arguments.reference_set]
-    if frequency_ppm is not None and 206 <= frequency_ppm <= 210:
-        return REFERENCE_SETS["208"]
-    return REFERENCE_SETS["218"]
+    return REFERENCE_SETS[reference_at(frequency_ppm)]
 
 
 def read_reference_set(path: Path) -> ReferenceSet:

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from lungperfusion.errors import InputError
 from lungperfusion.io.atomic import atomic_path
 from lungperfusion.naming import named
-from lungperfusion.terms import STRUCTURES, Code, title
+from lungperfusion.terms import STRUCTURES, Region, title
+from lungperfusion.terms.archive import BOTH_SIDES, LUNG, TISSUE
+from lungperfusion.terms.regions import ANATOMICAL_STRUCTURE
 from lungperfusion.volume import Geometry, Labelmap, Volume, lps_from_ras
 
 COMPRESSION_LEVEL = 1
@@ -39,7 +41,6 @@ _NRRD_TYPES = {
     "f4": "float",
     "f8": "double",
 }
-_TISSUE = Code("85756007", "Tissue")
 TERMINOLOGY_CONTEXT = "Segmentation category and type - DICOM master list"
 """Name of the terminology that 3D Slicer ships and looks segment codes up in."""
 ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
@@ -146,8 +147,10 @@ def terminology_entry(name: str) -> str:
     ``scheme^value^meaning`` triplets behind the names of the two terminologies.
     """
     structure = STRUCTURES.get(name)
-    if structure is None:
-        codes = f"{_TISSUE}~{_TISSUE}~^^"
+    if name == Region.LUNGS:  # in one segment, as images of gas show them
+        codes = f"{ANATOMICAL_STRUCTURE}~{LUNG}~{BOTH_SIDES}"
+    elif structure is None:
+        codes = f"{TISSUE}~{TISSUE}~^^"
     else:
         codes = f"{structure.category}~{structure.type}~{structure.modifier or '^^'}"
     return f"{TERMINOLOGY_CONTEXT}~{codes}~{ANATOMIC_CONTEXT}~^^~^^"

@@ -7,6 +7,7 @@ unchanged.
 
 from lungperfusion.mrml.colours import colour_node
 from lungperfusion.mrml.edits import SegmentSnapshot, segments_ml
+from lungperfusion.mrml.examinations import show_xenon
 from lungperfusion.mrml.geometry import (
     geometry_from_node,
     has_grid,
@@ -108,6 +109,7 @@ __all__ = [
     "show_measurements",
     "show_transform",
     "show_volume",
+    "show_xenon",
     "shown_frame",
     "shows",
     "table_rows",

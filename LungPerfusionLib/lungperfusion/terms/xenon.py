@@ -84,6 +84,30 @@ REFERENCE_SETS: Mapping[str, ReferenceSet] = MappingProxyType(
 )
 """Healthy people by the frequency that excites dissolved xenon, in ppm from that of the gas."""
 
+
+def reference_at(frequency_ppm: float | None) -> str:
+    """Name the reference set for a frequency; where none is known, that of most publications.
+
+    Examples
+    --------
+    >>> reference_at(208.2), reference_at(217.9), reference_at(None)
+    ('208', '218', '218')
+
+    """
+    return "208" if frequency_ppm is not None and 206 <= frequency_ppm <= 210 else "218"
+
+
+IMAGE_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "rbc_gas": "Xenon RBC to gas",
+        "membrane_gas": "Xenon membrane to gas",
+        "ventilation": "Xenon ventilation",
+        "lungs": "Xenon lungs",
+        "statistics": "Xenon statistics",
+    }
+)
+"""What a viewer calls the parts of a xenon MRI; nothing of the patient is in it."""
+
 RBC_MEMBRANE_BY_AGE = (0.6476, -0.00443, 0.1202)
 """Expected RBC:membrane: constant, per year of age, and for men (open pipeline; it does not say for
 which frequency)."""

@@ -95,7 +95,7 @@ def grid_of_field(
         matrix[:3, axis] = 0.0
         matrix[row, axis] = sign * extent / count
     matrix[:3, 3] = -matrix[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
-    return Geometry(shape, matrix)
+    return Geometry.as_stated(shape, matrix)
 
 
 def mirrored_code(code: str, axes: str) -> str:

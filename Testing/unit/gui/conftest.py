@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 STANDIN = ROOT / "Testing" / "standin"
-for folder in (STANDIN, Path(__file__).parent):
+for folder in (STANDIN, Path(__file__).parent, ROOT / "Testing" / "unit" / "xenon"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 pytest.importorskip("slicer", reason="needs slicer-core")

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from nifti_layout import write_nifti
+from nifti_layout import write_pipeline_folder
 
 from lungperfusion.__main__ import main
 from lungperfusion.phantoms.xenon import XenonRecipe, make_xenon
@@ -83,46 +83,17 @@ def test_dixon_of_complex_images_gives_the_maps(files, xenon, tmp_path):
 
 def test_a_folder_of_the_pipeline_is_all_it_needs(files, xenon, tmp_path):
     """Broken headers, signals instead of ratios, statistics with the field of view."""
-    from lungperfusion.phantoms.xenon import FIELD_MM
-    from lungperfusion.terms.xenon import T2STAR_RBC_3T_MS
-    from lungperfusion.xenon.ratios import decay_factor, flip_factor
-
-    folder = tmp_path / "gx"
-    folder.mkdir()
-    factor = flip_factor(0.5, 20, rounded=True) * decay_factor(0.47, T2STAR_RBC_3T_MS)
-    rbc = np.nan_to_num(xenon.rbc_gas) * xenon.ventilation / factor
-    for name, array in (
-        ("mask_reg", xenon.mask),
-        ("gas_highreso", xenon.ventilation),
-        ("gas_highsnr", xenon.ventilation),
-        ("rbc", rbc),
-        ("membrane2gas", np.nan_to_num(xenon.membrane_gas)),
-    ):
-        pixel = FIELD_MM / 80 / 100
-        write_nifti(array.astype(np.float32), folder / f"{name}.nii", pixel_mm=pixel)
-    mean = float(np.nanmean(xenon.rbc_gas[xenon.mask]))
-    (folder / "s_stats.csv").write_text(
-        "subject_id,fov,fa_gas,fa_dis,te90,field_strength,xe_dissolved_offset_frequency,rbc_mean,"
-        f"age,sex\ns,40,0.5,20,470,3,208.1,{mean},40,M\n",
-        encoding="utf-8",
-    )
-    words = [
-        "xenon",
-        *files.chest,
-        "--duke",
-        str(tmp_path),
-        "--no-report",
-        "-o",
-        str(tmp_path / "r"),
-    ]
-    assert main(words) == 0
+    folder = write_pipeline_folder(xenon, tmp_path / "examination")
+    out = ["--no-report", "-o", str(tmp_path / "r")]
+    assert main(["xenon", *files.chest, "--duke", str(folder), *out]) == 0
     record = json.loads((tmp_path / "r" / "results.json").read_text(encoding="utf-8"))
     (analysis,) = record["analyses"]
     assert analysis["parameters"]["reference_set"] == "208 ppm"
     gates = {gate["id"]: gate["verdict"] for gate in analysis["quality_gates"]}
     assert gates["xenon_statistics"] == "pass"
     values = {(m["region"], m["measure"]): m["value"] for m in analysis["measurements"]}
-    assert values["lungs", "xe_rbc_gas"] == pytest.approx(100 * mean, rel=0.03)
+    mean = 100 * float(np.nanmean(xenon.rbc_gas[xenon.mask]))
+    assert values["lungs", "xe_rbc_gas"] == pytest.approx(mean, rel=0.03)
     assert values["right_lower_zone", "xe_volume"] > 100
 
 

@@ -14,6 +14,7 @@ from lungperfusion.io.xenon.consortium import (
     read_consortium_folder,
     read_matlab,
     read_statistics,
+    statistics_cells,
 )
 from lungperfusion.io.xenon.maps import Placement, read_complex, read_xenon_map
 from lungperfusion.io.xenon.mrd import parse_mrd_header, read_mrd_header
@@ -62,6 +63,10 @@ def test_statistics_are_found_by_their_synonyms(tmp_path):
     assert found["rbc_mean"] == 0.0045
     assert found["frequency_ppm"] == 208.2
     assert "future_column" in unknown
+    cells = statistics_cells(found)
+    copy = tmp_path / "copy.csv"
+    copy.write_text("\n".join(map(",".join, (cells, cells.values()))), encoding="utf-8")
+    assert read_statistics(copy) == (found, ())  # neither subject nor future column
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match="no column"):
         read_statistics(path)

@@ -206,6 +206,23 @@ def read_statistics(path: Path) -> tuple[dict[str, float | str], tuple[str, ...]
     return out, tuple(name for name in plain if name and name not in used)
 
 
+def statistics_cells(statistics: Mapping[str, float | str]) -> dict[str, str]:
+    """Write statistics under names of columns, for `read_statistics` to read the same.
+
+    Only what is known here is written, so neither names nor dates of an examination are.
+
+    Examples
+    --------
+    >>> statistics_cells({"rbc_mean": 0.0045, "sex": "F"})
+    {'rbc_mean': '0.0045', 'sex': 'F'}
+
+    """
+    return {
+        SYNONYMS[key][0]: value if isinstance(value, str) else repr(value)
+        for key, value in statistics.items()
+    }
+
+
 def _value(text: str) -> float | str:
     try:
         return float(text)

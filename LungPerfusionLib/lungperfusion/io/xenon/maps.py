@@ -29,7 +29,7 @@ from lungperfusion.naming import named
 from lungperfusion.orientation import as_stored, axial, axial_geometry
 from lungperfusion.resampling import geometry_from_sitk
 from lungperfusion.volume import Geometry, Mask, Volume
-from lungperfusion.xenon.orienting import CORONAL, grid_of_field
+from lungperfusion.xenon.orienting import CORONAL, grid_of_field, orientation_code
 
 SMALLEST_VOXEL_MM = 0.5
 SMALLEST_EXTENT_MM = 150.0
@@ -47,6 +47,36 @@ class Placement:
 
 
 BELIEVE_HEADER = Placement()
+
+
+def placement_of(
+    field_mm: Sequence[float] | None,
+    orientation: str | None,
+    *,
+    known_mm: Sequence[float] | None = None,
+) -> Placement:
+    """Where the voxels lie, by what the user and the pipeline say.
+
+    Parameters
+    ----------
+    field_mm, orientation
+        As the user gives them; None for what was not given.
+    known_mm
+        Field of view that the pipeline or the scanner has noted, which counts otherwise.
+
+    Raises
+    ------
+    InputError
+        If there is an orientation without a field of view, or it is none.
+
+    """
+    code = orientation_code(orientation or "coronal")
+    extent = known_mm if field_mm is None else field_mm
+    if extent is None:
+        if orientation is not None:
+            raise InputError("--orientation goes with --fov-mm: without it the header counts")
+        return BELIEVE_HEADER
+    return Placement(field_mm=(extent[0], extent[1], extent[2]), orientation=code)
 
 
 def read_xenon_map(path: Path, placement: Placement = BELIEVE_HEADER) -> Scan:
