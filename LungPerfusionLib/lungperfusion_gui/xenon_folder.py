@@ -41,8 +41,7 @@ class PipelineFolder:
 
     def __init__(self, ui, choose):
         self._ui, self._choose = ui, choose
-        self._out = None
-        self.job = None
+        self._out = self._scene = self.job = None
         ui.xenonFolder.filters = ctk.ctkPathLineEdit.Dirs
         ui.xenonFolder.currentPath = slicer.util.settingsValue(FOLDER_SETTING, "")
         for name in NAMED_ORIENTATIONS:
@@ -53,6 +52,7 @@ class PipelineFolder:
     def bind(self, study):
         """Forget what was said of another examination; read no further when the panel goes."""
         self._ui.xenonReadLabel.text = ""
+        self._scene = None if study is None else study.scene
         if study is None and self.job is not None:
             self.job.abandon()
             self._clear()
@@ -91,7 +91,7 @@ class PipelineFolder:
                 slicer.util.errorDisplay(error)
             elif error == "":
                 with slicer.util.tryWithErrorDisplay(_("Failed to show the maps.")):
-                    nodes, facts = show(self._out)
+                    nodes, facts = show(self._scene, self._out)
                     self._choose(nodes, facts)
                     words = told(nodes, facts)
                     qt.QSettings().setValue(FOLDER_SETTING, path)
@@ -109,14 +109,14 @@ class PipelineFolder:
         self._ui.xenonFolderButton.text = _("Stop reading") if reading else _("Load folder")
 
 
-def show(folder):
+def show(scene, folder):
     """Put what the worker has written into the scene and the views; return nodes and facts."""
     facts = json.loads((folder / xenon_files.FACTS_FILE).read_text(encoding="utf-8"))
     paths = {name: folder / f"{name}.nrrd" for name in xenon_files.MAPS}
     maps = {name: read_map(path, unit="1").volume for name, path in paths.items() if path.exists()}
     lungs = read_segmentation(folder / xenon_files.LUNGS_FILE)
     with slicer.util.WaitCursor(), slicer.util.RenderBlocker():
-        nodes = mrml.show_xenon(slicer.mrmlScene, maps, lungs, facts["statistics"])
+        nodes = mrml.show_xenon(scene, maps, lungs, facts["statistics"])
         shown = nodes.get("ventilation") or nodes[next(iter(maps))]
         slicer.util.setSliceViewerLayers(background=shown, fit=True)
     return nodes, facts

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lungperfusion.mrml.nodes import nodes_of_class
 from lungperfusion.mrml.segmentations import show_labelmap
 from lungperfusion.mrml.tables import show_cells
 from lungperfusion.mrml.volumes import show_volume
@@ -33,7 +34,7 @@ def show_xenon(
 
     """
     nodes: dict[str, Any] = {}
-    before = set(_all_nodes(scene))
+    before = set(nodes_of_class(scene, "vtkMRMLNode"))
     try:
         for key, volume in maps.items():
             nodes[key] = show_volume(scene, volume, _name(scene, key))
@@ -43,7 +44,7 @@ def show_xenon(
             name = _name(scene, "statistics")
             nodes["statistics"] = show_cells(scene, statistics, name)
     except Exception:
-        for node in set(_all_nodes(scene)) - before:
+        for node in set(nodes_of_class(scene, "vtkMRMLNode")) - before:
             scene.RemoveNode(node)
         raise
     return nodes
@@ -52,8 +53,3 @@ def show_xenon(
 def _name(scene: Any, key: str) -> str:
     """Name that no node of an earlier examination has."""
     return str(scene.GenerateUniqueName(IMAGE_NAMES[key]))
-
-
-def _all_nodes(scene: Any) -> list[Any]:
-    """Nodes of a scene, display nodes and half-made ones included."""
-    return [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]
