@@ -208,10 +208,10 @@ class PerfusionIPvLogic(AnalysisLogic):
             return {"--contrast": (images[0], "HU"), "--native": (images[1], "HU")}
         return {"--low": (parameters.low, "HU"), "--high": (parameters.high, "HU")}
 
-    def write_image(self, parameters, node, unit, path):
+    def writing(self, parameters, node, unit, path):
         if first_pass.chosen(parameters):
-            return first_pass.write(self.study(parameters), path)
-        return super().write_image(parameters, node, unit, path)
+            return first_pass.writing(self.study(parameters), path)
+        return super().writing(parameters, node, unit, path)
 
     def options(self, parameters):
         if first_pass.chosen(parameters):

@@ -13,7 +13,7 @@ from lungperfusion.dynamic.inputs import WORDS
 from lungperfusion.dynamic.series import require_first_pass_times, timing
 from lungperfusion.errors import InputError
 from lungperfusion.io.time_series import read_times
-from lungperfusion.io.writing import write_time_series
+from lungperfusion.io.writing import write_series_in_parts
 from lungperfusion.naming import plain
 from lungperfusion.results.colours import (
     BLOOD_VOLUME,
@@ -127,14 +127,13 @@ def timing_words(study):
         return ""
 
 
-def write(study, path):
-    """Write the frames with their times; return the path."""
+def writing(study, path):
+    """Return the path of the frames with their times, and the steps of writing them."""
     path = path.with_suffix(".seq.nrrd")
     geometry = mrml.sequence_geometry(study.scan)
     times = times_s(study)[:, None].repeat(geometry.shape[0], axis=1)
-    frames = mrml.sequence_frames(study.scan)
-    write_time_series(frames, geometry, times, path, compressed=False)
-    return path
+    planes = mrml.sequence_planes(study.scan)
+    return path, write_series_in_parts(planes, geometry, times, path)
 
 
 def lung_options(parameters):

@@ -1,6 +1,7 @@
 """From the nodes and options of a panel to the words of its command; no widgets."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from lungperfusion.commands.output import check_case
 from lungperfusion.engines import find_engine
 from lungperfusion.errors import InputError
 from lungperfusion.io import write_labelmap
-from lungperfusion.io.writing import write_volume
+from lungperfusion.io.writing import write_in_parts
 from lungperfusion.segmentation.imports import PARTITIONS, import_regions, import_vessels
 from lungperfusion.terms import LOBES
 from lungperfusion_gui import fissures, scan_check
@@ -210,7 +211,9 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
     # ------------------------------------------------------------------------------- command
 
     def request(self, parameters, folder, *, corrected=True):
-        """Write the inputs of a run into a folder and return the words of its command.
+        """Write the inputs of a run into a folder, in steps, and return the words of its command.
+
+        What is chosen counts as it is when the first step is taken.
 
         Parameters
         ----------
@@ -221,36 +224,55 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
         corrected
             Whether the user's corrections count.
 
+        Yields
+        ------
+        float
+            Share that is written.
+
         """
         folder, study = Path(folder), self.study(parameters)
-        positional, words = [], []
+        positional, words, images = [], [], []
         for option, (node, unit) in self.image_options(parameters).items():
             name = option.strip("-").replace("-", "_")
-            path = self.write_image(parameters, node, unit, folder / f"{name}.nrrd")
+            path, steps = self.writing(parameters, node, unit, folder / f"{name}.nrrd")
+            images.append(steps)
             if option.startswith("-"):
                 words += [option, str(path)]
             else:
                 positional.append(str(path))
         words += self.options(parameters)
-        files = self._segmentation_words(parameters, folder, corrected)
+        segmentations = self._segmentations(parameters, folder, corrected)
+        engines = self.engines(parameters)
+        further = []
+        if parameters.lobes == "auto":  # without lobes there is nothing that points could move
+            further += fissures.request_words(study, folder)
+        further += self.extra_words(parameters, folder)
+        if corrected and study.corrected:
+            further += self._transform_words(parameters, study, folder)
+        command, count = self.command_of(parameters), len(images) + len(segmentations)
+        for number, steps in enumerate(images):
+            for share in steps:
+                yield (number + share) / count
+        files = []
+        for number, write in enumerate(segmentations, start=len(images) + 1):
+            files += write()
+            yield number / count
         words += files  # they win
-        for task, name in self.engines(parameters).items():
+        for task, name in engines.items():
             if {"lungs": "--lung-mask", "lobes": "--lobes"}[task] not in files:
                 words += ["--engine", f"{task}={name}"]
-        if parameters.lobes == "auto":  # without lobes there is nothing that points could move
-            words += fissures.request_words(study, folder)
-        words += self.extra_words(parameters, folder)
-        if corrected and study.corrected:
-            words += self._transform_words(parameters, study, folder)
-        return [self.command_of(parameters), *positional, *words]
+        return [command, *positional, *words, *further]
 
-    def write_image(self, parameters, node, unit, path):
-        """Write an input image; return the path, whose suffix may have changed."""
+    def writing(self, parameters, node, unit, path):
+        """Return the path of an input image, its suffix may change, and the steps of writing it."""
+        return path, self._image_steps(node, unit, path)
+
+    @staticmethod
+    def _image_steps(node, unit, path):
         volume = mrml.volume_from_node(node, unit)
         if volume.valid is not None:
             volume = mrml.with_padding(volume)
-        write_volume(volume, path, compressed=False)
-        return path
+        yield from write_in_parts(volume, path)
 
     @staticmethod
     def trail_words(study, folder):
@@ -283,9 +305,10 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
                 mrml.write_transform(field, paths[-1])
         return ["--transform", *map(str, paths)] if paths else []
 
-    def _segmentation_words(self, parameters, folder, corrected):
+    def _segmentations(self, parameters, folder, corrected):
+        """Return functions that write a segmentation each and return its words."""
         geometry = mrml.grid_of(self.reference(parameters))
-        words, study = [], self.study(parameters)
+        study, found = self.study(parameters), []
         chosen = study.corrected if corrected else []
         if "lobes" in chosen and LUNGS not in chosen:
             chosen.append(LUNGS)  # lobes alone would bring lungs of their own
@@ -295,34 +318,31 @@ class AnalysisLogic(ScriptedLoadableModuleLogic):
             if node is None:
                 raise InputError(f"the corrected {name} are no longer in the scene; press Apply")
             known = PARTITIONS[name] if name in (LUNGS, "lobes") else None
-            labels = mrml.labelmap_from_segmentation(node, geometry, known)
-            words += self._label_words(self.corrections[name], labels, folder / f"{name}.seg.nrrd")
+            path, option = folder / f"{name}.seg.nrrd", self.corrections[name]
+            found.append(partial(_write_segments, option, node, geometry, path, known))
         for option, (node, volume) in self.lung_options(parameters).items():
             first = option == self.corrections[LUNGS]
-            if node is None or (first and LUNGS in chosen):
-                continue
-            imported = self.imported(node, mrml.grid_of(volume))
-            path = folder / f"{option.strip('-').replace('-', '_')}.seg.nrrd"
-            words += self._label_words(option, imported.lungs or imported.lobes, path)
-            if imported.lobes is not None and first:
-                words += self._label_words("--lobes", imported.lobes, folder / "lobes.seg.nrrd")
+            if node is not None and not (first and LUNGS in chosen):
+                grid = mrml.grid_of(volume)
+                lobes = self.corrections["lobes"] if first else None
+                found.append(partial(self._write_imported, option, lobes, node, grid, folder))
         if parameters.vesselMask is not None and "vessels" not in chosen:
-            image = mrml.labelimage_from_segmentation(parameters.vesselMask, geometry)
-            vessels, _notes = import_vessels(image, geometry)
-            words += self._label_words("--vessel-mask", vessels, folder / "vessel_mask.seg.nrrd")
+            found.append(partial(_write_vessels, parameters.vesselMask, geometry, folder))
         given = {self.corrections[name] for name in chosen}
         for option, node in self.segmentation_options(parameters).items():
-            if option in given:
-                continue
-            path = folder / f"{option.strip('-').replace('-', '_')}.seg.nrrd"
-            labels = mrml.labelmap_from_segmentation(node, geometry)
-            words += self._label_words(option, labels, path)
-        return words
+            if option not in given:
+                path = folder / _segments_name(option)
+                found.append(partial(_write_segments, option, node, geometry, path))
+        return found
 
-    @staticmethod
-    def _label_words(option, labels, path):
-        write_labelmap(labels, path, compressed=False)
-        return [option, str(path)]
+    def _write_imported(self, option, lobes, node, geometry, folder):
+        """Write lungs, and with an option for lobes those, too, where there are any."""
+        imported = self.imported(node, geometry)
+        path = folder / _segments_name(option)
+        words = _write_labels(option, imported.lungs or imported.lobes, path)
+        if imported.lobes is not None and lobes is not None:
+            words += _write_labels(lobes, imported.lobes, folder / _segments_name(lobes))
+        return words
 
     @staticmethod
     def imported(node, geometry):
@@ -343,3 +363,23 @@ def _words(option, value):
     if isinstance(value, FloatRange):
         return [option, f"{value.minimum:.12g}", f"{value.maximum:.12g}"]
     return [option, f"{value:.12g}" if isinstance(value, float) else str(value)]
+
+
+def _segments_name(option):
+    return f"{option.strip('-').replace('-', '_')}.seg.nrrd"
+
+
+def _write_labels(option, labels, path):
+    write_labelmap(labels, path, compressed=False)
+    return [option, str(path)]
+
+
+def _write_segments(option, node, geometry, path, known=None):
+    return _write_labels(option, mrml.labelmap_from_segmentation(node, geometry, known), path)
+
+
+def _write_vessels(node, geometry, folder):
+    image = mrml.labelimage_from_segmentation(node, geometry)
+    vessels, _notes = import_vessels(image, geometry)
+    option = "--vessel-mask"
+    return _write_labels(option, vessels, folder / _segments_name(option))

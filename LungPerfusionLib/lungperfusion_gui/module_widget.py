@@ -446,8 +446,10 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _reportWords(self, folder, pictures):
         """Words of the run whose results are shown, for the same numbers, and of its report."""
         kept = self.runs.kept(self.study.scan.GetID())
-        words = self.logic.request(self.parameters, folder) if kept is None else kept.words
         report = self.logic.trail_words(self.study, folder) if pictures else ["--no-report"]
+        if kept is not None:
+            return [*kept.words, *report]
+        words = yield from self.logic.request(self.parameters, folder)
         return [*words, *report]
 
     def _ensureRequirements(self):

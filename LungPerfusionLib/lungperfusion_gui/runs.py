@@ -7,7 +7,12 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
+from lungperfusion.progress import part
 from lungperfusion_gui.job import Job
+from lungperfusion_gui.steps import Steps
+
+WRITING = 0.05
+"""Share of the bar for writing the inputs."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class CommandRuns:
         Parameters
         ----------
         make_words
-            Gets an empty folder for inputs and returns the words of the command.
+            Gets an empty folder for inputs; its steps write them, their value are the words of the
+            command.
         on_success
             Called with the results folder.
         more_words
@@ -62,26 +68,49 @@ class CommandRuns:
         target = self.folder / "results" if out is None else Path(out)
         inputs = self.folder / "inputs"
         inputs.mkdir()
-        try:
-            with slicer.util.WaitCursor():
-                words = make_words(inputs)
-            if self._stages is None:
-                self._stages = Path(slicer.util.tempDirectory())
-            made = None if owner is None else (owner, KeptRun(self.folder, words))
-            words = [*words, *more_words]
-            words += ["--keep-stages", str(self._stages), "--out", str(target)]
-            self.job = Job(
-                words,
-                self._show_progress,
-                lambda error: self._end(error, target, on_success, made),
-            )
-        except Exception:
-            self._remove_folder()
-            raise
+        writing = Steps(
+            make_words(inputs),
+            lambda share: self._show_progress(WRITING * share, _("writing the inputs")),
+            lambda error: self._written(
+                error, writing.result, more_words, target, owner, on_success
+            ),
+        )
+        self.job = writing
         self._bar.visible = True
         self._bar.setRange(0, 100)
-        self._show_progress(0.0, _("starting"))
+        self._show_progress(0.0, _("writing the inputs"))
+        try:
+            with slicer.util.WaitCursor():
+                writing.begin()
+        except Exception:
+            self.job = None
+            self._bar.visible = False
+            self._remove_folder()
+            raise
         self._on_change()
+
+    def _written(self, error, words, more_words, target, owner, on_success):
+        """Start the command when its inputs are there."""
+        if error == "":
+            made = None if owner is None else (owner, KeptRun(self.folder, words))
+            error = self._launch([*words, *more_words], target, on_success, made)
+        if error != "":
+            self._end(error, target, on_success, None)
+
+    def _launch(self, words, target, on_success, made):
+        """Start the command; say what keeps it from starting."""
+        try:
+            if self._stages is None:
+                self._stages = Path(slicer.util.tempDirectory())
+            self.job = Job(
+                [*words, "--keep-stages", str(self._stages), "--out", str(target)],
+                part(self._show_progress, WRITING, 1.0),
+                lambda error: self._end(error, target, on_success, made),
+            )
+        except (OSError, RuntimeError) as error:
+            return str(error)
+        self._show_progress(WRITING, _("starting"))
+        return ""
 
     def kept(self, owner):
         """Return what the results of a scan were made from; None in a loaded scene."""

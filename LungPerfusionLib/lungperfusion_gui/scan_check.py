@@ -1,7 +1,6 @@
 """What chosen scans are and whether they suit the analysis, in a label under their selectors."""
 
 import shutil
-import time
 from pathlib import Path
 
 import qt
@@ -17,6 +16,7 @@ from lungperfusion.naming import plain
 from lungperfusion.segmentation.lungs import SMALLEST_LUNGS_ML
 from lungperfusion_gui import breathing
 from lungperfusion_gui.job import Job
+from lungperfusion_gui.steps import Steps
 
 UNIT = mrml.ATTRIBUTE_PREFIX + "unit"
 TAGS = {
@@ -31,8 +31,8 @@ LEAST_LUNG_L = SMALLEST_LUNGS_ML / 2 / 1000
 """Half of what an analysis asks for: the guess is a rough one."""
 SETTLE_MS = 500
 """Scans are looked at when the choice has rested for so long."""
-PART_MS = 20
-"""Time for each part of writing a volume that has no file; between the parts the panel answers."""
+PAUSE_MS = 20
+"""Between the parts of writing a volume that has no file: nobody waits for it."""
 
 _at_once, _looked = {}, {}
 """Checks by header and grid, and by ``lungperfusion check``, of volumes in a state of theirs."""
@@ -54,7 +54,7 @@ class ScanChecks:
 
     def __init__(self, label, analysis):
         self._label, self._analysis = label, analysis
-        self._nodes, self._job, self._folder, self._key, self._parts = [], None, None, None, None
+        self._nodes, self._job, self._folder, self._key = [], None, None, None
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.interval = SETTLE_MS
@@ -107,20 +107,14 @@ class ScanChecks:
         self._folder = Path(slicer.util.tempDirectory())
         volume = mrml.volume_from_node(node, "HU")
         volume = volume if volume.valid is None else mrml.with_padding(volume)
-        self._parts = write_in_parts(volume, self._folder / "scan.nrrd")
-        self._write_part()
-
-    def _write_part(self):
-        parts = self._parts
-        if parts is None:  # left meanwhile
-            return
-        end = time.monotonic() + PART_MS / 1000
-        while time.monotonic() < end:
-            if next(parts, parts) is parts:
-                self._parts = None
-                self._start(self._folder / "scan.nrrd")
-                return
-        qt.QTimer.singleShot(PART_MS, self._write_part)
+        path = self._folder / "scan.nrrd"
+        self._job = Steps(
+            write_in_parts(volume, path),
+            lambda _share: None,
+            lambda error: self._end(error) if error else self._start(path),
+            pause_ms=PAUSE_MS,
+        )
+        self._job.begin()
 
     def _start(self, path):
         self._job = Job(["check", str(path), "--json"], lambda *_: None, self._end)
@@ -132,9 +126,7 @@ class ScanChecks:
         self._look()
 
     def _clear(self):
-        if self._parts is not None:
-            self._parts.close()
-        self._job = self._key = self._parts = None
+        self._job = self._key = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

@@ -54,7 +54,7 @@ def test_slicer_opens_a_series_with_its_times(tmp_path, scene, frames, compresse
     assert reader.ReadData(node) == 1
     assert (node.GetIndexName(), node.GetIndexUnit()) == ("time", "s")
     assert mrml.sequence_times_s(node) == pytest.approx(TIMES_S)
-    assert np.array_equal(np.stack(list(mrml.sequence_frames(node))), frames.array)
+    assert np.array_equal(mrml.frames_from_sequence(node).array, frames.array)
     assert mrml.sequence_geometry(node).same_as(GRID)
 
 
@@ -134,10 +134,10 @@ def test_frames_in_floating_point_become_whole_hu(scene, frames):
     values = frames.array[2].astype(np.float32) + 0.4
     values[0, 0, 0] = -3024
     slicer.util.updateVolumeFromArray(image, values)
-    found = list(mrml.sequence_frames(node))[2]
+    found = mrml.frames_from_sequence(node).array[2]
     assert found[0, 0, 0] == -1024
     assert np.array_equal(found.ravel()[1:], frames.array[2].ravel()[1:])
     values[1, 1, 1] = np.nan
     slicer.util.updateVolumeFromArray(image, values)
     with pytest.raises(InputError, match="frame 3 of pass holds voxels that are not a number"):
-        list(mrml.sequence_frames(node))
+        mrml.frames_from_sequence(node)

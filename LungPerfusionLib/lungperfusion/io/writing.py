@@ -65,19 +65,31 @@ def write_volume(volume: Volume, path: Path, *, compressed: bool = True) -> None
     _write_nrrd(path, volume.array, volume.geometry, {"Unit": volume.unit}, compressed=compressed)
 
 
-def write_in_parts(volume: Volume, path: Path) -> Iterator[None]:
+def write_in_parts(volume: Volume, path: Path) -> Iterator[float]:
     """Write an image as `write_volume` does, not compressed, one plane with each step.
 
     For a temporary file of a program that has other things to do meanwhile: the disk is not waited
     for, and what is left after half of the steps is no image.
+
+    Yields
+    ------
+    float
+        Share that is written.
+
     """
     fields = {"Unit": volume.unit}
     array, header = _prepared(volume.array, volume.geometry, fields, compressed=False)
+    yield from _planes_in_parts(path, header, array, len(array))
+
+
+def _planes_in_parts(
+    path: Path, header: bytes, planes: Iterable[NDArray[Any]], count: int
+) -> Iterator[float]:
     with path.open("wb") as stream:
         stream.write(header)
-        for plane in array:
+        for number, plane in enumerate(planes, start=1):
             stream.write(np.ascontiguousarray(plane).data)
-            yield
+            yield number / count
 
 
 def written_unit(path: Path) -> str | None:
@@ -275,15 +287,51 @@ def write_time_series(
         Whether to trade time for space.
 
     """
-    dtype = np.dtype("<i2")
+    planes = (plane.astype(_FRAMES, copy=False) for frame in frames for plane in frame)
+    strategy = zlib.Z_DEFAULT_STRATEGY if compressed else None
+    _write_planes(path, _series_header(geometry, times_s, compressed=compressed), planes, strategy)
+
+
+_FRAMES = np.dtype("<i2")
+
+
+def write_series_in_parts(
+    planes: Iterable[NDArray[np.int16]],
+    geometry: Geometry,
+    times_s: NDArray[np.float64],
+    path: Path,
+) -> Iterator[float]:
+    """Write frames as `write_time_series` does, as `write_in_parts` writes an image.
+
+    Parameters
+    ----------
+    planes
+        Planes of shape (J, I) of one frame after the other.
+    geometry
+        Grid of each frame.
+    times_s
+        Times of the slices of every frame, shape (frames, K).
+    path
+        Name ending in ``.seq.nrrd``.
+
+    Yields
+    ------
+    float
+        Share that is written.
+
+    """
+    header = _series_header(geometry, times_s, compressed=False)
+    stored = (plane.astype(_FRAMES, copy=False) for plane in planes)
+    yield from _planes_in_parts(path, header, stored, times_s.size)
+
+
+def _series_header(geometry: Geometry, times_s: NDArray[np.float64], *, compressed: bool) -> bytes:
     shape = (len(times_s), *geometry.shape)
-    lines = _header(dtype, shape, geometry, compressed=compressed)
+    lines = _header(_FRAMES, shape, geometry, compressed=compressed)
     lines += ['labels: "" "" "" "time"', 'units: "" "" "" "s"']
     fields = {
         "DataNodeClassName": "vtkMRMLScalarVolumeNode",
         "axis 3 index type": "numeric",
         "axis 3 index values": " ".join(f"{round(at, 4):.10g}" for at in times_s.mean(axis=1)),
     }
-    planes = (plane.astype(dtype, copy=False) for frame in frames for plane in frame)
-    strategy = zlib.Z_DEFAULT_STRATEGY if compressed else None
-    _write_planes(path, _finished(lines, fields), planes, strategy)
+    return _finished(lines, fields)

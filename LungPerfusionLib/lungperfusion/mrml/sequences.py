@@ -82,8 +82,8 @@ def grid_of(node: Any) -> Geometry:
     return sequence_geometry(node) if is_sequence(node) else geometry_from_node(node)
 
 
-def sequence_frames(node: Any) -> Iterator[NDArray[np.int16]]:
-    """Images of the frames in HU, shape (K, J, I), one after the other.
+def sequence_planes(node: Any) -> Iterator[NDArray[np.int16]]:
+    """Planes of the frames in HU, shape (J, I), of one frame after the other.
 
     Raises
     ------
@@ -92,13 +92,13 @@ def sequence_frames(node: Any) -> Iterator[NDArray[np.int16]]:
 
     """
     for number, image in enumerate(_images(node)):
-        array = slicer.util.arrayFromVolume(image)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise InputError(
-                f"frame {number + 1} of {node.GetName()} holds voxels that are not a number; "
-                "expected CT in HU"
-            )
-        yield whole_hu(array)
+        for plane in slicer.util.arrayFromVolume(image):
+            if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+                raise InputError(
+                    f"frame {number + 1} of {node.GetName()} holds voxels that are not a number; "
+                    "expected CT in HU"
+                )
+            yield whole_hu(plane)
 
 
 def shown_frame(node: Any) -> Any:
@@ -126,7 +126,8 @@ def frames_from_sequence(node: Any) -> Frames:
     """Take the frames of a sequence node with their times."""
     geometry = sequence_geometry(node)
     times = np.repeat(sequence_times_s(node)[:, None], geometry.shape[0], axis=1)
-    return Frames(np.stack(list(sequence_frames(node))), geometry, times)
+    array = np.stack(list(sequence_planes(node))).reshape(-1, *geometry.shape)
+    return Frames(array, geometry, times)
 
 
 def show_frames(

@@ -101,6 +101,13 @@ class Desktop:
             process_events()
             time.sleep(0.005)
 
+    def rest(self, seconds: float) -> None:
+        """Let events run for a while."""
+        import time
+
+        end = time.monotonic() + seconds
+        self.wait(lambda: time.monotonic() > end, 2 * seconds + 1)
+
     @contextlib.contextmanager
     def without_main_window(self) -> Iterator[None]:
         """Behave as after ``--no-main-window``: no main window, no layout manager."""

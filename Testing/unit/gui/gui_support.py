@@ -24,6 +24,15 @@ def show(panel, folder, *, anew=True):
     panel.updateButtons()
 
 
+def drained(steps):
+    """Take all steps at once; return their value."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
 def click(panel, button, place):
     """Place the point of a button; return its node."""
     import slicer

@@ -1,6 +1,7 @@
 """Engines of other programs in the panel: offered, explained where missing, passed on."""
 
 import pytest
+from gui_support import drained
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def panel(desktop, modules, volumes, monkeypatch, tmp_path):
 
 
 def engine_words(panel, tmp_path):
-    words = panel.logic.request(panel.parameters, tmp_path)
+    words = drained(panel.logic.request(panel.parameters, tmp_path))
     return [words[n + 1] for n, word in enumerate(words) if word == "--engine"]
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from gui_support import apply, click, erase_front, show, value
+from gui_support import apply, click, drained, erase_front, show, value
 
 from lungperfusion import mrml
 from lungperfusion.__main__ import main
@@ -188,7 +188,7 @@ def test_times_are_never_assumed(panel, tmp_path):
     ui.timesFile.currentPath = str(path)
     assert ui.applyButton.enabled
     assert ui.inputsLabel.text == "18 frames in 25.5 s, 1.5 s apart."
-    words = panel.logic.request(panel.parameters, tmp_path)
+    words = drained(panel.logic.request(panel.parameters, tmp_path))
     assert words[:2] == ["dynamic", str(tmp_path / "first_pass.seq.nrrd")]
     from lungperfusion.io.time_series import read_time_series
 
@@ -196,6 +196,69 @@ def test_times_are_never_assumed(panel, tmp_path):
     assert written.moments_s == pytest.approx(1.5 * np.arange(18))
     slicer.mrmlScene.RemoveNode(node)
     assert "Choose the first-pass series" in ui.applyButton.toolTip
+
+
+def started(desktop, panel):
+    """Press Apply, and wait until some of the frames are written and some are not."""
+    for name, place in POINTS.items():
+        click(panel, f"{name}PointButton", place)
+    panel.ui.applyButton.click()
+    desktop.wait(lambda: panel.ui.progressBar.value > 0, 10.0)
+    written = panel.runs.folder / "inputs" / "first_pass.seq.nrrd"
+    assert 0 < written.stat().st_size < panel.parameters.series.GetNumberOfDataNodes() * 2 * 10**5
+    return panel.runs.folder
+
+
+@pytest.fixture
+def one_step_at_a_time(panel, monkeypatch):
+    from lungperfusion_gui import runs, steps
+
+    monkeypatch.setattr(steps, "SLICE_MS", 0)
+    monkeypatch.setattr(runs, "WRITING", 1.0)
+
+
+@pytest.mark.usefixtures("one_step_at_a_time")
+def test_writing_of_frames_can_be_cancelled(desktop, panel):
+    from lungperfusion_gui.job import Job
+
+    folder = started(desktop, panel)
+    assert panel.ui.cancelButton.enabled
+    panel.ui.cancelButton.click()
+    assert panel.job is None
+    desktop.rest(0.2)
+    assert not Job.running
+    assert not folder.exists()
+    assert panel.ui.applyButton.enabled
+
+
+@pytest.mark.usefixtures("one_step_at_a_time")
+def test_what_is_chosen_when_apply_is_pressed_counts(desktop, panel, series, monkeypatch):
+    from lungperfusion_gui import runs
+
+    words = []
+    monkeypatch.setattr(runs.CommandRuns, "_launch", lambda self, *given: words.extend(given[0]))
+    folder = started(desktop, panel)
+    panel.parameters.series = series("Another patient")
+    panel.parameters.hctRatio = 0.83
+    desktop.wait(lambda: panel.job is None, 20.0)
+    assert words[1] == str(folder / "inputs" / "first_pass.seq.nrrd")
+    assert "0.83" not in words
+    assert "--artery" in words  # marked in the series that was chosen
+
+
+@pytest.mark.usefixtures("one_step_at_a_time")
+def test_a_frame_that_cannot_be_written_is_told_in_words(desktop, panel, phantom, caplog):
+    import slicer
+
+    last = panel.parameters.series.GetNthDataNode(17)
+    values = phantom.frames[17].astype(np.float32)
+    values[-1, 0, 0] = np.nan
+    slicer.util.updateVolumeFromArray(last, values)
+    folder = started(desktop, panel)
+    desktop.wait(lambda: panel.job is None, 20.0)
+    assert any("frame 18 of First pass holds" in record.message for record in caplog.records)
+    assert not folder.exists()
+    assert panel.ui.applyButton.enabled
 
 
 def test_a_short_series_is_refused_before_apply(panel):
@@ -242,7 +305,7 @@ def test_lungs_of_a_whole_chest_are_not_cut_to_the_slab(panel, phantom, tmp_path
     chest = mrml.show_volume(scene, ct, "Chest")
     lungs = Labelmap(array, tall, {1: "left_lung", 2: "right_lung"})
     panel.parameters.lungMask = mrml.show_labelmap(scene, lungs, "Lungs", reference=chest)
-    words = panel.logic.request(panel.parameters, tmp_path)
+    words = drained(panel.logic.request(panel.parameters, tmp_path))
     written = read_segmentation(tmp_path / "lung_mask.seg.nrrd")
     assert words[words.index("--lung-mask") + 1] == str(tmp_path / "lung_mask.seg.nrrd")
     assert written.volume_ml("left_lung") == pytest.approx(lungs.volume_ml("left_lung"))

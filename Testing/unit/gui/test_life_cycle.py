@@ -1,6 +1,7 @@
 """What every module must survive: no main window, scenes that come and go, reload, switching."""
 
 import pytest
+from gui_support import drained
 
 MODULES = ("PerfusionIPv", "CTVQ", "VesselBV")
 
@@ -110,7 +111,7 @@ def test_a_panel_runs_with_any_logic(desktop, modules, volumes, monkeypatch, tmp
     assert panel.ui.reasonLabel.text == "Choose."
     panel.ui.ct.setCurrentNode(volumes[0])
     assert panel.ui.applyButton.enabled
-    words = panel.logic.request(panel.parameters, tmp_path)
+    words = drained(panel.logic.request(panel.parameters, tmp_path))
     assert words == ["lungs", str(tmp_path / "ct.nrrd"), "--lobes", "none"]
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gui_support import click, show
+from gui_support import click, drained, show
 
 from lungperfusion import mrml
 from lungperfusion.io import read_segmentation
@@ -13,13 +13,13 @@ def test_marked_trunk_reaches_the_command(desktop, modules, volumes, patient, tm
     panel = desktop.select("PerfusionIPv")
     place = patient.ct.geometry.ras_from_ijk(np.array(patient.ct.geometry.shape[::-1]) // 2)
     click(panel, "trunkPointButton", place)
-    words = panel.logic.request(panel.parameters, tmp_path)
+    words = drained(panel.logic.request(panel.parameters, tmp_path))
     written = read_segmentation(tmp_path / "blood_points.seg.nrrd")
     assert words[words.index("--trunk") + 1] == str(tmp_path / "blood_points.seg.nrrd")
     assert 0.5 < written.volume_ml("pulmonary_artery") < 2.0  # a ball of 6.5 mm holds 1.15 mL
     panel.ui.trunkClearButton.click()
     (tmp_path / "again").mkdir()
-    assert "--trunk" not in panel.logic.request(panel.parameters, tmp_path / "again")
+    assert "--trunk" not in drained(panel.logic.request(panel.parameters, tmp_path / "again"))
 
 
 def test_marked_aorta_reaches_the_command(desktop, modules, volumes, patient, tmp_path):
@@ -28,7 +28,7 @@ def test_marked_aorta_reaches_the_command(desktop, modules, volumes, patient, tm
     panel.ui.ct.setCurrentNode(volumes[0])
     place = patient.ct.geometry.ras_from_ijk(np.array(patient.ct.geometry.shape[::-1]) // 2)
     node = click(panel, "aortaPointButton", place)
-    words = panel.logic.request(panel.parameters, tmp_path)
+    words = drained(panel.logic.request(panel.parameters, tmp_path))
     assert "--blood-mask" in words
     assert list(read_segmentation(tmp_path / "blood_points.seg.nrrd").names.values()) == ["aorta"]
     node.SetNthControlPointPosition(0, 5000, 0, 0)
@@ -36,7 +36,7 @@ def test_marked_aorta_reaches_the_command(desktop, modules, volumes, patient, tm
 
     (tmp_path / "again").mkdir()
     with pytest.raises(InputError, match="aorta lies outside"):
-        panel.logic.request(panel.parameters, tmp_path / "again")
+        drained(panel.logic.request(panel.parameters, tmp_path / "again"))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_corrected_lobes_come_with_their_lungs(desktop, reviewed, patient, tmp_p
     panel.study.keep("labels.lobes", node)
     panel.parameters.lobes = "auto"
     panel.study.corrected = ["lobes"]
-    words = panel.logic.request(panel.parameters, tmp_path)
+    words = drained(panel.logic.request(panel.parameters, tmp_path))
     assert words[words.index("--lung-mask") + 1] == str(tmp_path / "lungs.seg.nrrd")
     last = max(n for n, word in enumerate(words) if word == "--lobes")
     assert words[last + 1] == str(tmp_path / "lobes.seg.nrrd")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gui_support import choose_table, erase_front, show, value
+from gui_support import choose_table, drained, erase_front, show, value
 from slicer_standin import rendering
 
 from lungperfusion import mrml
@@ -350,11 +350,26 @@ def test_failure_is_told_in_words(desktop, modules, caplog, monkeypatch):
 
 
 def test_running_job_is_left_behind_with_the_scene(panel, desktop):
+    from lungperfusion_gui.job import Job
+
     panel.ui.applyButton.click()
+    desktop.wait(lambda: Job.running, 20.0)
     job = panel.job
     desktop.close_scene()
     assert panel.job is None
     desktop.wait(lambda: job.ended, 20.0)
+
+
+def test_inputs_are_written_no_further_in_a_closed_scene(panel, desktop):
+    from lungperfusion_gui.job import Job
+
+    panel.ui.applyButton.click()
+    folder = panel.runs.folder
+    desktop.close_scene()
+    assert panel.job is None
+    desktop.rest(0.3)
+    assert not Job.running
+    assert not folder.exists()
 
 
 def test_panel_survives_reload_and_module_switch(panel, desktop):
@@ -456,7 +471,7 @@ def test_vessels_of_another_segmentation_are_handed_on(panel, patient, tmp_path)
     for identifier, name in (("Segment_1", "lung_vessels"), ("Segment_2", "airways")):
         node.GetSegmentation().GetSegment(identifier).SetName(name)
     panel.ui.vesselMask.setCurrentNode(node)
-    words = panel.logic.request(panel.parameters, tmp_path)
+    words = drained(panel.logic.request(panel.parameters, tmp_path))
     written = read_segmentation(Path(words[words.index("--vessel-mask") + 1]))
     assert np.array_equal(written.mask("vessels"), array == 1)
     assert node in panel.logic.input_segmentations(panel.parameters)
@@ -485,7 +500,7 @@ def test_results_wait_for_the_panel_that_was_left(panel, desktop, modules):
     # a report is drawn from what the results were made from, and nothing stays in a closed scene
     kept = panel.runs.kept(panel.study.scan.GetID())
     assert kept.words[0] == "ipv"
-    assert panel._reportWords(kept.folder, False) == [*kept.words, "--no-report"]
+    assert drained(panel._reportWords(kept.folder, False)) == [*kept.words, "--no-report"]
     desktop.close_scene()
     assert not kept.folder.exists()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gui_support import choose_table, erase_front, show
+from gui_support import choose_table, drained, erase_front, show
 
 from lungperfusion import mrml
 from lungperfusion.io import read_segmentation
@@ -205,7 +205,7 @@ def test_what_was_measured_is_shown_and_the_stroke_kept_apart(
     drawn = panel.study.node("drawn.lungs")
     assert not mrml.shows(drawn, measured)
     assert not drawn.GetDisplayNode().GetVisibility()
-    panel.logic.request(panel.parameters, tmp_path)  # a report is about what was drawn
+    drained(panel.logic.request(panel.parameters, tmp_path))  # a report is about what was drawn
     assert mrml.shows(drawn, read_segmentation(tmp_path / "lungs.seg.nrrd"))
     erase_front(panel.study.node("labels.lungs"), "right_lung", patient.ct.geometry)
     desktop.wait(lambda: panel.study.outdated, 5.0)
@@ -253,7 +253,7 @@ class Started:
         self.folder = folder
 
     def __call__(self, make_words, on_success, *, more_words=(), out=None, owner=None):
-        self.words = [*make_words(self.folder), *more_words]
+        self.words = [*drained(make_words(self.folder)), *more_words]
         on_success(out)
 
 

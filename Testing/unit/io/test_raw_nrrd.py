@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lungperfusion.io import read_map, write_volume
-from lungperfusion.io.writing import write_in_parts
+from lungperfusion.io.writing import write_in_parts, write_series_in_parts, write_time_series
 from lungperfusion.volume import Geometry, Volume
 
 
@@ -31,6 +31,19 @@ def test_parts_make_the_same_file(tmp_path):
     write_volume(volume, tmp_path / "whole.nrrd", compressed=False)
     assert len(list(write_in_parts(volume, tmp_path / "parts.nrrd"))) == len(values)
     assert (tmp_path / "parts.nrrd").read_bytes() == (tmp_path / "whole.nrrd").read_bytes()
+
+
+def test_parts_make_the_same_series(tmp_path):
+    geometry = Geometry.axial((5, 6, 7), (0.7, 0.8, 1.5), (10.0, -20.0, 30.0))
+    shape = (4, *geometry.shape)
+    values = np.random.default_rng(3).normal(0, 100, shape).astype(np.int16)
+    times = np.arange(4.0)[:, None].repeat(5, axis=1)
+    whole, parts = tmp_path / "whole.seq.nrrd", tmp_path / "parts.seq.nrrd"
+    write_time_series(values, geometry, times, whole, compressed=False)
+    planes = (plane for frame in values for plane in frame)
+    shares = list(write_series_in_parts(planes, geometry, times, parts))
+    assert shares == pytest.approx(np.arange(1, 21) / 20)
+    assert parts.read_bytes() == whole.read_bytes()
 
 
 def test_rounding_that_another_program_left_in_a_header_changes_nothing(tmp_path):
