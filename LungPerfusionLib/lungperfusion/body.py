@@ -276,12 +276,9 @@ def lung_air(coarse: Coarse) -> tuple[Mask, Mask]:
     """
     air = (coarse.hu < AIR_HU) & coarse.valid
     tissue = walls_seen(body_mask(coarse))
-    labels, count = components(air)
-    if not count:
+    if not air.any():
         return air, air.copy()
-    total = np.bincount(labels.ravel(), weights=tissue.ravel(), minlength=count + 1)
-    is_open = total < WALLS_OF_TISSUE * np.bincount(labels.ravel(), minlength=count + 1)
-    opened = is_open[labels] & air
+    opened = _opened(air, tissue)
     air &= ~opened | (tissue >= WALLS_WHERE_OPEN)
     labels, count = components(air)
     core = eroded(air, CORE_MM, coarse.spacing_mm)
@@ -308,6 +305,39 @@ def lung_air(coarse: Coarse) -> tuple[Mask, Mask]:
     lung = inside & (darkness >= limit) & (sizes >= ISLAND_SHARE * largest) & large
     gas = inside & (darkness < limit) & (enclosed >= WALLS_ALL_AROUND[1])
     return lung[labels], gas[labels]
+
+
+def _opened(air: Mask, tissue: NDArray[np.uint8]) -> Mask:
+    """Pieces of air of the room, with the air of the patient that opens to it."""
+    labels, count = components(air)
+    total = np.bincount(labels.ravel(), weights=tissue.ravel(), minlength=count + 1)
+    is_open = total < WALLS_OF_TISSUE * np.bincount(labels.ravel(), minlength=count + 1)
+    return np.asarray(is_open[labels] & air)
+
+
+ROOM_MARGIN_MM = 4.0
+"""Skin and its partial volume beside air of the room belong to it: lungs lie deeper."""
+
+
+def outside_body(ct: Volume) -> Mask:
+    """Air of the room and padding on the grid of a chest CT, up to the skin; see `lung_air`.
+
+    Parameters
+    ----------
+    ct
+        The CT, in HU.
+
+    """
+    ct.require_unit("HU", "the chest CT")
+    coarse = coarse_copy(ct)
+    air = (coarse.hu < AIR_HU) & coarse.valid
+    tissue = walls_seen(body_mask(coarse))
+    room = _opened(air, tissue) & (tissue < WALLS_WHERE_OPEN)
+    near = dilated(room, max(ROOM_MARGIN_MM, *coarse.spacing_mm), coarse.spacing_mm)
+    outside = (near & ~air) | room | ~coarse.valid
+    whole = tuple(slice(0, size) for size in outside.shape)
+    box = coarse.fine_box((whole[0], whole[1], whole[2]))
+    return from_upright(coarse.spread(outside, box), ct.geometry)
 
 
 def _in_bone(hu: NDArray[np.float32], mask: Mask, air: Mask) -> bool:

@@ -8,10 +8,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from lungperfusion import mrml
+from lungperfusion.errors import InputError
 from lungperfusion.results.report import format_value, unit_text
 from lungperfusion.terms import MEASURES, title
 from lungperfusion_gui.corrections import keep_original_labels
 
+MESSAGE_MS = 5000
 SETTLE_MS = 250
 """A stroke, or an effect that touches several segments, fires several events: one entry each."""
 
@@ -27,6 +29,9 @@ EFFECTS = (
     "Margin",
     "Logical operators",
 )
+FILLING = frozenset(("Threshold", "Grow from seeds"))
+"""Effects that take what looks alike, wherever it lies: the air of the room looks like lung."""
+
 UNDO_STATES = 10
 
 
@@ -39,10 +44,15 @@ class EditWatch:
         Segmentation node.
     on_edit
         Called with the result of `mrml.SegmentSnapshot.changes_to`; undo and redo count, too.
+    is_filling
+        Called for whether an effect in `FILLING` is at work.
+    tidy
+        Called after such an effect, before the change is measured; may change the segments.
     """
 
-    def __init__(self, node, on_edit):
+    def __init__(self, node, on_edit, is_filling, tidy):
         self._node, self._on_edit = node, on_edit
+        self._is_filling, self._tidy, self._filled = is_filling, tidy, False
         self._segmentation = node.GetSegmentation()
         self._before = mrml.SegmentSnapshot(node)
         self._timer = qt.QTimer()
@@ -58,10 +68,14 @@ class EditWatch:
         self._tags = [self._segmentation.AddObserver(event, self._touched) for event in events]
 
     def _touched(self, caller=None, event=None):
+        self._filled = self._filled or self._is_filling()  # it ends before the edits have settled
         self._timer.start()
 
     def measure(self):
         """Look now instead of when the edits have settled."""
+        if self._filled:
+            self._tidy()
+            self._filled = False
         self._timer.stop()
         after = mrml.SegmentSnapshot(self._node)
         changed = self._before.changes_to(after)
@@ -72,6 +86,7 @@ class EditWatch:
     def renew(self):
         """Take the segments as they are: what happened since was no edit."""
         self._timer.stop()
+        self._filled = False
         self._before = mrml.SegmentSnapshot(self._node)
 
     def stop(self):
@@ -145,7 +160,17 @@ class Correction:
         """Watch label maps of a study, by name; the present state is the unedited one."""
         self.forget()
         for name, node in nodes.items():
-            self._watches[name] = EditWatch(node, partial(self._on_edit, study, name))
+            self._watches[name] = EditWatch(
+                node,
+                partial(self._on_edit, study, name),
+                partial(self._is_filling, node),
+                partial(_keep_inside_body, study, node),
+            )
+
+    def _is_filling(self, node):
+        effect = self._editor.activeEffect()
+        ours = self._editor.segmentationNode() is node
+        return ours and effect is not None and effect.name in FILLING
 
     def look_now(self):
         """Take account of edits of this moment before a computation starts."""
@@ -166,6 +191,24 @@ class Correction:
         self.forget()
         self._editor.setActiveEffect(None)
         self._editor.setSegmentationNode(None)
+
+
+def _keep_inside_body(study, node):
+    """Take the air around the patient out again; undo goes back to before the effect.
+
+    Masks of the editor cannot do it: one of segments would have to be a segment beside those of
+    the results, and one of intensities cannot tell the air of the room from that of the trachea.
+    """
+    if mrml.reference_of(node) is not study.image:  # nothing says where the body is on its grid
+        return
+    try:
+        with slicer.util.WaitCursor():
+            taken_ml = mrml.keep_inside_body(node, study.image)
+    except InputError:  # under a transform that is not linear; the edit counts all the same
+        return
+    if taken_ml:
+        words = _("{ml} mL of air outside the body were left out.").format(ml=round(taken_ml))
+        slicer.util.showStatusMessage(words, MESSAGE_MS)
 
 
 def trail_lines(entries):

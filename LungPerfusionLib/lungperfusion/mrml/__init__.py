@@ -6,7 +6,7 @@ unchanged.
 """
 
 from lungperfusion.mrml.colours import colour_node
-from lungperfusion.mrml.edits import SegmentSnapshot, segments_ml
+from lungperfusion.mrml.edits import SegmentSnapshot, keep_inside_body, segments_ml
 from lungperfusion.mrml.examinations import show_xenon
 from lungperfusion.mrml.geometry import (
     geometry_from_node,
@@ -82,6 +82,7 @@ __all__ = [
     "hide_segmentation",
     "image_array",
     "is_sequence",
+    "keep_inside_body",
     "labelimage_from_segmentation",
     "labelmap_from_segmentation",
     "line_ras_mm",

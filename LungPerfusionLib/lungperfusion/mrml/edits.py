@@ -11,9 +11,12 @@ import slicer.util
 import vtk
 from numpy.typing import NDArray
 
-from lungperfusion.mrml.geometry import image_array, paste
+from lungperfusion.body import outside_body
+from lungperfusion.mrml.geometry import image_array, matrix_to_world, oriented_image, paste
 from lungperfusion.mrml.names import LABELMAP
-from lungperfusion.volume import Mask, bounding_box
+from lungperfusion.mrml.segmentations import segment_mask
+from lungperfusion.mrml.volumes import volume_from_node
+from lungperfusion.volume import Geometry, Mask, bounding_box
 
 
 class SegmentSnapshot:
@@ -43,6 +46,38 @@ def segments_ml(node: Any) -> float:
     segmentation = node.GetSegmentation()
     parts = [own_voxels(segmentation.GetSegment(name)) for name in segmentation.GetSegmentIDs()]
     return sum(part.voxel_ml * float(np.count_nonzero(part.mask)) for part in parts if part)
+
+
+def keep_inside_body(node: Any, ct: Any) -> float:
+    """Take the air around the patient out of all segments of a node.
+
+    Parameters
+    ----------
+    node
+        Segmentation node on the grid of the CT.
+    ct
+        Volume node of a chest CT in HU.
+
+    Returns
+    -------
+    float
+        Volume that was taken out, in mL.
+
+    """
+    volume = volume_from_node(ct, "HU")
+    outside, geometry = outside_body(volume), volume.geometry
+    own = Geometry(geometry.shape, np.linalg.inv(matrix_to_world(node)) @ geometry.ijk_to_ras)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    taken = 0
+    for identifier in node.GetSegmentation().GetSegmentIDs():
+        mask = segment_mask(node, identifier, geometry)
+        surplus = int(np.count_nonzero(mask & outside))
+        if surplus:
+            taken += surplus
+            image = oriented_image(own)
+            image_array(image)[...] = mask & ~outside
+            logic.SetBinaryLabelmapToSegment(image, node, identifier, logic.MODE_REPLACE)
+    return taken * geometry.voxel_volume_ml
 
 
 @dataclass(frozen=True, eq=False)

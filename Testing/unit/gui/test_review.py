@@ -310,6 +310,55 @@ def test_undo_is_an_edit_that_takes_back(panel, patient, desktop):
     assert first["voxels_removed"] == second["voxels_added"] > 0
 
 
+def threshold(panel, segment, below_hu):
+    """Apply the effect as a user does, with the range of air."""
+    editor = panel.ui.segmentEditor
+    editor.setCurrentSegmentID(segment)
+    editor.setActiveEffectByName("Threshold")
+    effect = editor.activeEffect()
+    effect.setParameter("MinimumThreshold", "-2000")
+    effect.setParameter("MaximumThreshold", str(below_hu))
+    effect.self().onApply()
+
+
+def test_threshold_takes_no_air_outside_the_body(panel, patient, desktop):
+    lungs, grid = panel.study.node("labels.lungs"), patient.ct.geometry
+    before = mrml.segment_mask(lungs, "left_lung", grid)
+    threshold(panel, "left_lung", -600)
+    filled = mrml.segment_mask(lungs, "left_lung", grid)
+    assert filled[0, 0, 0]  # for a moment
+    desktop.wait(lambda: panel.study.outdated, 5.0)
+    taken = mrml.segment_mask(lungs, "left_lung", grid)
+    inside = (patient.truth.lungs.array > 0) | (patient.truth.airways.array > 0)
+    assert np.array_equal(taken[inside], filled[inside])
+    assert np.count_nonzero(filled & inside) > 0.8 * np.count_nonzero(inside)
+    assert np.count_nonzero(taken & ~inside) < 0.02 * np.count_nonzero(filled & ~inside)
+    entries = mrml.read_trail(panel.study.node("trail"))
+    entry = next(entry for entry in entries if entry["segment"] == "left_lung")
+    assert entry["voxels_added"] == np.count_nonzero(taken & ~before)  # and nothing taken back
+    segments = lungs.GetSegmentation()
+    assert list(segments.GetSegmentIDs()) == ["left_lung", "right_lung", "airways"]
+    panel.ui.segmentEditor.undo()
+    assert np.array_equal(mrml.segment_mask(lungs, "left_lung", grid), before)
+
+
+def test_other_effects_draw_where_the_reader_wants(panel, patient, desktop):
+    """A body that is found wrongly must not keep a reader from mending the lungs."""
+    import slicer
+
+    lungs, grid = panel.study.node("labels.lungs"), patient.ct.geometry
+    editor = panel.ui.segmentEditor
+    editor.setCurrentSegmentID("left_lung")
+    editor.setActiveEffectByName("Paint")
+    drawn = mrml.segment_mask(lungs, "left_lung", grid)
+    drawn[0, 0, :5] = True
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        drawn.astype(np.uint8), lungs, "left_lung", mrml.reference_of(lungs)
+    )
+    desktop.wait(lambda: panel.study.outdated, 5.0)
+    assert np.array_equal(mrml.segment_mask(lungs, "left_lung", grid), drawn)
+
+
 def test_second_scene_starts_empty(panel, desktop):
     assert value(panel, "tlv") > 1.0
     desktop.close_scene()
