@@ -47,13 +47,16 @@ class Footprints:
 
     def samples(self, array: NDArray[Any], outside: float) -> NDArray[Any]:
         """Values of an image of the CT at the samples, shape (N, samples)."""
-        values = array.ravel()[np.maximum(self.index, 0)]
-        return np.where(self.index >= 0, values, values.dtype.type(outside))
+        values = array.ravel()[self.index]  # -1 takes the last voxel, which is put right below
+        if self.index.min(initial=0) < 0:
+            values[self.index < 0] = outside
+        return np.asarray(values)
 
     def shares(self, array: NDArray[np.unsignedinteger[Any]], *values: int) -> NDArray[np.float32]:
         """Share of every voxel that carries any of these labels, shape (N,)."""
         held = self.samples(array, 0)
-        return np.isin(held, values).mean(axis=1, dtype=np.float32)
+        found = np.logical_or.reduce([held == value for value in values])
+        return np.asarray(found.mean(axis=1, dtype=np.float32))
 
 
 def footprints(join: Join, ct: Geometry) -> Footprints:

@@ -15,7 +15,6 @@ from lungperfusion.analysis.xenon.joined import (
     JoinedXenon,
     carried_to_ct,
     carried_to_mri,
-    combined_field,
     join_xenon,
     perfusion_within,
 )
@@ -167,7 +166,7 @@ def analyse_xenon(
         parameters=_parameters(found, joined, options, background),
         maps={**_maps(found), CT_ON_MRI: ct_on_mri},
         labelmaps=labelmaps,
-        transforms={TRANSFORM: combined_field(joined.join)},
+        transforms={TRANSFORM: joined.field},
         tables=_tables(evidence, joined, measurements, background),
         sections=sections,
     )

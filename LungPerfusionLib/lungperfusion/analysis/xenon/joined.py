@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,11 @@ class JoinedXenon:
     weights: Mapping[Region, NDArray[np.float32]]
     """Share of each region in the voxels of the mask."""
     absent: Mapping[Region, str]
+
+    @cached_property
+    def field(self) -> DisplacementField:
+        """One field for the whole MRI: at each point that of the nearer lung."""
+        return _combined_field(self.join)
 
 
 def join_xenon(
@@ -180,14 +186,17 @@ def _regions(
 def carried_to_mri(joined: JoinedXenon, image: Volume, spacing_mm: float = PICTURE_MM) -> Volume:
     """Bring an image of the CT to the MRI for pictures, at most as finely as asked for."""
     grid = _grid_around(joined.join, lambda size: min(size, spacing_mm))
-    points = voxel_positions(grid)
-    field = combined_field(joined.join)
-    index = image.geometry.ijk_from_ras(points + field.at(points)).T[::-1]
+    moved = joined.field.on(grid).ras_mm
+    source = np.asarray(image.array, np.float32)
     fill = -1000.0 if image.unit == "HU" else 0.0
-    values = ndimage.map_coordinates(
-        np.asarray(image.array, np.float32), index.astype(np.float32), order=1, cval=fill
-    )
-    return Volume(values.reshape(grid.shape), grid, image.unit)
+    values = np.empty(grid.shape, np.float32)
+    plane = grid.crop((slice(0, 1), slice(None), slice(None)))
+    points = voxel_positions(plane).reshape(*grid.shape[1:], 3)
+    for row, below in enumerate(values):  # one plane after another: positions take memory
+        index = image.geometry.ijk_from_ras(points + row * grid.ijk_to_ras[:3, 2] + moved[row])
+        place = np.moveaxis(index[..., ::-1], -1, 0).astype(np.float32)
+        ndimage.map_coordinates(source, place, output=below, order=1, cval=fill)
+    return Volume(values, grid, image.unit)
 
 
 def _grid_around(join: Join, spacing: Callable[[float], float]) -> Geometry:
@@ -198,8 +207,7 @@ def _grid_around(join: Join, spacing: Callable[[float], float]) -> Geometry:
     return geometry.crop(box).with_spacing((i, j, k))
 
 
-def combined_field(join: Join) -> DisplacementField:
-    """One field for the whole MRI: at each point that of the nearer lung."""
+def _combined_field(join: Join) -> DisplacementField:
     geometry = join.sides.geometry
     grid = _grid_around(join, lambda size: max(size, FIELD_MM))
     points = voxel_positions(grid)
