@@ -7,7 +7,6 @@ mean over a region weighs them with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,10 +178,3 @@ def weighted_mean(values: NDArray[Any], weights: NDArray[Any]) -> float:
     """Mean of values with weights; NaN without any weight."""
     total = float(weights.sum(dtype=np.float64))
     return float((values * weights).sum(dtype=np.float64)) / total if total > 0 else math.nan
-
-
-def region_weights(
-    found: Footprints, labels: Mapping[str, tuple[NDArray[Any], int]]
-) -> dict[str, NDArray[np.float32]]:
-    """Share of each region in every voxel, by the region's label map and label value."""
-    return {name: found.shares(array, value) for name, (array, value) in labels.items()}

@@ -135,9 +135,19 @@ def mirror_fits(mask: Mask, geometry: Geometry, ct_lungs: Labelmap) -> dict[str,
     ct_lungs
         Both lungs on CT, on any grid.
 
+    Raises
+    ------
+    InputError
+        If the mask is too thin to be of lungs.
+
     """
     depth, grid = _depth_map(ct_lungs)
     points, inside = _thinned(mask, geometry)
+    if not inside.any() or not np.ptp(points[inside], axis=0).all():
+        raise InputError(
+            f"the mask of the xenon MRI shows no lungs: its {int(mask.sum())} voxels are less than "
+            f"{2 * _CHECKED_MM:g} mm thick somewhere; give the mask of the thoracic cavity"
+        )
     centre = points[inside].mean(axis=0)
     low, high = (np.percentile(points[inside], q, axis=0) for q in (1, 99))
     lungs = voxel_positions(grid, depth > 0)

@@ -11,13 +11,14 @@ import pytest
 
 from lungperfusion.analysis.stages import remembering
 from lungperfusion.io import write_labelmap, write_volume
-from lungperfusion.phantoms import KINDS
 from lungperfusion.phantoms.rendering import Phantom
-from lungperfusion.phantoms.xenon import XenonPhantom, XenonRecipe, make_xenon
+from lungperfusion.phantoms.xenon import XenonPhantom
 from lungperfusion.volume import Volume
 
 if str(Path(__file__).parent) not in sys.path:
-    sys.path.insert(0, str(Path(__file__).parent))  # for nifti_layout
+    sys.path.insert(0, str(Path(__file__).parent))  # for half_chest, nifti_layout
+
+from half_chest import make_chest, make_mri
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,12 +31,12 @@ def stages(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def chest() -> Phantom:
-    return KINDS["small"]()
+    return make_chest()
 
 
 @pytest.fixture(scope="session")
 def xenon(chest: Phantom) -> XenonPhantom:
-    return make_xenon(chest.truth.lobes, XenonRecipe(matrix=80, samples=2))
+    return make_mri(chest, matrix=80, samples=2)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from half_chest import DEFICITS
 
 from lungperfusion.analysis.regions import FoundRegions
 from lungperfusion.analysis.xenon import Background, ChestCt, XenonOptions, analyse_xenon
 from lungperfusion.analysis.xenon.joined import join_xenon
 from lungperfusion.errors import InputError
 from lungperfusion.orientation import axial
-from lungperfusion.phantoms.xenon import SUBPLEURAL, _within
+from lungperfusion.phantoms.xenon import _within
 from lungperfusion.progress import ignore
 from lungperfusion.regions import RegionSet
 from lungperfusion.segmentation.zones import label_zones
@@ -64,8 +65,8 @@ def value(analysis, measure, region=Region.LUNGS):
 def test_both_outlines_fit(joined):
     assert set(joined.join.lungs) == set(LUNGS)
     for lung in joined.join.lungs.values():
-        assert lung.dice >= 0.97
-        assert lung.surface_mm <= 1.5
+        assert lung.dice >= 0.96  # half the size: edges take twice the share
+        assert lung.surface_mm <= 0.75
     verdicts = {gate.id: gate.verdict for gate in joined.gates}
     assert verdicts["xenon_overlap"] == verdicts["xenon_surface"] == "pass"
     assert verdicts["xenon_breath"] == verdicts["xenon_orientation"] == "pass"
@@ -116,17 +117,17 @@ def test_low_transfer_in_normal_ct_is_found(analysis, xenon):
 
 
 def test_classes_on_the_ct_lie_where_the_deficits_are(analysis, chest):
-    """The deficits are prescribed in the CT; the MRI shows them moved by 8 mm and scaled."""
+    """The deficits are prescribed in the CT; the MRI shows them moved by 4 mm and scaled."""
     on_ct = analysis.labelmaps["xe_mismatch_on_ct"]
     assert on_ct.geometry.same_as(chest.ct.geometry)
     points = voxel_positions(on_ct.geometry)
     lungs = chest.truth.lungs.mask(*LUNGS)
-    true = _within(points, SUBPLEURAL).reshape(on_ct.geometry.shape) & lungs
+    true = _within(points, DEFICITS).reshape(on_ct.geometry.shape) & lungs
     found = on_ct.mask("xe_transfer_low_ct_normal")
     assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.8
     named = on_ct.array > 0
     assert not (named & ~lungs).any()
-    assert (named & lungs).sum() > 0.9 * lungs.sum()
+    assert (named & lungs).sum() > 0.85 * lungs.sum()  # the rest is the edge
     for name in on_ct.names.values():  # the same shares as where they were measured
         here = on_ct.mask(name).sum() / named.sum()
         assert 100 * here == pytest.approx(value(analysis, f"{name}_share").value, abs=2.5), name
@@ -208,8 +209,8 @@ def test_missing_maps_have_reasons_and_no_numbers(xenon, ct):
 def test_few_voxels_are_a_caution(xenon, ct):
     lobe = Region.RIGHT_MIDDLE_LOBE
     coarse = Geometry(
-        tuple(n // 8 for n in xenon.geometry.shape),
-        xenon.geometry.with_spacing((40.0,) * 3).ijk_to_ras,
+        tuple(n // 4 for n in xenon.geometry.shape),
+        xenon.geometry.with_spacing((20.0,) * 3).ijk_to_ras,
     )
     from lungperfusion.resampling import resample_array
 
@@ -292,11 +293,10 @@ def test_classes_follow_another_reference_set(xenon, ct, analysis):
     assert value(other, "xe_rbc_m_z").value > value(analysis, "xe_rbc_m_z").value
 
 
-def test_points_of_a_reader_steer_the_join(xenon, chest):
+def test_points_of_a_reader_steer_the_join(xenon, chest, joined):
     lungs = chest.truth.lungs
-    place = np.array([[80.0, -20.0, 0.0]])
-    plain = join_lungs(xenon.mask, xenon.geometry, lungs).lungs[Region.RIGHT_LUNG].field
-    start = plain.at(place)
+    place = np.array([[40.0, -10.0, 0.0]])
+    start = joined.join.lungs[Region.RIGHT_LUNG].field.at(place)
     asked = place + start + np.array([[0.0, 0.0, 9.0]])
     steered = join_lungs(xenon.mask, xenon.geometry, lungs, points=(place, asked))
     moved = steered.lungs[Region.RIGHT_LUNG].field.at(place)

@@ -317,7 +317,7 @@ def test_the_command_takes_dicom_for_every_image(files, xenon, tmp_path, capsys)
     assert float(found["lungs", "xe_rbc_gas"]) == pytest.approx(mean, rel=0.03)
     volume_ml = xenon.mask.sum() * xenon.geometry.voxel_volume_ml
     assert float(found["lungs", "xe_volume"]) == pytest.approx(volume_ml, rel=1e-5)
-    assert float(found["right_lower_zone", "xe_volume"]) > 100
+    assert float(found["right_lower_zone", "xe_volume"]) > 50
 
     words[words.index("--ct") + 1] = str(tmp_path / "rbc-gas")
     assert main([*words, "-o", str(tmp_path / "refused")]) == 2

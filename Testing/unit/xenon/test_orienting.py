@@ -53,6 +53,16 @@ def test_a_mirrored_image_is_found_and_named(chest, xenon, axes):
     assert fits[axes] - rest > MIRROR_MARGIN
 
 
+@pytest.mark.parametrize("kept", ["slice", "voxel"])
+def test_a_mask_that_is_no_lung_is_refused(chest, xenon, kept):
+    place = np.argwhere(xenon.mask)[xenon.mask.sum() // 2]
+    chosen = (place[0],) if kept == "slice" else tuple(place)
+    thin = np.zeros_like(xenon.mask)
+    thin[chosen] = xenon.mask[chosen]
+    with pytest.raises(InputError, match="shows no lungs"):
+        mirror_fits(thin, xenon.geometry, chest.truth.lungs)
+
+
 def test_the_code_to_give_is_said():
     assert mirrored_code("ILP", "R") == "IRP"
     assert mirrored_code("ILP", "RAS") == "SRA"
