@@ -5,9 +5,42 @@ import json
 import numpy as np
 
 from lungperfusion import mrml
+from lungperfusion.__main__ import make_parser
+from lungperfusion.arguments import check_values
+from lungperfusion.errors import InputError
+from lungperfusion.progress import ignore
 from lungperfusion.terms import Region
 
 RUN_S = 240.0
+
+
+class JobAtOnce:
+    """Runs what the worker is asked for without its process, whose start takes seconds."""
+
+    def __init__(self, words, on_progress, on_done):
+        import qt
+
+        self._words, self._on_done = words, on_done
+        qt.QTimer.singleShot(0, self._run)
+
+    def _run(self):
+        from lungperfusion_gui import xenon_files
+
+        error = ""
+        try:
+            if self._words[0] == xenon_files.WORD:
+                xenon_files.run(self._words[1:], ignore)
+            else:
+                arguments = make_parser(self._words[0]).parse_args(self._words)
+                check_values(arguments)
+                assert arguments.run(arguments, ignore) == 0
+        except InputError as refused:
+            error = str(refused)
+        self._on_done(error)
+
+    def abandon(self):
+        """Tell nobody how it ends."""
+        self._on_done = lambda _error: None
 
 
 def value(panel, measure, region=Region.LUNGS):

@@ -1,8 +1,11 @@
 """Gas transfer in CTVQ: from maps and a CT to numbers, classes and corrected lungs of the MRI."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from gui_support import apply, erase_front, value
+from gui_support import JobAtOnce, apply, erase_front, value
+from half_chest import make_chest, make_mri
 
 from lungperfusion import mrml
 from lungperfusion.phantoms import KINDS
@@ -14,8 +17,8 @@ from lungperfusion.vq.displacement import voxel_positions
 
 @pytest.fixture(scope="module")
 def case():
-    chest = KINDS["small"]()
-    return chest, make_xenon(chest.truth.lobes, XenonRecipe(matrix=64, samples=1))
+    chest = make_chest()
+    return chest, make_mri(chest, matrix=64)
 
 
 @pytest.fixture
@@ -69,6 +72,8 @@ def test_the_sample_holds_all_inputs(desktop, tmp_path, monkeypatch):
 
     small = XenonRecipe(matrix=48, samples=1)
     monkeypatch.setattr(sample_files, "make_xenon", lambda lobes: make_xenon(lobes, small))
+    few_vessels = replace(KINDS["healthy"], anatomy={"leaves": 8})
+    monkeypatch.setitem(sample_files.KINDS, "healthy", few_vessels)
     assert sample_files.run(["LungPerfusionXenon", "6,6,6", str(tmp_path)], ignore) == 0
     nodes = {node.GetName(): node for node in samples.show(tmp_path)}
     assert next(iter(nodes)) == "CT"
@@ -112,9 +117,14 @@ def steps_kept(panel):
     }
 
 
-def test_a_corrected_mask_and_points_repeat_only_what_rests_on_them(desktop, panel, case):
+def test_a_corrected_mask_and_points_repeat_only_what_rests_on_them(
+    desktop, panel, case, monkeypatch
+):
     import slicer
 
+    from lungperfusion_gui import runs
+
+    monkeypatch.setattr(runs, "Job", JobAtOnce)
     chest, xenon = case
     choose_mask(panel, xenon)
     desktop.wait(lambda: panel.ui.applyButton.enabled, 5.0)

@@ -1,21 +1,20 @@
 """A folder of the open gas exchange pipeline in CTVQ: what is chosen, what is said, and numbers."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gui_support import JobAtOnce
+from half_chest import make_chest, make_mri
 from nifti_layout import write_nifti, write_pipeline_folder
 
 from lungperfusion import mrml
 from lungperfusion.__main__ import main
-from lungperfusion.errors import InputError
 from lungperfusion.io import write_labelmap, write_volume
 from lungperfusion.io.xenon.maps import Placement, read_xenon_map
 from lungperfusion.mrml.segmentations import terminology_of
-from lungperfusion.phantoms import KINDS
-from lungperfusion.phantoms.xenon import FIELD_MM, XenonRecipe, make_xenon
+from lungperfusion.phantoms.xenon import FIELD_MM
 from lungperfusion.terms.xenon import IMAGE_NAMES
 from lungperfusion.xenon.orienting import grid_of_field
 
@@ -30,41 +29,22 @@ FIELDS = {
 LOADED_S = 60.0
 
 
-class AtOnce:
-    """What the worker does, without its process."""
-
-    def __init__(self, words, on_progress, on_done):
-        import qt
-
-        from lungperfusion_gui import xenon_files
-
-        self.ended, error = False, ""
-        try:
-            xenon_files.run(words[1:], on_progress)
-        except InputError as refused:
-            error = str(refused)
-        qt.QTimer.singleShot(0, lambda: on_done(error))
-
-    def abandon(self):
-        """Leave nothing behind."""
-
-
 @pytest.fixture
 def at_once(panel, monkeypatch):
     """Read folders in this process: starting one takes seconds."""
     from lungperfusion_gui import xenon_folder
 
-    monkeypatch.setattr(xenon_folder, "Job", AtOnce)
+    monkeypatch.setattr(xenon_folder, "Job", JobAtOnce)
 
 
 @pytest.fixture(scope="module")
 def chest():
-    return replace(KINDS["small"], anatomy={"leaves": 8})((5.0, 5.0, 5.0))
+    return make_chest()
 
 
 @pytest.fixture(scope="module")
 def xenon(chest):
-    return make_xenon(chest.truth.lobes, XenonRecipe(matrix=MATRIX, samples=1))
+    return make_mri(chest, matrix=MATRIX)
 
 
 @pytest.fixture
