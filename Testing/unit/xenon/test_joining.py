@@ -19,7 +19,7 @@ from lungperfusion.terms import LOBES, LUNGS, STRUCTURES, Region
 from lungperfusion.terms.xenon import REFERENCE_SETS
 from lungperfusion.volume import Geometry, Volume
 from lungperfusion.vq.displacement import voxel_positions
-from lungperfusion.xenon.footprints import breath_limits_hu, footprints
+from lungperfusion.xenon.footprints import Footprints, breath_limits_hu, footprints
 from lungperfusion.xenon.images import XenonMaps
 from lungperfusion.xenon.joining import closed_outline, join_lungs
 from lungperfusion.xenon.mismatch import LOW_IN_NORMAL_CT
@@ -279,6 +279,16 @@ def test_samples_of_a_voxel_lie_within_it(joined, ct):
     prints = footprints(joined.join, ct.ct.geometry)
     steps = [2 * int(np.ceil(size / 2)) for size in joined.join.sides.geometry.spacing_ijk_mm]
     assert prints.index.shape == (joined.join.sides.mask(*LUNGS).sum(), np.prod(steps))
+
+
+def test_samples_outside_of_the_ct_count_as_nothing():
+    grid = Geometry.axial((1, 1, 4), (1.0, 1.0, 1.0))
+    mask = np.ones((1, 1, 2), np.bool_)
+    prints = Footprints(index=np.array([[0, 3], [-1, 2]], np.int32), mask=mask, ct=grid)
+    labels = np.array([5, 0, 7, 7], np.uint8).reshape(grid.shape)
+    assert prints.samples(labels, 0).tolist() == [[5, 7], [0, 7]]
+    assert prints.shares(labels, 7).tolist() == [0.5, 0.5]
+    assert prints.shares(labels, 5, 7).tolist() == [1.0, 0.5]
 
 
 def test_classes_follow_another_reference_set(xenon, ct, analysis):
