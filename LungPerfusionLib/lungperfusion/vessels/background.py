@@ -67,6 +67,13 @@ class Background:
             )
         return out
 
+    def plane(self, number: int) -> Float32:
+        """Density at every voxel of one plane, shape (J, I), linear between block centres."""
+        values: NDArray[Any] = self.coarse_hu
+        for axis, places in enumerate(([number], *map(range, self.shape[1:]))):
+            values = _between(values, np.asarray(places), self.steps[axis], axis)
+        return np.asarray(values[0], np.float32)
+
     def filled(self) -> Float32:
         """Block value at every voxel of the image."""
         array = self.coarse_hu
@@ -74,6 +81,18 @@ class Background:
             array = np.repeat(array, step, axis=axis)
             array = array[(slice(None),) * axis + (slice(0, size),)]
         return np.ascontiguousarray(array)
+
+
+def _between(
+    blocks: NDArray[Any], voxels: NDArray[Any], step: int, axis: int
+) -> NDArray[np.float64]:
+    """Values at voxels along one axis, linear between the centres of blocks of so many voxels."""
+    last = blocks.shape[axis] - 1
+    place = np.clip((voxels - (step - 1) / 2) / step, 0, last)
+    below = np.floor(place).astype(np.intp)
+    share = (place - below).reshape([-1 if n == axis else 1 for n in range(blocks.ndim)])
+    low, high = (np.take(blocks, np.minimum(below + n, last), axis) for n in (0, 1))
+    return np.asarray((1 - share) * low + share * high)
 
 
 def block_sums(array: NDArray[Any], steps: tuple[int, int, int]) -> Float32:
@@ -123,17 +142,25 @@ def local_background(
     for _ in range(2):
         coarse = _normalised(image_hu, usable, spacing_kji_mm, steps, sigma_mm)
         first = Background(coarse, steps, image_hu.shape, 0.0)
-        index = np.flatnonzero(usable)
-        if not index.size:
+        residual = _residual_hu(image_hu, usable, first)
+        if not residual.size:
             return first
-        residual = image_hu.ravel()[index] - first.at(index)
         centre = float(np.median(residual))
-        noise = float(np.median(np.abs(residual - centre))) / 0.6745
-        away = np.abs(residual - centre) > OUTLIER_SDS * max(noise, 1.0)
-        usable = usable.copy()
-        usable.ravel()[index[away]] = False
+        away = np.abs(residual - centre)
+        noise = float(np.median(away)) / 0.6745
+        usable[usable] = away <= OUTLIER_SDS * max(noise, 1.0)
     coarse = _normalised(image_hu, usable, spacing_kji_mm, steps, sigma_mm)
     return Background(coarse, steps, image_hu.shape, noise)
+
+
+def _residual_hu(image_hu: Float32, usable: Mask, background: Background) -> Float32:
+    """Take the background off the usable voxels, in their order."""
+    return np.concatenate(
+        [
+            (image_hu[number] - background.plane(number))[chosen]
+            for number, chosen in enumerate(usable)
+        ]
+    )
 
 
 def _normalised(

@@ -87,8 +87,6 @@ class VesselMap:
         Share of blood at ``territory.index``.
     background
         Density between the vessels.
-    strength_hu
-        Tubeness.
     thick
         Dense tissue too thick for vessels.
     walls
@@ -121,7 +119,6 @@ class VesselMap:
     territory: Territory
     blood_fraction: NDArray[np.float64]
     background: Background
-    strength_hu: Float32
     thick: Mask
     walls: Mask
     lung: Mask
@@ -206,13 +203,8 @@ def find_vessels(
     scene = _prepare(ct, lungs, blood_hu, progress)
     blood = _Blood(blood_hu, class_blood_hu, classes)
     progress(0.1, "looking for vessels")
-    enhanced = _enhance(scene, blood_hu, scales_mm, part(progress, 0.1, 0.6))
-    progress(0.6, "leaving out airway walls")
-    axes = airway_axes(enhanced.lumens, scene.image, scene.background, scene.spacing)
-    airway_mm = airway_depth_mm(scene.image.shape, scene.spacing, scene.airways, axes)
+    vessels, airway_mm, ridge_noise_hu = _tubes(scene, blood_hu, scales_mm, progress)
     walls = airway_mm > 0
-    progress(0.65, "tracing vessels")
-    vessels = _trace(enhanced.ridges, walls | scene.thick, scene.spacing)
     progress(0.7, "measuring cross-sections")
     on_sheets = sheet_points(scene.extended, scene.search & ~walls, scene.spacing)
     first = _measure(scene, vessels, blood, airway_mm, on_sheets)
@@ -229,7 +221,6 @@ def find_vessels(
         territory=last.territory,
         blood_fraction=last.fraction,
         background=last.background,
-        strength_hu=enhanced.strength_hu,
         thick=scene.thick,
         walls=walls,
         lung=scene.lung,
@@ -240,7 +231,7 @@ def find_vessels(
         blood_hu_common=blood_hu,
         excluded_ml={**_excluded_ml(scene, walls, last), **rejected_ml},
         noise_hu=last.background.noise_hu,
-        ridge_noise_hu=enhanced.noise_hu,
+        ridge_noise_hu=ridge_noise_hu,
     )
 
 
@@ -340,6 +331,19 @@ def _prepare(ct: Volume, lungs: Labelmap, blood_hu: float, progress: Progress) -
         thick=thick,
         search=search,
     )
+
+
+def _tubes(
+    scene: _Scene, blood_hu: float, scales_mm: tuple[float, ...], progress: Progress
+) -> tuple[Vessels, Float32, dict[float, float]]:
+    """Vessels, the depth below the surface of airways, and the noise at each scale."""
+    enhanced = _enhance(scene, blood_hu, scales_mm, part(progress, 0.1, 0.6))
+    progress(0.6, "leaving out airway walls")
+    axes = airway_axes(enhanced.lumens, scene.image, scene.background, scene.spacing)
+    airway_mm = airway_depth_mm(scene.image.shape, scene.spacing, scene.airways, axes)
+    progress(0.65, "tracing vessels")
+    vessels = _trace(enhanced.ridges, (airway_mm > 0) | scene.thick, scene.spacing)
+    return vessels, airway_mm, enhanced.noise_hu
 
 
 def _enhance(

@@ -68,7 +68,7 @@ axis are taken in units of its own blur, so that the vessel is round again.
 """
 
 _HALO_SIGMAS = 4.0
-_PART_VOXELS = 4_000_000
+_SLAB_VOXELS = 2**20  # whose maps stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +173,6 @@ def enhance_vessels(
         Thresholds as multiples of the noise of each scale.
 
     """
-    flat_mask = np.flatnonzero(mask)
     best = np.zeros(image_hu.shape, np.float32)
     darkest = np.zeros(image_hu.shape, np.float32)
     found: list[Found] = []
@@ -188,12 +187,12 @@ def enhance_vessels(
         half = next((image for scale, image in finer if scale >= 0.45 * sigma), smooth)
         finer = [*finer[-1:], (sigma, smooth)]
         units = axis_scales_mm(sigma, spacing_kji_mm)
-        noise[sigma] = curvature_noise_hu(smooth, flat_mask, spacing_kji_mm, units)
+        noise[sigma] = curvature_noise_hu(smooth, mask, spacing_kji_mm, units)
         threshold = max(LEAST_STRENGTH_HU, low_over_noise * noise[sigma])
         least_lumen, most_lumen = LUMEN_SCALES_MM
         lumen = max(LUMEN_STRENGTH_HU, LUMEN_OVER_NOISE * noise[sigma])
         lumen = lumen if least_lumen <= sigma <= most_lumen else np.inf
-        for down, up in curved(smooth, flat_mask, spacing_kji_mm, threshold, lumen, units):
+        for down, up in curved(smooth, mask, spacing_kji_mm, threshold, lumen, units):
 
             def filled(voxels: NDArray[np.int64], half: Float32 = half) -> Mask:
                 if filled_from_hu is None:
@@ -289,43 +288,67 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def curved(
-    smooth: Float32,
-    flat_mask: NDArray[np.int64],
-    spacing: Spacing,
-    bright: float,
-    dark: float,
-    units: Spacing,
+    smooth: Float32, mask: Mask, spacing: Spacing, bright: float, dark: float, units: Spacing
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Voxels curved enough to hold a bright or a dark tube, in parts of bounded size.
+    """Voxels curved enough to hold a bright or a dark tube, in slabs of bounded size.
 
     The eigenvalues across a tube are together more negative than that along it is positive, so
     the Laplacian is at least as negative as the tubeness; three second differences are all it
-    costs.
+    costs.  The mask must not reach the border of the image.
     """
-    strides = _strides(smooth.shape)
-    flat = smooth.ravel()
-    for start in range(0, flat_mask.size, _PART_VOXELS):
-        index = flat_mask[start : start + _PART_VOXELS]
-        twice = 2 * flat[index]
-        laplacian = np.zeros(index.size, np.float32)
-        for stride, mm, unit in zip(strides, spacing, units, strict=True):
-            second = flat[index + stride] + flat[index - stride] - twice
-            laplacian += second * np.float32((unit / mm) ** 2)
-        yield index[laplacian < -np.float32(bright)], index[laplacian > np.float32(dark)]
+    for planes in _slabs(mask.shape):
+        inside = mask[planes, 1:-1, 1:-1]
+        laplacian = np.zeros(inside.shape, np.float32)
+        centre = [planes, slice(1, -1), slice(1, -1)]
+        twice = 2 * smooth[tuple(centre)]
+        for axis, (mm, unit) in enumerate(zip(spacing, units, strict=True)):
+            ahead, behind = list(centre), list(centre)
+            ahead[axis] = slice(centre[axis].start + 1, centre[axis].stop + 1 or None)
+            behind[axis] = slice(centre[axis].start - 1, centre[axis].stop - 1)
+            second = smooth[tuple(ahead)] + smooth[tuple(behind)]
+            second -= twice
+            second *= np.float32((unit / mm) ** 2)
+            laplacian += second
+        yield (
+            _flat_index(inside & (laplacian < -np.float32(bright)), planes, mask.shape),
+            _flat_index(inside & (laplacian > np.float32(dark)), planes, mask.shape),
+        )
 
 
-def curvature_noise_hu(
-    smooth: Float32, flat_mask: NDArray[np.int64], spacing: Spacing, units: Spacing
-) -> float:
+def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Planes along the first axis but its first and last, so many at once as is quick."""
+    step = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
+    for start in range(1, shape[0] - 1, step):
+        yield slice(start, min(start + step, shape[0] - 1))
+
+
+def _flat_index(inner: Mask, planes: slice, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Flat index in the image of what is true in a slab without its border."""
+    k, j, i = np.nonzero(inner)
+    return np.asarray(((k + planes.start) * shape[1] + (j + 1)) * shape[2] + (i + 1))
+
+
+def curvature_noise_hu(smooth: Float32, mask: Mask, spacing: Spacing, units: Spacing) -> float:
     """Noise of one scale-normalised second derivative: from the median absolute deviation."""
     strides = _strides(smooth.shape)
     flat = smooth.ravel()
-    index = flat_mask[:: max(1, flat_mask.size // 200_000)]
+    index = _some_of(mask, 200_000)
     spread = []
     for stride, mm, unit in zip(strides, spacing, units, strict=True):
         second = (flat[index + stride] + flat[index - stride] - 2 * flat[index]) * (unit / mm) ** 2
         spread.append(np.median(np.abs(second - np.median(second))) / 0.6745)
     return float(np.mean(spread))
+
+
+def _some_of(mask: Mask, about: int) -> NDArray[np.int64]:
+    """Flat index of every n-th voxel of a mask, with n such that about so many are taken."""
+    counts = [int(np.count_nonzero(plane)) for plane in mask]
+    step = max(1, sum(counts) // about)
+    taken, seen = [], 0
+    for number, (plane, count) in enumerate(zip(mask, counts, strict=True)):
+        taken.append(np.flatnonzero(plane)[-seen % step :: step] + number * plane.size)
+        seen += count
+    return np.concatenate(taken)
 
 
 def second_derivatives(

@@ -107,13 +107,12 @@ def sheet_points(image_hu: Float32, mask: Mask, spacing_kji_mm: Spacing) -> Shee
     """
     smooth = smooth_mm(image_hu, SHEET_SCALE_MM, spacing_kji_mm)
     units = axis_scales_mm(SHEET_SCALE_MM, spacing_kji_mm)
-    inside = np.flatnonzero(mask)
-    noise = curvature_noise_hu(smooth, inside, spacing_kji_mm, units)
+    noise = curvature_noise_hu(smooth, mask, spacing_kji_mm, units)
     least = max(LEAST_CURVATURE_HU, LEAST_OVER_NOISE * noise)
     parts = [
         _on_sheet(smooth, index, spacing_kji_mm, units, least)
         for index, _ in curved(
-            smooth, inside, spacing_kji_mm, least * (1 - 2 * FLATNESS), np.inf, units
+            smooth, mask, spacing_kji_mm, least * (1 - 2 * FLATNESS), np.inf, units
         )
     ]
     return Sheets(

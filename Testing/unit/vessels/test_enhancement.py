@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from lungperfusion.phantoms.vessel_tree import correlated_noise
-from lungperfusion.vessels.enhancement import enhance_vessels, smooth_mm, tubeness
+from lungperfusion.vessels import enhancement
+from lungperfusion.vessels.enhancement import (
+    curvature_noise_hu,
+    curved,
+    enhance_vessels,
+    second_derivatives,
+    smooth_mm,
+    tubeness,
+)
 from lungperfusion.volume import Geometry
 
 
@@ -43,6 +51,41 @@ def test_smoothing_does_not_depend_on_the_cut():
     whole = smooth_mm(array, 1.3, (0.7, 0.8, 0.9))
     part = smooth_mm(array[:50], 1.3, (0.7, 0.8, 0.9))
     np.testing.assert_allclose(part[:30], whole[:30], atol=1e-6)
+
+
+@pytest.fixture
+def speckled():
+    """Noise, and a mask full of holes that leaves the border free."""
+    rng = np.random.default_rng(3)
+    image = rng.normal(-850, 40, (9, 10, 11)).astype(np.float32)
+    mask = np.zeros(image.shape, np.bool_)
+    mask[1:-1, 1:-1, 1:-1] = rng.random((7, 8, 9)) < 0.7
+    return image, mask
+
+
+@pytest.mark.parametrize("slab_voxels", [1, 350, 10**6])
+def test_curved_voxels_are_those_of_the_laplacian_whatever_the_slab(
+    monkeypatch, speckled, slab_voxels
+):
+    image, mask = speckled
+    spacing, units = (0.7, 0.8, 0.9), (0.5, 0.5, 0.6)
+    monkeypatch.setattr(enhancement, "_SLAB_VOXELS", slab_voxels)
+    inside = np.flatnonzero(mask)
+    laplacian = second_derivatives(image, inside, spacing, units)[:3].sum(axis=0)
+    parts = list(curved(image, mask, spacing, 50.0, 80.0, units))
+    bright, dark = (np.concatenate(part) for part in zip(*parts, strict=True))
+    np.testing.assert_array_equal(bright, inside[laplacian < -50])
+    np.testing.assert_array_equal(dark, inside[laplacian > 80])
+    assert 0 < dark.size < bright.size < inside.size
+
+
+def test_noise_rests_on_voxels_spread_evenly_over_the_mask(monkeypatch, speckled):
+    image, mask = speckled
+    inside = np.flatnonzero(mask)
+    for about in (inside.size, 100, 30):
+        taken = enhancement._some_of(mask, about)
+        np.testing.assert_array_equal(taken, inside[:: inside.size // about])
+    assert curvature_noise_hu(image, mask, (0.7,) * 3, (0.7,) * 3) == pytest.approx(98, rel=0.15)
 
 
 def line(spacing, shape, sigma_mm=0.8):
