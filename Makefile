@@ -36,6 +36,8 @@ else
 	@echo "Report: $(CURDIR)/$(DEMO)/lungs/report.html"
 endif
 
+# Linear algebra on several threads spins while it waits for a core that another test uses.
+test: export OPENBLAS_NUM_THREADS := 1
 test: $(VENV)/installed-test  ## Lint and every test; PYTEST_OPTIONS="-k density" for some
 	@Scripts/system_libraries.sh
 	lint=0; $(MAKE) --no-print-directory lint || lint=$$?; \

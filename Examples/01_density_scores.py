@@ -21,7 +21,7 @@ SHOWN = ("tlv", "mld", "ggo", "laa_950")
 
 def main() -> None:
     """Measure one CT and print a few of its scores."""
-    ct = read_ct(Path(sys.argv[1])).volume if sys.argv[1:] else KINDS["small"]().ct
+    ct = read_ct(Path(sys.argv[1])).volume if sys.argv[1:] else KINDS["small"]((3.0, 3.0, 3.0)).ct
 
     analysis = analyse_lungs(ct, find_regions(ct), pictures=False)
 

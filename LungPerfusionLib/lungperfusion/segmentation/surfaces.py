@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -169,12 +169,20 @@ def fitted(
         _basis((v - surface.start_mm[1]) / KNOT_MM, shape[1]),
     )
     weighted = basis.multiply(weights_mm2[:, None]).tocsr()
-    system = (basis.T @ weighted).toarray()
-    system += stiffness_mm**4 * _bending(shape)
-    system[np.diag_indices_from(system)] += anchor * KNOT_MM**2
-    right = weighted.T @ h + anchor * KNOT_MM**2 * surface.coefficients_mm.ravel()
-    coefficients = linalg.solve(system, right, assume_a="pos").reshape(shape)
-    return replace(surface, coefficients_mm=coefficients)
+    pull = anchor * KNOT_MM**2
+    system = basis.T @ weighted + stiffness_mm**4 * _bending(shape)
+    system += pull * sparse.eye_array(system.shape[0])
+    right = weighted.T @ h + pull * surface.coefficients_mm.ravel()
+    return replace(surface, coefficients_mm=_solved(system, right).reshape(shape))
+
+
+def _solved(system: sparse.csr_array, right: Points) -> Points:
+    """Solution of a sparse positive definite system, within its band: knots reach a few rows."""
+    lower = sparse.tril(system).tocoo()
+    below = lower.row - lower.col
+    band = np.zeros((int(below.max()) + 1, system.shape[0]))
+    band[below, lower.col] = lower.data
+    return np.asarray(linalg.solveh_banded(band, right, lower=True))
 
 
 def _basis(position: Points, count: int) -> sparse.csr_array:
@@ -203,17 +211,24 @@ def _row_products(a: sparse.csr_array, b: sparse.csr_array) -> sparse.csr_array:
     return sparse.csr_array((values.ravel(), (rows, columns.ravel())), (n, a.shape[1] * b.shape[1]))
 
 
-def _bending(shape: tuple[int, int]) -> Points:
+@cache
+def _bending(shape: tuple[int, int]) -> sparse.csr_array:
     """Integral of the squared second derivatives (h_uu, h_vv and twice h_uv) as a matrix."""
-    one_u, one_v = np.eye(shape[0]), np.eye(shape[1])
-    second_u, second_v = np.diff(one_u, n=2, axis=0), np.diff(one_v, n=2, axis=0)
-    first_u, first_v = np.diff(one_u, axis=0), np.diff(one_v, axis=0)
+    one_u, one_v = (sparse.eye_array(count) for count in shape)
+    first_u, first_v = (_differences(count) for count in shape)
+    second_u, second_v = (_differences(count - 1) @ _differences(count) for count in shape)
     parts = (
-        np.kron(second_u, one_v),
-        np.kron(one_u, second_v),
-        np.sqrt(2.0) * np.kron(first_u, first_v),
+        sparse.kron(second_u, one_v),
+        sparse.kron(one_u, second_v),
+        np.sqrt(2.0) * sparse.kron(first_u, first_v),
     )
-    return np.asarray(sum(part.T @ part for part in parts) / KNOT_MM**2)
+    return sparse.csr_array(sum(part.T @ part for part in parts) / KNOT_MM**2)
+
+
+def _differences(count: int) -> sparse.dia_array:
+    """Differences of neighbours as a matrix."""
+    ones = np.ones(count)
+    return sparse.dia_array(([-ones, ones], [0, 1]), (count - 1, count))
 
 
 def _frame(normal: ArrayLike) -> Points:

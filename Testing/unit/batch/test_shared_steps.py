@@ -10,6 +10,7 @@ from lungperfusion.__main__ import main
 from lungperfusion.analysis import regions
 from lungperfusion.batch.case_run import run_case
 from lungperfusion.batch.manifest import read_manifest
+from lungperfusion.errors import InputError
 from lungperfusion.io import write_volume
 
 LINES = (
@@ -61,14 +62,21 @@ def test_lungs_and_lobes_are_found_once(chest_file, calls, tmp_path):
         assert (joined / name).read_bytes() == (alone / name).read_bytes()
 
 
-def test_what_another_process_left_is_not_read(chest_file, calls, tmp_path):
+def test_what_another_process_left_is_not_read(chest_file, tmp_path, monkeypatch):
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("\n".join(LINES).format(ct=chest_file) + "\n", encoding="utf-8")
     (case,) = read_manifest(manifest).cases
     planted = tmp_path / "out" / ".batch" / "part" / "p1" / "shared" / "left.npz"
     planted.parent.mkdir(parents=True)
     planted.write_bytes(b"not ours")
+    seen = []
 
-    run_case(case, tmp_path / "out")
+    def looking(*_arguments, **_options):
+        seen.append(planted.exists())
+        raise InputError("seen enough")
 
-    assert not planted.exists()
+    monkeypatch.setattr(regions, "segment_lungs", looking)
+    outcome = run_case(case, tmp_path / "out")
+
+    assert [job.reason for job in outcome.jobs] == ["seen enough"] * 2
+    assert seen == [False, False]
