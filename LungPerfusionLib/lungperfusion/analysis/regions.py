@@ -227,7 +227,7 @@ def find_regions(
     if given is not None:
         source = drawn["lobes"].words if "lobes" in drawn else "the file"
         if lobes is not None and "lobes" in drawn:
-            own = remembered(segment_lobes, ct, lungs.labelmap, vessels=vessel_map)
+            own = segment_lobes(ct, lungs.labelmap, vessels=vessel_map, carry_out=remembered)
             agreement = (lobe_agreement(own.labelmap, lobes.labelmap, source),)
         warnings += [*given.notes, f"Lobes were taken from {source} by {given.how}."]
     progress(0.8, "vessels and zones" if vessels else "dividing the lungs into zones")
@@ -366,14 +366,16 @@ def _lobes(
 ) -> LobeSegmentation:
     first = part(progress, 0.0, 0.9)
     if given is not None and given.lobes is not None:
-        lobes = remembered(adopt_lobes, ct, lungs, given.lobes, vessels=vessels, progress=first)
+        lobes = adopt_lobes(
+            ct, lungs, given.lobes, vessels=vessels, carry_out=remembered, progress=first
+        )
     else:
-        lobes = remembered(
-            segment_lobes,
+        lobes = segment_lobes(
             ct,
             lungs,
             vessels=vessels,
             removed=options.removed_lobes,
+            carry_out=remembered,
             progress=first,
         )
     if not options.fissure_points_mm:

@@ -30,6 +30,10 @@ KEPT_RESULTS = 3
 """Results of each step that stay: those of the scans of a case, or of the states of a review."""
 
 
+OF_EACH_LUNG = frozenset(("prepare_lung", "fit_fissures"))
+"""Steps that have two results for each of those."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Memory:
     folder: Path
@@ -94,7 +98,7 @@ def remembered[**Parameters, Result](
     result = step(*arguments, **options)
     with suppress(OSError, InputError):  # a full disk costs time at the next run, not this result
         write_record(result, path)
-        _forget_oldest(folder, name)
+        _forget_oldest(folder, name, KEPT_RESULTS * (2 if step.__name__ in OF_EACH_LUNG else 1))
     return result
 
 
@@ -102,9 +106,9 @@ def _tell(progress: Progress, step: str) -> None:
     progress(1.0, f"{step.replace('_', ' ')}: as before")
 
 
-def _forget_oldest(folder: Path, name: str) -> None:
+def _forget_oldest(folder: Path, name: str, count: int) -> None:
     kept = sorted(folder.glob(f"{name}-*.npz"), key=lambda path: path.stat().st_mtime_ns)
-    for path in kept[:-KEPT_RESULTS]:
+    for path in kept[:-count]:
         path.unlink(missing_ok=True)
 
 

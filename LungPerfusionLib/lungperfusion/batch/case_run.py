@@ -54,7 +54,7 @@ LEAST_FREE_BYTES = 64 * 2**20
 """Free space below which a failed write is put down to a full disk, and no case is begun."""
 
 _RESULTS = "results.json"
-_SHARED_STEPS = ("segment_lungs", "segment_lobes", "find_trees")
+_SHARED_STEPS = ("segment_lungs", "prepare_lung", "fit_fissures", "find_trees")
 """What the analyses of a case need of each scan, and one of them finds for all."""
 
 

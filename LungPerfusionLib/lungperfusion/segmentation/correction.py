@@ -17,12 +17,15 @@ from lungperfusion.segmentation.lobes import (
     LOBE_NAMES,
     PLANS,
     Boundary,
+    CarryOut,
     LobeSegmentation,
     Prepared,
     above_surface,
     absent_lobes,
+    directly,
     judged,
     label_lung,
+    near_lung,
     plans_for,
     prepare_lung,
 )
@@ -210,6 +213,7 @@ def adopt_lobes(
     lobes: Labelmap,
     *,
     vessels: Labelmap | None = None,
+    carry_out: CarryOut = directly,
     progress: Progress = ignore,
 ) -> LobeSegmentation:
     """Take given lobes as they are and find the surfaces between them.
@@ -224,6 +228,8 @@ def adopt_lobes(
         Lobes under the names of `lungperfusion.terms`, on the same grid.
     vessels
         Vessels that are known, on the same grid, to take instead of looking for them.
+    carry_out
+        Carries out `prepare_lung` for each lung.
 
     Returns
     -------
@@ -251,7 +257,9 @@ def adopt_lobes(
         if not plans:
             continue
         share(0.0, f"looking at the {title(side).lower()}")
-        prepared[Region(side)] = prepare_lung(ct, lungs, Region(side), vessels)
+        prepared[Region(side)] = carry_out(
+            prepare_lung, *near_lung(ct, lungs, Region(side)), Region(side), vessels
+        )
         for plan in plans:
             image = prepared[Region(side)].image
             above, below = (

@@ -8,11 +8,11 @@ seen.  How much of each boundary rests on visible fissure is its confidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from lungperfusion.segmentation.completeness import (
 )
 from lungperfusion.segmentation.fissures import (
     GRID_MM,
+    MARGIN_MM,
     SKIN_MM,
     Float32,
     LungImage,
@@ -46,7 +47,7 @@ from lungperfusion.segmentation.fissures import (
 from lungperfusion.segmentation.surfaces import Patch, Points, Surface, fitted
 from lungperfusion.segmentation.vessel_map import VesselTree
 from lungperfusion.terms import AIRWAYS, LOBES, LUNGS, STRUCTURES, Region, lung_of, title
-from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box
+from lungperfusion.volume import Geometry, Labelmap, Mask, Volume, bounding_box, box_around
 
 Normal = tuple[float, float]
 """Mean and standard deviation."""
@@ -264,6 +265,49 @@ class Prepared:
     def inside(self) -> Mask:
         """Voxels deep enough under the surface to be judged."""
         return np.asarray(self.depth_mm > SKIN_MM)
+
+
+class CarryOut(Protocol):
+    """Gives the result of a step; one that remembers does not carry out the same step twice."""
+
+    def __call__[**Parameters, Result](
+        self,
+        step: Callable[Parameters, Result],
+        *arguments: Parameters.args,
+        **options: Parameters.kwargs,
+    ) -> Result: ...
+
+
+def directly[**Parameters, Result](
+    step: Callable[Parameters, Result], *arguments: Parameters.args, **options: Parameters.kwargs
+) -> Result:
+    """Carry a step out, whatever was before."""
+    return step(*arguments, **options)
+
+
+def near_lung(ct: Volume, lungs: Labelmap, side: Region) -> tuple[Volume, Labelmap]:
+    """All of a chest that `prepare_lung` looks at: what changes elsewhere is none of its business.
+
+    Parameters
+    ----------
+    ct
+        Chest CT in HU.
+    lungs
+        Lungs and, where known, airways.
+    side
+        Which lung.
+
+    Returns
+    -------
+    ct, lungs
+        The CT around the lung; this lung and the airways beside it, without the other lung.
+
+    """
+    lung = lungs.mask(side)
+    box = box_around(lung, ct.geometry.spacing_kji_mm, MARGIN_MM)
+    kept = lung[box] | lungs.mask(AIRWAYS)[box]
+    array = np.where(kept, lungs.array[box], 0).astype(lungs.array.dtype)
+    return ct.crop(box), Labelmap(array, lungs.geometry.crop(box), lungs.names)
 
 
 def prepare_lung(
@@ -759,6 +803,7 @@ def segment_lobes(
     *,
     vessels: Labelmap | None = None,
     removed: tuple[Region, ...] = (),
+    carry_out: CarryOut = directly,
     progress: Progress = ignore,
 ) -> LobeSegmentation:
     """Divide the lungs into lobes along their fissures.
@@ -773,6 +818,9 @@ def segment_lobes(
         Vessels that are known, on the same grid, to take instead of looking for them.
     removed
         Lobes that an operation has taken; their space belongs to the remaining ones.
+    carry_out
+        Carries out `prepare_lung` and `fit_fissures`, which take nearly all of the time, for each
+        lung.
 
     """
     ct.require_unit("HU", "the chest CT")
@@ -786,8 +834,9 @@ def segment_lobes(
         if not plans:
             continue
         share(0.0, f"looking for fissures in the {title(side).lower()}")
-        prepared[Region(side)] = prepare_lung(ct, lungs, Region(side), vessels)
-        boundaries |= fit_fissures(prepared[Region(side)], plans, part(share, 0.5, 1.0))
+        lung = carry_out(prepare_lung, *near_lung(ct, lungs, Region(side)), Region(side), vessels)
+        prepared[Region(side)] = lung
+        boundaries |= carry_out(fit_fissures, lung, plans, progress=part(share, 0.5, 1.0))
     progress(0.9, "labelling the lobes")
     labels = np.zeros(lungs.geometry.shape, np.uint8)
     surfaces = {name: boundary.surface for name, boundary in boundaries.items()}

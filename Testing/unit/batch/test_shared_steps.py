@@ -12,6 +12,7 @@ from lungperfusion.batch.case_run import run_case
 from lungperfusion.batch.manifest import read_manifest
 from lungperfusion.errors import InputError
 from lungperfusion.io import write_volume
+from lungperfusion.segmentation import lobes
 
 LINES = (
     "case,analysis,ct,lobes,no_report",
@@ -31,15 +32,16 @@ def chest_file(toddler, tmp_path_factory):
 def calls(monkeypatch):
     """Names of the steps that were carried out."""
     made = []
-    for name in ("segment_lungs", "segment_lobes"):
-        step = getattr(regions, name)
+    places = ((regions, "segment_lungs"), (lobes, "prepare_lung"), (lobes, "fit_fissures"))
+    for module, name in places:
+        step = getattr(module, name)
 
         @functools.wraps(step)
         def counted(*arguments, step=step, **options):
             made.append(step.__name__)
             return step(*arguments, **options)
 
-        monkeypatch.setattr(regions, name, counted)
+        monkeypatch.setattr(module, name, counted)
     return made
 
 
@@ -51,7 +53,7 @@ def test_lungs_and_lobes_are_found_once(chest_file, calls, tmp_path):
     outcome = run_case(case, tmp_path / "out")
 
     assert [job.status for job in outcome.jobs] == ["done", "done"]
-    assert sorted(calls) == ["segment_lobes", "segment_lungs"]
+    assert sorted(calls) == [*["fit_fissures"] * 2, *["prepare_lung"] * 2, "segment_lungs"]
     assert not (tmp_path / "out" / ".batch" / "part" / "p1").exists()
 
     alone = tmp_path / "alone"

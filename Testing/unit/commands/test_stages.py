@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import shutil
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -154,27 +155,85 @@ def test_records_come_back_as_they_were(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
-@pytest.mark.slow
-def test_a_correction_repeats_what_depends_on_it(tmp_path):
+def test_steps_of_each_lung_are_kept_twice_as_often(folder, monkeypatch):
+    monkeypatch.setattr(stages, "OF_EACH_LUNG", {"step"})
+    for factor in range(2 * stages.KEPT_RESULTS + 2):
+        remembered(step, np.arange(3), factor=factor)
+    assert len(list(folder.iterdir())) == 2 * stages.KEPT_RESULTS
+
+
+@pytest.fixture(scope="module")
+def review(tmp_path_factory):
+    """Run a case again: with a copy of what its first run has kept, or with nothing kept."""
+    place = tmp_path_factory.mktemp("review")
     patient = KINDS["contrast"]((6.0, 6.0, 5.0))
-    write_volume(patient.ct, tmp_path / "ct.nrrd")
-    write_volume(patient.iodine, tmp_path / "iodine.nrrd")
-    words = ["--ct", str(tmp_path / "ct.nrrd"), "--iodine", str(tmp_path / "iodine.nrrd")]
-    words += ["--iodine-unit", "mg/mL", "--no-report", "--quiet"]
-    stage_folder = tmp_path / "stages"
+    write_volume(patient.ct, place / "ct.nrrd")
+    write_volume(patient.iodine, place / "iodine.nrrd")
+    words = ["--ct", str(place / "ct.nrrd"), "--iodine", str(place / "iodine.nrrd")]
+    words += ["--iodine-unit", "mg/mL", "--lobes", "auto", "--no-report", "--quiet"]
 
-    def run(name, *more):
-        out = tmp_path / name
+    def run(name, *more, kept=True):
+        out = place / name
+        folder = place / f"stages_{name}"
+        if kept and name != "first":
+            shutil.copytree(place / "stages_first", folder)
+        before = {path.name for path in folder.glob("*")}
+        more = [*more, "--keep-stages", str(folder)] if kept else more
         assert main(["ipv", *words, *more, "--out", str(out)]) == 0
-        return json.loads((out / "results.json").read_text(encoding="utf-8"))["analyses"]
+        new = {path.name for path in folder.glob("*")} - before
+        steps = sorted(name.split("-")[0].split(".")[-1] for name in new)
+        return json.loads((out / "results.json").read_text(encoding="utf-8"))["analyses"], steps
 
-    kept = ["--keep-stages", str(stage_folder)]
-    run("kept", *kept)
-    before = {path.name for path in stage_folder.iterdir()}
-    defects = read_segmentation(tmp_path / "kept" / "defects.seg.nrrd")
-    emptied = Labelmap(np.zeros_like(defects.array), defects.geometry, defects.names)
-    write_labelmap(emptied, tmp_path / "defects.seg.nrrd")
-    corrected = ["--defects", str(tmp_path / "defects.seg.nrrd")]
-    assert run("corrected", *kept, *corrected) == run("plain", *corrected)
-    new = {path.name for path in stage_folder.iterdir()} - before
-    assert [name.split("-")[0].split(".")[-1] for name in new] == ["find_defects"]
+    run("first")
+    return run, place
+
+
+def corrected(place, name, change):
+    labels = read_segmentation(place / "first" / f"{name}.seg.nrrd")
+    array = labels.array.copy()
+    change(array, {name: label for label, name in labels.names.items()})
+    path = place / f"{name}.seg.nrrd"
+    write_labelmap(Labelmap(array, labels.geometry, labels.names), path)
+    return str(path)
+
+
+@pytest.mark.slow
+def test_a_stroke_in_one_lung_leaves_the_fissures_of_the_other(review):
+    run, place = review
+
+    def stroke(array, labels):
+        left = array == labels["left_lung"]
+        rows = np.flatnonzero(left.any(axis=(0, 2)))
+        left[:, rows[0] + 2 :] = False
+        array[left] = 0
+
+    words = ["--lung-mask", corrected(place, "lungs", stroke)]
+    again, steps = run("stroke", *words)
+    assert steps.count("prepare_lung") == steps.count("fit_fissures") == 1
+    assert again == run("plain_stroke", *words, kept=False)[0]
+
+
+@pytest.mark.slow
+def test_a_lobe_edit_prepares_no_lung_again(review):
+    run, place = review
+
+    def exchange(array, labels):
+        upper = array == labels["left_upper_lobe"]
+        planes = np.flatnonzero(upper.any(axis=(1, 2)))
+        upper[planes[0] + 2 :] = False
+        array[upper] = labels["left_lower_lobe"]
+
+    lungs = corrected(place, "lungs", lambda array, labels: None)
+    words = ["--lung-mask", lungs, "--lobes", corrected(place, "lobes", exchange)]
+    again, steps = run("lobes", *words)
+    assert not {"prepare_lung", "fit_fissures", "find_exclusions", "mark_vessels"} & set(steps)
+    assert again == run("plain_lobes", *words, kept=False)[0]
+
+
+@pytest.mark.slow
+def test_corrected_defects_repeat_their_measures_only(review):
+    run, place = review
+    words = ["--defects", corrected(place, "defects", lambda array, labels: array.fill(0))]
+    again, steps = run("defects", *words)
+    assert steps == ["find_defects"]
+    assert again == run("plain_defects", *words, kept=False)[0]

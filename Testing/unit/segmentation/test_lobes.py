@@ -36,6 +36,7 @@ from lungperfusion.segmentation.lobes import (
     _vessel_gaps,
     above_surface,
     absent_lobes,
+    near_lung,
     prepare_lung,
     segment_lobes,
 )
@@ -198,6 +199,24 @@ def test_airways_inside_the_lung_are_those_of_its_closing():
 
     assert np.array_equal(_near(airways, lung, grid), airways & closed)
     assert 0 < np.count_nonzero(airways & closed) < np.count_nonzero(airways)
+
+
+def test_one_lung_needs_nothing_of_the_rest_of_the_chest(right_lung):
+    side = Region.RIGHT_LUNG
+    width = right_lung.ct.geometry.shape[2]
+    wide = np.pad(right_lung.ct.array, ((0, 0), (0, 0), (0, width)), constant_values=-900)
+    grid = Geometry(wide.shape, right_lung.ct.geometry.ijk_to_ras)
+    labels = np.pad(right_lung.lungs.array, ((0, 0), (0, 0), (0, width)))
+    labels[10:-10, 10:-10, width + 10 : -10] = 1
+    ct, lungs = Volume(wide, grid, "HU"), Labelmap(labels, grid, right_lung.lungs.names)
+    near = near_lung(ct, lungs, side)
+    assert near[0].array.size < 0.6 * wide.size
+    assert not near[1].mask("left_lung").any()
+    parts, whole = prepare_lung(*near, side), prepare_lung(ct, lungs, side)
+    for name in ("flat", "depth_mm", "load", "usual_load", "vessels_mm", "filling_mm"):
+        assert np.array_equal(getattr(parts, name), getattr(whole, name))
+    assert np.array_equal(parts.image.geometry.ijk_to_ras, whole.image.geometry.ijk_to_ras)
+    assert parts.image.cut == whole.image.cut
 
 
 def test_known_vessels_are_taken_for_those_that_would_be_found(right_lung):
