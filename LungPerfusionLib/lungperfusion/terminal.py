@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from lungperfusion.naming import plain
+from lungperfusion.progress import TimeLeft
 
 _WIDTH = 28
 _REDRAW_S = 0.1
@@ -77,6 +78,7 @@ class TerminalProgress:
         self._screen = not self._stream.closed and self._stream.isatty()
         self._message = ""
         self._drawn_at = 0.0
+        self._time_left = TimeLeft()
 
     def __call__(self, fraction: float, message: str) -> None:
         """Show how far the work has come."""
@@ -95,7 +97,8 @@ class TerminalProgress:
         elif message != self._message or time.monotonic() - self._drawn_at > _REDRAW_S:
             filled = round(_WIDTH * min(1.0, max(0.0, fraction)))
             bar = "#" * filled + "." * (_WIDTH - filled)
-            self._stream.write(f"\r[{bar}] {100 * fraction:3.0f} % {message:<40.40}")
+            left = self._time_left(fraction)
+            self._stream.write(f"\r[{bar}] {100 * fraction:3.0f} % {message:<40.40} {left:<17}")
             self._stream.flush()
             self._drawn_at = time.monotonic()
         self._message = message

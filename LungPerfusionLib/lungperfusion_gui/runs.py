@@ -7,7 +7,7 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from lungperfusion.progress import part
+from lungperfusion.progress import TimeLeft, part
 from lungperfusion_gui.job import Job
 from lungperfusion_gui.steps import Steps
 
@@ -45,6 +45,7 @@ class CommandRuns:
         self._stages = None
         self._finished = None
         self._kept = {}
+        self._time_left = TimeLeft()
 
     def start(self, make_words, on_success, *, more_words=(), out=None, owner=None):
         """Start a run.
@@ -76,6 +77,7 @@ class CommandRuns:
             ),
         )
         self.job = writing
+        self._time_left = TimeLeft()
         self._bar.visible = True
         self._bar.setRange(0, 100)
         self._show_progress(0.0, _("writing the inputs"))
@@ -164,7 +166,8 @@ class CommandRuns:
 
     def _show_progress(self, fraction, message):
         self._bar.value = round(100 * fraction)
-        self._bar.format = f"%p % {message}"
+        left = self._time_left(fraction)
+        self._bar.format = f"%p % {message}, {left}" if left else f"%p % {message}"
         slicer.util.showStatusMessage(message, 2000)
 
     def _end(self, error, target, on_success, made):
