@@ -59,12 +59,11 @@ def body_width_mm(ct: Volume) -> float | None:
     tissue = array[picked] > BODY_HU
     if ct.valid is not None:
         tissue &= to_upright(ct.valid, ct.geometry)[picked]
-    spacing = (1.0, steps[0] * dj, steps[1] * di)
+    spacing = (1e6, steps[0] * dj, steps[1] * di)  # each slice for itself
     radius = CLOSE_SHARE * array.shape[2] * di
+    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in tissue])
     widths, cut = [], 0
-    for plane in tissue:
-        core = eroded(ndimage.binary_fill_holes(plane)[None], radius, spacing)
-        solid = dilated(core, radius, spacing)[0]
+    for solid in dilated(eroded(filled, radius, spacing), radius, spacing):
         labels, count = ndimage.label(solid)
         if not count:
             continue

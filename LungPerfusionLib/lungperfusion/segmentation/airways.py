@@ -121,14 +121,25 @@ def _spots(coarse: Coarse, labels: NDArray[np.int32], k: int) -> list[_Spot]:
             slice(max(0, part.start - pad), part.stop + pad)
             for part, pad in zip(box, ring_size, strict=True)
         )
-        near = labels[wide] == label
-        first = ndimage.binary_dilation(near)
-        ring = ndimage.binary_dilation(near, iterations=max(ring_size)) & ~first
+        first = ring = _with_neighbours(labels[wide] == label)
+        for _ in range(max(ring_size) - 1):
+            ring = _with_neighbours(ring)
+        ring = ring & ~first
         if ring.any() and coarse.hu[k][wide][ring].mean() > WALL_HU:
             j, i = np.nonzero(mask)
             centre = ((j.mean() + box[0].start) * dj, (i.mean() + box[1].start) * di)
             found.append(_Spot(k, label, centre))
     return found
+
+
+def _with_neighbours(plane: Mask) -> Mask:
+    """Grow by the four neighbours; SciPy's takes longer to set up than such small pieces take."""
+    out = plane.copy()
+    out[1:] |= plane[:-1]
+    out[:-1] |= plane[1:]
+    out[:, 1:] |= plane[:, :-1]
+    out[:, :-1] |= plane[:, 1:]
+    return out
 
 
 def _tubes(spots: list[list[_Spot]], step_mm: float) -> list[Tube]:
