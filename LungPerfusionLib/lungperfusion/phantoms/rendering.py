@@ -255,12 +255,11 @@ def tube_share(
     offset = ijk_to_ras[:3, 3] - start
     along = _linear(direction @ rows, float(direction @ offset), axes)
     np.clip(along, 0, 1, out=along)
-    square: Float32 | None = None
+    square: Float32 = np.zeros((1, 1, 1), np.float32)
     for row in range(3):
         away = _linear(rows[row], float(offset[row]), axes) - along * np.float32(axis[row])
         away *= away
-        square = away if square is None else np.add(square, away, out=square)
-    assert square is not None
+        square = square + away
     np.sqrt(square, out=square)
     square -= np.float32(shrunk)
     fine = share(square, width)
@@ -268,16 +267,19 @@ def tube_share(
         return fine
     k, j, i = size_kji
     ci, cj, ck = counts
-    return np.asarray(fine.reshape(k, ck, j, cj, i, ci).mean(axis=(1, 3, 5), dtype=np.float32))
+    total = np.add.reduce(fine.reshape(k, ck, j, cj, i, ci), axis=(1, 3, 5), dtype=np.float32)
+    return np.asarray(total / np.float32(counts.prod()))
 
 
 def _linear(
     weights: NDArray[np.float64], constant: float, axes: list[NDArray[np.float64]]
 ) -> Float32:
-    """Dense float32 array of a linear function of the voxel index."""
-    i, j, k = ((w * x).astype(np.float32) for w, x in zip(weights, axes, strict=True))
-    plane = j + (i + np.float32(constant))
-    return np.asarray(plane + k)
+    """Linear function of the voxel index, float32, as wide as the axes that it depends on."""
+    out: Float32 = np.full((1, 1, 1), constant, np.float32)
+    for weight, places in zip(weights, axes, strict=True):
+        if weight:
+            out = out + (weight * places).astype(np.float32)
+    return out
 
 
 def sample_offsets(
