@@ -4,7 +4,7 @@ import json
 import math
 import pickle
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -18,7 +18,7 @@ from lungperfusion.io.records import read_record, write_record
 from lungperfusion.naming import named
 from lungperfusion.phantoms import KINDS
 from lungperfusion.terms import Region
-from lungperfusion.volume import Labelmap
+from lungperfusion.volume import Geometry, Labelmap, Volume
 
 
 @dataclass(frozen=True)
@@ -162,13 +162,21 @@ def test_steps_of_each_lung_are_kept_twice_as_often(folder, monkeypatch):
     assert len(list(folder.iterdir())) == 2 * stages.KEPT_RESULTS
 
 
+def half_size(image):
+    """Image of a chest of half the size: its fissures have a quarter of the area."""
+    matrix = image.geometry.ijk_to_ras.copy()
+    matrix[:3] *= 0.5
+    return Volume(image.array, Geometry(image.geometry.shape, matrix), image.unit)
+
+
 @pytest.fixture(scope="module")
 def review(tmp_path_factory):
     """Run a case again: with a copy of what its first run has kept, or with nothing kept."""
     place = tmp_path_factory.mktemp("review")
-    patient = KINDS["contrast"]((6.0, 6.0, 5.0))
-    write_volume(patient.ct, place / "ct.nrrd")
-    write_volume(patient.iodine, place / "iodine.nrrd")
+    kind = KINDS["contrast"]
+    patient = replace(kind, anatomy={**kind.anatomy, "leaves": 8})((6.0, 6.0, 5.0))
+    for image, name in ((patient.ct, "ct"), (patient.iodine, "iodine")):
+        write_volume(half_size(image), place / f"{name}.nrrd")
     words = ["--ct", str(place / "ct.nrrd"), "--iodine", str(place / "iodine.nrrd")]
     words += ["--iodine-unit", "mg/mL", "--lobes", "auto", "--no-report", "--quiet"]
 
