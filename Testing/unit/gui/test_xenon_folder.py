@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gui_support import JobAtOnce
+from gui_support import JobAtOnce, drained
 from half_chest import make_chest, make_mri
 from nifti_layout import write_nifti, write_pipeline_folder
 
@@ -145,7 +145,7 @@ def test_numbers_are_those_of_the_command_line(desktop, panel, at_once, chest, x
     command += ["--lung-mask", str(tmp_path / "lungs.seg.nrrd"), "--lobes", "none"]
     found = {}
     for name, words in (
-        ("panel", panel.logic.request(parameters, inputs)),
+        ("panel", drained(panel.logic.request(parameters, inputs))),
         ("command", command),
     ):
         out = ["--no-report", "--quiet", "--keep-stages", str(tmp_path / "stages")]
