@@ -31,6 +31,20 @@ def test_works_without_a_main_window(desktop, modules, name):
 
 
 @pytest.mark.parametrize("name", MODULES)
+def test_every_selector_has_the_scene(desktop, modules, name):
+    """One that the panel gives no scene offers no node, however the scene is filled."""
+    import slicer
+
+    modules(name)
+    ui = vars(desktop.select(name).ui)
+    scenes = {
+        name: widget.mrmlScene() for name, widget in ui.items() if hasattr(widget, "mrmlScene")
+    }
+    assert len(scenes) > 3
+    assert [name for name, scene in scenes.items() if scene is not slicer.mrmlScene] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_close_switch_and_reload_in_any_order(desktop, modules, name):
     other = next(module for module in MODULES if module != name)
     modules(name, other)
