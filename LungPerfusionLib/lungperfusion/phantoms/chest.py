@@ -6,10 +6,11 @@ layers cover earlier ones.  `rendering.render` samples the layers on any grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,37 +221,22 @@ class ChestModel:
 
     # ---- trees -------------------------------------------------------------------------------
 
-    @cached_property
-    def _supplied(self) -> dict[str, NDArray[np.float64]]:
-        rng = np.random.default_rng([self.seed, 11])
-        points: dict[str, NDArray[np.float64]] = {}
-        cloud = {side: rng.uniform(*box, size=(60000, 3)) for side, box in LUNG_BOUNDS.items()}
-        for name, side in LOBE_SIDES.items():
-            r, a, s = cloud[side].T
-            points[name] = cloud[side][self.lobe(name, r, a, s) < -4.0]
-        return points
+    @property
+    def _of_trees(self) -> ChestModel:
+        """What the trees depend on, and else what every chest has: one tree serves many chests."""
+        return ChestModel(
+            build=self.build,
+            fissures=self.fissures,
+            seed=self.seed,
+            lungs=self.lungs,
+            leaves=self.leaves,
+            heart_fat=self.heart_fat,
+        )
 
-    def _tree(self, roots: dict[str, Rod], stream: int) -> dict[str, Tubes]:
-        """One tree per lobe that is there."""
-        trees = {}
-        for index, (name, (root, heading, radius)) in enumerate(roots.items()):
-            if self.has(LOBE_SIDES[name]):
-                trees[name] = grow(
-                    np.array(root),
-                    np.array(heading),
-                    self._supplied[name],
-                    leaf_count=self.leaves,
-                    root_radius_mm=radius,
-                    lobe=index,
-                    rng=np.random.default_rng([self.seed, stream, index]),
-                    inside=lambda p, name=name: self.lobe(name, *p.T) < -1.5,  # type: ignore[misc]
-                )
-        return trees
-
-    @cached_property
-    def _bronchial_trees(self) -> dict[str, Tubes]:
+    @property
+    def _bronchial_trees(self) -> Mapping[str, Tubes]:
         """Bronchi down to the size of the smallest vessels; the visible ones are `airways`."""
-        return self._tree(LOBAR_BRONCHI, 12)
+        return _grown(self._of_trees, 12)
 
     @cached_property
     def airways(self) -> Tubes:
@@ -285,7 +271,7 @@ class ChestModel:
         """Pulmonary veins inside the lobes, between the bronchi."""
         if self.breath is not None:
             return self.inspired.veins.moved(self.breath.expired)
-        return Tubes.joined(self._tree(LOBAR_VEINS, 14).values())
+        return Tubes.joined(_grown(self._of_trees, 14).values())
 
     def has(self, side: float) -> bool:
         """Whether the lung of this side is there."""
@@ -652,6 +638,41 @@ class ChestModel:
         ]
 
 
+# ---- trees ---------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def _grown(chest: ChestModel, stream: int) -> Mapping[str, Tubes]:
+    """One tree per lobe that is there, from the roots of a stream of random numbers."""
+    supplied = _supplied(chest)
+    trees = {}
+    for index, (name, (root, heading, radius)) in enumerate(LOBAR_ROOTS[stream].items()):
+        if chest.has(LOBE_SIDES[name]):
+            trees[name] = grow(
+                np.array(root),
+                np.array(heading),
+                supplied[name],
+                leaf_count=chest.leaves,
+                root_radius_mm=radius,
+                lobe=index,
+                rng=np.random.default_rng([chest.seed, stream, index]),
+                inside=lambda p, name=name: chest.lobe(name, *p.T) < -1.5,  # type: ignore[misc]
+            )
+    return MappingProxyType(trees)
+
+
+@lru_cache(maxsize=4)
+def _supplied(chest: ChestModel) -> Mapping[str, NDArray[np.float64]]:
+    """Points of each lobe, which its trees reach."""
+    rng = np.random.default_rng([chest.seed, 11])
+    points: dict[str, NDArray[np.float64]] = {}
+    cloud = {side: rng.uniform(*box, size=(60000, 3)) for side, box in LUNG_BOUNDS.items()}
+    for name, side in LOBE_SIDES.items():
+        r, a, s = cloud[side].T
+        points[name] = cloud[side][chest.lobe(name, r, a, s) < -4.0]
+    return MappingProxyType(points)
+
+
 # ---- bronchi and lobar roots: position, direction, radius ----------------------------------------
 
 MAIN_BRONCHI: tuple[Rod, ...] = (
@@ -686,6 +707,8 @@ LOBAR_VEINS: dict[str, Rod] = {
     "right_middle_lobe": ((46.0, -4.0, -56.0), (0.6, 0.8, -0.4), 3.2),
     "right_lower_lobe": ((46.0, -40.0, -66.0), (0.3, -0.6, -0.8), 4.8),
 }
+LOBAR_ROOTS = {12: LOBAR_BRONCHI, 14: LOBAR_VEINS}
+"""Roots of the trees by the stream of random numbers that they grow from."""
 
 
 COLON: tuple[Ball, ...] = (
