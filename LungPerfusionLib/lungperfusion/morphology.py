@@ -5,7 +5,7 @@ Distances are between voxel centres (exact Euclidean, Maurer 2003, IEEE TPAMI 25
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ def opened(mask: Mask, radius_mm: float, spacing_kji_mm: Spacing) -> Mask:
     return mask & dilated(core, radius_mm + max(spacing_kji_mm) / 2, spacing_kji_mm)
 
 
-@cache
+@lru_cache(maxsize=64)  # of a scan; in a batch each has its own spacing
 def _rows_of_ball(radius_mm: float, spacing_kji_mm: Spacing) -> Rows | None:
     """Rows that make up a ball: steps along K and J by half length along I; None if many."""
     reach = [int(radius_mm / spacing) + 1 for spacing in spacing_kji_mm]

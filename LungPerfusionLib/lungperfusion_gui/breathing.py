@@ -31,12 +31,10 @@ def choose(parameters):
     """Take the two CT of the scene when there are exactly two and none is chosen."""
     if parameters.inspiration is not None or parameters.expiration is not None:
         return
-    scene = parameters.parameterNode.GetScene()
     volumes = [
         node
-        for node in mrml.nodes_of_class(scene, "vtkMRMLScalarVolumeNode")
+        for node in mrml.images_in(parameters.parameterNode.GetScene())
         if node.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") in (None, "HU")
-        and not node.IsA("vtkMRMLLabelMapVolumeNode")
     ]
     if len(volumes) != 2:
         return

@@ -8,12 +8,10 @@ def choose(parameters):
     """Take the only volume of the scene that holds a chest, if none is chosen."""
     if parameters.ct is not None:
         return
-    scene = parameters.parameterNode.GetScene()
     volumes = [
         node
-        for node in mrml.nodes_of_class(scene, "vtkMRMLScalarVolumeNode")
-        if not node.IsA("vtkMRMLLabelMapVolumeNode")
-        and node.GetImageData() is not None
+        for node in mrml.images_in(parameters.parameterNode.GetScene())
+        if node.GetImageData() is not None
         and node.GetAttribute(mrml.ATTRIBUTE_PREFIX + "unit") in (None, "HU")
     ]
     if len(volumes) == 1 and lung_volume_l(volumes[0]) > SMALLEST_LUNG_L:

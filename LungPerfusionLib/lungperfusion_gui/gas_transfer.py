@@ -64,7 +64,7 @@ def take(parameters, nodes, facts):
         for key, field in fields.items():
             setattr(parameters, field, nodes.get(key))
         parameters.biasCorrected = facts["bias_corrected"]
-        if facts["frequency_known"]:
+        if facts["reference_set"] is not None:
             parameters.referenceSet = facts["reference_set"]
 
 

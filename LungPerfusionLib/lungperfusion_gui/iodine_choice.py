@@ -25,11 +25,10 @@ def choose(parameters):
     """Take the iodine map and the CT of the same grid when there is exactly one of each."""
     if parameters.ct is not None or parameters.iodine is not None:
         return
-    scene = parameters.parameterNode.GetScene()
     volumes = [
         node
-        for node in mrml.nodes_of_class(scene, "vtkMRMLScalarVolumeNode")
-        if not node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData() is not None
+        for node in mrml.images_in(parameters.parameterNode.GetScene())
+        if node.GetImageData() is not None
     ]
     maps = [node for node in volumes if is_iodine_map(node)]
     others = [

@@ -13,13 +13,12 @@ from lungperfusion.io.xenon.maps import Placement, placement_of
 from lungperfusion.naming import named
 from lungperfusion.progress import Progress, part
 from lungperfusion.terms import Region
-from lungperfusion.terms.xenon import reference_at
+from lungperfusion.terms.xenon import MAPS, reference_at
 from lungperfusion.volume import Labelmap, Volume
 
 WORD = "xenon-folder"
 """Word that the worker knows this by, in the place of a command."""
 
-MAPS = ("rbc_gas", "membrane_gas", "ventilation")
 LUNGS_FILE, FACTS_FILE = "lungs.seg.nrrd", "facts.json"
 
 
@@ -53,14 +52,14 @@ def run(words: list[str], progress: Progress) -> int:
         write_volume(Volume(values, grid, "1"), Path(out) / f"{name}.nrrd", compressed=False)
     lungs = Labelmap(read.maps.mask.view(np.uint8), grid, {1: Region.LUNGS})
     write_labelmap(lungs, Path(out) / LUNGS_FILE, compressed=False)
+    frequency_ppm = folder.number("frequency_ppm")
     facts = {
         "statistics": statistics_cells(folder.statistics),
         "known": [name for name in ("age_years", "sex") if name in folder.statistics],
         "rbc_gas_made": "rbc_gas" in shown and "rbc_gas" not in folder.files,
         "rbc_gas_as_colours": read.maps.rbc_class is not None,
         "bias_corrected": read.bias_corrected,
-        "frequency_known": folder.number("frequency_ppm") is not None,
-        "reference_set": reference_at(folder.number("frequency_ppm")),
+        "reference_set": None if frequency_ppm is None else reference_at(frequency_ppm),
         "placed_by": _placed_by(placement, given),
         "field_mm": placement.field_mm,
     }

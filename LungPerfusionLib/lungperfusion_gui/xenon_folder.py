@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from lungperfusion import mrml
 from lungperfusion.io import read_map, read_segmentation
+from lungperfusion.terms.xenon import MAPS
 from lungperfusion.xenon.orienting import CORONAL, NAMED_ORIENTATIONS
 from lungperfusion_gui import xenon_files
 from lungperfusion_gui.job import Job
@@ -112,7 +113,7 @@ class PipelineFolder:
 def show(scene, folder):
     """Put what the worker has written into the scene and the views; return nodes and facts."""
     facts = json.loads((folder / xenon_files.FACTS_FILE).read_text(encoding="utf-8"))
-    paths = {name: folder / f"{name}.nrrd" for name in xenon_files.MAPS}
+    paths = {name: folder / f"{name}.nrrd" for name in MAPS}
     maps = {name: read_map(path, unit="1").volume for name, path in paths.items() if path.exists()}
     lungs = read_segmentation(folder / xenon_files.LUNGS_FILE)
     with slicer.util.WaitCursor(), slicer.util.RenderBlocker():

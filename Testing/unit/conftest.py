@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,12 @@ import pytest
 
 from lungperfusion.phantoms import KINDS
 from lungperfusion.phantoms.rendering import Phantom
-from lungperfusion.volume import Geometry, Labelmap, Volume
+from lungperfusion.volume import Geometry
+
+if str(Path(__file__).parent) not in sys.path:
+    sys.path.append(str(Path(__file__).parent))  # for scaled_chest
+
+from scaled_chest import scaled_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,16 +39,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def toddler() -> Phantom:
     """Coarse chest of half the size: lobes are sought in an eighth of an adult's lung."""
-    adult = KINDS["small"]((4.0, 4.0, 4.0))
-    matrix = adult.ct.geometry.ijk_to_ras.copy()
-    matrix[:3] *= 0.5
-    geometry = Geometry(adult.ct.geometry.shape, matrix)
-    labels = {
-        name: Labelmap(part.array, geometry, part.names)
-        for name in ("lungs", "lobes", "airways", "vessels")
-        for part in (getattr(adult.truth, name),)
-    }
-    return Phantom(Volume(adult.ct.array, geometry, "HU"), replace(adult.truth, **labels))
+    return scaled_phantom(KINDS["small"]((4.0, 4.0, 4.0)), 0.5)
 
 
 def _rotation(axis: str, degrees: float) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from lungperfusion.batch.dicom_tree import Breath, Series, untraceable
 from lungperfusion.io.stacking import MIN_SLICES
 from lungperfusion.registry import COMMANDS, Command, Input
+from lungperfusion.terms.xenon import MAPS
 
 OPEN = "?"
 """Cell that a person has to fill; a batch refuses it."""
@@ -262,11 +263,11 @@ class _Study:
             line.notes.append(f"duke: {len(self._folders)} folders of the pipeline are beside it")
 
     def _fill_maps(self, line: Proposal, maps: Sequence[Series]) -> None:
-        for name in ("rbc_gas", "membrane_gas", "ventilation", "mask"):
+        for name in (*MAPS, "mask"):
             known = [s for s in maps if s.xenon_map == name]
             if known:
                 self._choose(line, name, known)
-        if not line.cells.keys() & {"rbc_gas", "membrane_gas", "ventilation"}:
+        if not line.cells.keys() & set(MAPS):
             line.cells["rbc_gas"] = OPEN
             names = ", ".join(self._name(s) for s in maps)
             line.notes.append(f"{names}: of xenon, but no description names a map")

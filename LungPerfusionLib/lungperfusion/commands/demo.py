@@ -25,12 +25,13 @@ from lungperfusion.progress import Progress, part
 from lungperfusion.registry import COMMANDS, NOTHING
 from lungperfusion.results.tables import csv_text
 from lungperfusion.terminal import remark, show
+from lungperfusion.terms.xenon import MAPS
 
 CASE = "phantom"
 _SCANS = ("inspiration", "expiration", "low", "high")
 FIRST_PASS = "first_pass"
 """Scan of what needs a dynamic series."""
-XENON = tuple(f"xenon_{name}" for name in ("rbc_gas", "membrane_gas", "ventilation", "mask"))
+XENON = tuple(f"xenon_{name}" for name in (*MAPS, "mask"))
 """Scans of what needs a xenon MRI."""
 _FACTS = {"kv": f"{SCAN.low_kv} {SCAN.high_kv}"}
 """Facts of the patient that the demo of an analysis may name."""

@@ -38,7 +38,7 @@ from lungperfusion.naming import named
 from lungperfusion.quality import Gate
 from lungperfusion.results.analysis import Analysis, Table
 from lungperfusion.terms import Region
-from lungperfusion.terms.xenon import REFERENCE_SETS, ReferenceSet, reference_at
+from lungperfusion.terms.xenon import MAPS, REFERENCE_SETS, ReferenceSet, reference_at
 from lungperfusion.volume import Volume
 from lungperfusion.xenon.classes import Sex
 from lungperfusion.xenon.dixon import separate
@@ -51,7 +51,6 @@ STATISTICS_TOLERANCE = 0.05
 """A mean may differ from the pipeline's own statistics by this share of it."""
 
 _SEXES: Mapping[str, Sex] = {"m": "male", "male": "male", "f": "female", "female": "female"}
-_MAPS = ("rbc_gas", "membrane_gas", "ventilation")
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +149,7 @@ def check_sources(arguments: argparse.Namespace) -> None:
         Saying which.
 
     """
-    single = [name for name in (*_MAPS, "mask") if getattr(arguments, name) is not None]
+    single = [name for name in (*MAPS, "mask") if getattr(arguments, name) is not None]
     images = [getattr(arguments, f"{name}_image") for name in ("gas", "dissolved")]
     complex_given = [image for image in images if image is not None]
     if arguments.duke is not None:
@@ -265,7 +264,7 @@ def read_sources(arguments: argparse.Namespace, background: Background) -> Sourc
     mask = read_xenon_mask(arguments.mask, placement)
     if arguments.gas_image is not None:
         return _from_complex(arguments, placement, header, mask)
-    given = {name: getattr(arguments, name) for name in _MAPS}
+    given = {name: getattr(arguments, name) for name in MAPS}
     scans = {
         name: read_xenon_map(path, placement) for name, path in given.items() if path is not None
     }

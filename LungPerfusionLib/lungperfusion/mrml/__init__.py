@@ -18,7 +18,7 @@ from lungperfusion.mrml.geometry import (
 from lungperfusion.mrml.hierarchy import put_beside
 from lungperfusion.mrml.markups import line_ras_mm, points_ras_mm
 from lungperfusion.mrml.names import ATTRIBUTE_PREFIX, CLOSED_SURFACE, LABELMAP
-from lungperfusion.mrml.nodes import nodes_of_class
+from lungperfusion.mrml.nodes import images_in, nodes_of_class
 from lungperfusion.mrml.plots import Curve, show_chart, show_curves
 from lungperfusion.mrml.segmentations import (
     copy_segmentation,
@@ -81,6 +81,7 @@ __all__ = [
     "has_grid",
     "hide_segmentation",
     "image_array",
+    "images_in",
     "is_sequence",
     "keep_inside_body",
     "labelimage_from_segmentation",

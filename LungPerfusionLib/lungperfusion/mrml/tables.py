@@ -82,9 +82,9 @@ def show_findings(
     return _fill(scene, node, name, content, units)
 
 
-def show_cells(scene: Any, cells: Mapping[str, str], name: str, *, node: Any = None) -> Any:
-    """Put one row into a table node, as the text that it is."""
-    return _fill(scene, node, name, {key: (key, [text]) for key, text in cells.items()}, {})
+def show_cells(scene: Any, cells: Mapping[str, str], name: str) -> Any:
+    """Put one row into a new table node, as the text that it is."""
+    return _fill(scene, None, name, {key: (key, [text]) for key, text in cells.items()}, {})
 
 
 def _cell(value: Any, unit: str) -> str:

@@ -236,7 +236,7 @@ class ChestModel:
     @property
     def _bronchial_trees(self) -> Mapping[str, Tubes]:
         """Bronchi down to the size of the smallest vessels; the visible ones are `airways`."""
-        return _grown(self._of_trees, 12)
+        return _grown(self._of_trees, BRONCHI)
 
     @cached_property
     def airways(self) -> Tubes:
@@ -271,7 +271,7 @@ class ChestModel:
         """Pulmonary veins inside the lobes, between the bronchi."""
         if self.breath is not None:
             return self.inspired.veins.moved(self.breath.expired)
-        return Tubes.joined(_grown(self._of_trees, 14).values())
+        return Tubes.joined(_grown(self._of_trees, VEINS).values())
 
     def has(self, side: float) -> bool:
         """Whether the lung of this side is there."""
@@ -707,8 +707,9 @@ LOBAR_VEINS: dict[str, Rod] = {
     "right_middle_lobe": ((46.0, -4.0, -56.0), (0.6, 0.8, -0.4), 3.2),
     "right_lower_lobe": ((46.0, -40.0, -66.0), (0.3, -0.6, -0.8), 4.8),
 }
-LOBAR_ROOTS = {12: LOBAR_BRONCHI, 14: LOBAR_VEINS}
-"""Roots of the trees by the stream of random numbers that they grow from."""
+BRONCHI, VEINS = 12, 14
+"""Streams of random numbers that the trees grow from."""
+LOBAR_ROOTS = {BRONCHI: LOBAR_BRONCHI, VEINS: LOBAR_VEINS}
 
 
 COLON: tuple[Ball, ...] = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -211,7 +211,7 @@ def _row_products(a: sparse.csr_array, b: sparse.csr_array) -> sparse.csr_array:
     return sparse.csr_array((values.ravel(), (rows, columns.ravel())), (n, a.shape[1] * b.shape[1]))
 
 
-@cache
+@lru_cache(maxsize=16)  # of a scan; in a batch each lung has its own shape
 def _bending(shape: tuple[int, int]) -> sparse.csr_array:
     """Integral of the squared second derivatives (h_uu, h_vv and twice h_uv) as a matrix."""
     one_u, one_v = (sparse.eye_array(count) for count in shape)

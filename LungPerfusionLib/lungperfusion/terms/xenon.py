@@ -97,6 +97,9 @@ def reference_at(frequency_ppm: float | None) -> str:
     return "208" if frequency_ppm is not None and 206 <= frequency_ppm <= 210 else "218"
 
 
+MAPS = ("rbc_gas", "membrane_gas", "ventilation")
+"""What gas transfer is measured on, besides the mask."""
+
 IMAGE_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "rbc_gas": "Xenon RBC to gas",

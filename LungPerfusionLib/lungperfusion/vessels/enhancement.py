@@ -303,7 +303,7 @@ def curved(
         twice = 2 * smooth[tuple(centre)]
         for axis, (mm, unit) in enumerate(zip(spacing, units, strict=True)):
             ahead, behind = list(centre), list(centre)
-            ahead[axis] = slice(centre[axis].start + 1, centre[axis].stop + 1 or None)
+            ahead[axis] = slice(centre[axis].start + 1, centre[axis].stop + 1 or None)  # -1: end
             behind[axis] = slice(centre[axis].start - 1, centre[axis].stop - 1)
             second = smooth[tuple(ahead)] + smooth[tuple(behind)]
             second -= twice
@@ -325,7 +325,7 @@ def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
 def _flat_index(inner: Mask, planes: slice, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Flat index in the image of what is true in a slab without its border."""
     k, j, i = np.nonzero(inner)
-    return np.asarray(((k + planes.start) * shape[1] + (j + 1)) * shape[2] + (i + 1))
+    return np.asarray(np.ravel_multi_index((k + planes.start, j + 1, i + 1), shape))
 
 
 def curvature_noise_hu(smooth: Float32, mask: Mask, spacing: Spacing, units: Spacing) -> float:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from scaled_chest import scaled
 
 from lungperfusion.__main__ import main
 from lungperfusion.analysis import stages
@@ -18,7 +19,7 @@ from lungperfusion.io.records import read_record, write_record
 from lungperfusion.naming import named
 from lungperfusion.phantoms import KINDS
 from lungperfusion.terms import Region
-from lungperfusion.volume import Geometry, Labelmap, Volume
+from lungperfusion.volume import Labelmap
 
 
 @dataclass(frozen=True)
@@ -162,21 +163,17 @@ def test_steps_of_each_lung_are_kept_twice_as_often(folder, monkeypatch):
     assert len(list(folder.iterdir())) == 2 * stages.KEPT_RESULTS
 
 
-def half_size(image):
-    """Image of a chest of half the size: its fissures have a quarter of the area."""
-    matrix = image.geometry.ijk_to_ras.copy()
-    matrix[:3] *= 0.5
-    return Volume(image.array, Geometry(image.geometry.shape, matrix), image.unit)
-
-
 @pytest.fixture(scope="module")
 def review(tmp_path_factory):
-    """Run a case again: with a copy of what its first run has kept, or with nothing kept."""
+    """Run a case again: with a copy of what its first run has kept, or with nothing kept.
+
+    Its chest is of half the size: its fissures have a quarter of the area.
+    """
     place = tmp_path_factory.mktemp("review")
     kind = KINDS["contrast"]
     patient = replace(kind, anatomy={**kind.anatomy, "leaves": 8})((6.0, 6.0, 5.0))
     for image, name in ((patient.ct, "ct"), (patient.iodine, "iodine")):
-        write_volume(half_size(image), place / f"{name}.nrrd")
+        write_volume(scaled(image, 0.5), place / f"{name}.nrrd")
     words = ["--ct", str(place / "ct.nrrd"), "--iodine", str(place / "iodine.nrrd")]
     words += ["--iodine-unit", "mg/mL", "--lobes", "auto", "--no-report", "--quiet"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scaled_chest import scaled
 
 from lungperfusion.errors import InputError
 from lungperfusion.phantoms import KINDS
@@ -23,13 +24,6 @@ LUNGS = ("left_lung", "right_lung")
 @pytest.fixture(scope="module")
 def adult():
     return KINDS["small"]((3.2, 3.2, 3.2))
-
-
-def scaled(volume, factor):
-    """Shrink or grow a whole image with the patient in it."""
-    matrix = volume.geometry.ijk_to_ras.copy()
-    matrix[:3] *= factor
-    return Volume(volume.array, Geometry(volume.geometry.shape, matrix), "HU")
 
 
 def disc(width_mm, step_mm):

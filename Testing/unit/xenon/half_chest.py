@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from scaled_chest import scaled_phantom
+
 from lungperfusion.phantoms import KINDS
 from lungperfusion.phantoms.chest import Ball
 from lungperfusion.phantoms.rendering import Phantom
@@ -18,7 +20,6 @@ from lungperfusion.phantoms.xenon import (
     XenonRecipe,
     make_xenon,
 )
-from lungperfusion.volume import Geometry, Labelmap, Volume
 
 SIZE = 0.5
 DEFICITS = tuple(
@@ -29,16 +30,8 @@ DEFICITS = tuple(
 
 def make_chest() -> Phantom:
     """Make an adult's chest and say that its voxels are half as large."""
-    adult = replace(KINDS["small"], anatomy={"leaves": 8})((6.0, 6.0, 6.0))
-    matrix = adult.ct.geometry.ijk_to_ras.copy()
-    matrix[:3] *= SIZE
-    geometry = Geometry(adult.ct.geometry.shape, matrix)
-    labels = {
-        name: Labelmap(part.array, geometry, part.names)
-        for name in ("lungs", "lobes", "airways", "vessels")
-        for part in (getattr(adult.truth, name),)
-    }
-    return Phantom(Volume(adult.ct.array, geometry, "HU"), replace(adult.truth, **labels))
+    adult = replace(KINDS["small"], anatomy={"leaves": 8})
+    return scaled_phantom(adult((6.0, 6.0, 6.0)), SIZE)
 
 
 def make_mri(chest: Phantom, *, matrix: int, samples: int = 1) -> XenonPhantom:
